@@ -1,0 +1,122 @@
+"""The only file that imports TensorFlow or JAX: which device computes, and prediction as one compiled call.
+
+Keras chooses the backend by the environment variable KERAS_BACKEND or its own configuration; TensorFlow is the
+default. `start` comes before anything that imports Keras.
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import contextmanager
+
+import numpy as np
+
+Predict = Callable[[np.ndarray], list[np.ndarray]]
+
+
+def start() -> str:
+    """Imports Keras and its backend, quietly, and says what will compute: 'GPU (NVIDIA H100)' or 'CPU'."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only; the user's own setting wins
+    with _held_back_stderr() as said:
+        import keras  # noqa: F401
+
+        found = _device()
+        messages = said()
+    if found == "CPU" and shutil.which("nvidia-smi"):
+        sys.stderr.write(messages)  # there is a GPU, and the backend's own words say why it is not used
+    return found
+
+
+@contextmanager
+def _held_back_stderr():
+    """Keeps what native code writes to stderr: TensorFlow greets before it reads its own log level."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+
+        def said() -> str:
+            held.seek(0)
+            return held.read().decode(errors="replace")
+
+        try:
+            yield said
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+def _device() -> str:
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", "")
+                for gpu in tf.config.list_physical_devices("GPU")]
+    elif keras.backend.backend() == "jax":
+        import jax
+
+        gpus = [d.device_kind for d in jax.devices() if d.platform == "gpu"]
+    else:
+        gpus = [name for name in keras.distribution.list_devices() if "gpu" in name or "cuda" in name]
+    if not gpus:
+        return "CPU"
+    return f"GPU ({gpus[0]})" if len(gpus) == 1 else f"{len(gpus)} GPUs ({gpus[0]})"
+
+
+def compiled_predict(model) -> Predict:
+    """Prediction as one compiled call for any number of images.
+
+    `model.predict` sets up a loop at every call; this calls the compiled network itself, traced once, and keeps
+    nothing between calls.
+
+    Args:
+        model: a Keras model of one image input.
+
+    Returns:
+        A function of (n, h, w, 3) uint8 BGR, n >= 1, that returns the outputs as a list of float32 arrays. It may be
+        called from any one thread at a time.
+    """
+    import keras
+
+    if keras.backend.backend() == "tensorflow":
+        return _tensorflow_predict(model)
+    if keras.backend.backend() == "jax":
+        return _jax_predict(model)
+    return lambda images: [np.asarray(output) for output in model.predict_on_batch(images)]
+
+
+def _tensorflow_predict(model) -> Predict:
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(model.inputs[0].shape, tf.uint8)]  # any number of images: one trace serves all
+
+    @tf.function(input_signature=signature, autograph=False)
+    def forward(images):
+        return model(images, training=False)
+
+    compiled = forward.get_concrete_function()
+    return lambda images: [output.numpy() for output in compiled(tf.constant(images))]
+
+
+def _jax_predict(model) -> Predict:
+    import jax
+
+    @jax.jit
+    def forward(trainable, non_trainable, images):
+        return model.stateless_call(trainable, non_trainable, images, training=False)[0]
+
+    trainable = [variable.value for variable in model.trainable_variables]
+    non_trainable = [variable.value for variable in model.non_trainable_variables]
+
+    def predict(images: np.ndarray) -> list[np.ndarray]:
+        # JAX compiles once for each shape: the next power of two keeps these few.
+        count = len(images)
+        padded = np.zeros((1 << (count - 1).bit_length(), *images.shape[1:]), images.dtype)
+        padded[:count] = images
+        return [np.asarray(output)[:count] for output in forward(trainable, non_trainable, padded)]
+
+    return predict

@@ -1,0 +1,61 @@
+"""What every script's command line shares: the look of --help, typed values, and errors of one line."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Keeps the description's line breaks and shows each default that is a value."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        if action.default is None or action.default is False or action.default in ([], argparse.SUPPRESS):
+            return action.help
+        return super()._get_help_string(action)
+
+
+def parser_for(script_docstring: str, usage: str) -> argparse.ArgumentParser:
+    """A parser that describes a script by its docstring and keeps its error messages short."""
+    return argparse.ArgumentParser(usage=usage, description=script_docstring.strip(), formatter_class=HelpFormatter)
+
+
+def number(kind: type, low: float, high: float = float("inf"), exclusive: bool = False) -> Callable[[str], float]:
+    """A type for argparse: an int or a float within low..high, or strictly between them."""
+
+    def convert(text: str):
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"'{text}' is not {'a whole' if kind is int else 'a'} number") from None
+        inside = low < value < high if exclusive else low <= value <= high
+        if not inside:
+            between = f"between {low:g} and {high:g}" if high != float("inf") else f"{low:g} or more"
+            raise argparse.ArgumentTypeError(f"{value} is not {'strictly ' if exclusive else ''}{between}")
+        return value
+
+    return convert
+
+
+def available_cores() -> int:
+    """The number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Runs a script's main: what is wrong with the input becomes one line on stderr and exit status 2."""
+    script = os.path.basename(sys.argv[0])
+    try:
+        status = main()
+    except KeyboardInterrupt:
+        status = 130
+        print(f"\n{script}: stopped", file=sys.stderr)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output went away
+        status = 1
+    except (ValueError, OSError, MemoryError) as error:
+        status = 2
+        print(f"{script}: error: {' '.join(str(error).split()) or 'out of memory'}", file=sys.stderr)
+    sys.exit(status)

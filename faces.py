@@ -1,0 +1,119 @@
+"""Faces in pictures: reading a photo whatever its kind, boxes, the one crop, and drawing.
+
+Every picture is uint8, BGR, height x width x 3. A box is x1, y1, x2, y2 in pixels, x2 and y2 exclusive.
+"""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+IMAGE_SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+
+# Start-of-frame markers of JPEG: the segments that hold the picture's size (ITU-T T.81, table B.1).
+_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
+
+
+def read_image(path: Path) -> np.ndarray | None:
+    """Reads a photo: grey, alpha and 16-bit files become 8-bit BGR, and EXIF's orientation is applied.
+
+    Returns:
+        (height, width, 3) uint8, BGR; None if the file is not there or is no picture.
+    """
+    content = read_bytes(path)
+    return None if content is None else decode(content)
+
+
+def read_bytes(path: Path) -> bytes | None:
+    """The content of a file; None if it cannot be read. (cv2.imread fails on some names beyond ASCII.)"""
+    try:
+        return Path(path).read_bytes()
+    except OSError:
+        return None
+
+
+def decode(content: bytes, at_least: int | None = None) -> np.ndarray | None:
+    """Decodes the content of an image file.
+
+    Args:
+        content: the file's bytes.
+        at_least: a JPEG may be decoded at a half, a quarter or an eighth of its size, which is much faster, as long
+            as its shorter side keeps this many pixels. None decodes it whole.
+
+    Returns:
+        (height, width, 3) uint8, BGR; None if it is no picture.
+    """
+    flag = cv2.IMREAD_COLOR
+    if at_least and (size := _jpeg_size(content)):
+        flag = next((flag for factor, flag in _REDUCED if min(size) >= at_least * factor), flag)
+    try:
+        return cv2.imdecode(np.frombuffer(content, np.uint8), flag) if content else None
+    except cv2.error:
+        return None
+
+
+def _jpeg_size(content: bytes) -> tuple[int, int] | None:
+    """Height and width from a JPEG's header; None if it is no JPEG."""
+    if content[:2] != b"\xff\xd8":
+        return None
+    position = 2
+    while position + 9 < len(content) and content[position] == 0xFF:
+        marker = content[position + 1]
+        if marker in _FRAME_MARKERS:
+            return int.from_bytes(content[position + 5 : position + 7]), int.from_bytes(content[position + 7 : position + 9])
+        position += 1 if marker == 0xFF else 2 + int.from_bytes(content[position + 2 : position + 4])
+    return None
+
+
+def resize_square(image: np.ndarray, size: int) -> np.ndarray:
+    """Resizes to size x size: by area where the picture shrinks, linearly where it grows."""
+    shrinks = min(image.shape[:2]) > size
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+
+
+def crop_face(image: np.ndarray, box: tuple[float, float, float, float], margin: float, size: int) -> np.ndarray:
+    """The one crop: box and margin, cut out and resized to a square, for databases and the demo alike.
+
+    What lies outside the picture repeats its edge, as IMDB-WIKI's own crops do.
+
+    Args:
+        image: (height, width, 3) uint8, BGR.
+        box: x1, y1, x2, y2 in pixels; may reach beyond the picture.
+        margin: added on the left and the right as a share of the box's width, above and below of its height.
+        size: of the result, in pixels.
+
+    Returns:
+        (size, size, 3) uint8, BGR.
+
+    Raises:
+        ValueError: if the box is empty or lies wholly outside the picture.
+    """
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = box
+    if not (x1 < x2 and y1 < y2 and x1 < width and y1 < height and x2 > 0 and y2 > 0):
+        raise ValueError(f"the box {box} has no area within a picture of {width} x {height} pixels")
+    grow_x, grow_y = margin * (x2 - x1), margin * (y2 - y1)
+    left, right = round(x1 - grow_x), max(round(x2 + grow_x), round(x1 - grow_x) + 1)
+    top, bottom = round(y1 - grow_y), max(round(y2 + grow_y), round(y1 - grow_y) + 1)
+    inside = image[max(top, 0) : max(bottom, 1), max(left, 0) : max(right, 1)]
+    beyond = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
+    if any(beyond):
+        inside = cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REPLICATE)
+    return resize_square(inside, size)
+
+
+def draw_label(image: np.ndarray, box: tuple[float, float, float, float], label: str) -> None:
+    """Draws a face's box and its label above it (below where there is no room), on the picture itself."""
+    height, width = image.shape[:2]
+    x1, y1, x2, y2 = (round(value) for value in box)
+    thickness = max(1, round(min(height, width) / 300))
+    scale = max(0.45, min(height, width) / 700)
+    cv2.rectangle(image, (x1, y1), (x2, y2), (255, 160, 0), thickness, cv2.LINE_AA)
+    (text_width, text_height), baseline = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    left = min(max(x1, 0), max(width - text_width - 4, 0))
+    bottom = y1 if y1 > text_height + baseline + 4 else min(y2 + text_height + baseline + 4, height)
+    top = bottom - text_height - baseline - 4
+    cv2.rectangle(image, (left, top), (left + text_width + 4, bottom), (255, 160, 0), cv2.FILLED)
+    cv2.putText(image, label, (left + 2, bottom - baseline - 1), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255),
+                thickness, cv2.LINE_AA)

@@ -1,0 +1,157 @@
+"""Batches for training: shift, flip, mixup and random erasing, each batch a pure function of (seed, epoch, index).
+
+mixup: Zhang et al., "mixup: Beyond empirical risk minimization", arXiv:1710.09412, equation 1; partners come from
+the same batch, as section 3 of the paper suggests. Random erasing: see random_eraser.py.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import keras
+import numpy as np
+
+from labels import NUM_AGES, NUM_GENDERS, UNKNOWN
+from random_eraser import draw_rectangles, erase_in_place
+
+
+class Augmentation(NamedTuple):
+    """How training images are changed. The defaults are those of `train.py --aug`; `NO_AUGMENTATION` changes nothing.
+
+    Attributes:
+        mixup_alpha: of the Beta distribution that mixing shares come from; 0 mixes nothing.
+        shift: greatest shift in each direction as a share of the image; what moves in repeats the edge.
+        flip: probability of a horizontal mirror image.
+        erase: probability of random erasing.
+    """
+
+    mixup_alpha: float = 0.2
+    shift: float = 0.1
+    flip: float = 0.5
+    erase: float = 0.5
+
+
+NO_AUGMENTATION = Augmentation(mixup_alpha=0.0, shift=0.0, flip=0.0, erase=0.0)
+
+
+class MixupGenerator(keras.utils.PyDataset):
+    """Batches of faces with their labels and weights, for `fit(..., shuffle=False)` and `evaluate`.
+
+    A batch is (image, (gender, age), (gender_weight, age_weight)): (b, h, w, 3) uint8 BGR; (b, 2) and (b, 101)
+    float32 distributions; (b,) float32 each. A face without a label has a row of zeros and weight 0 there; a mixed
+    face counts for a head only where both partners have its label. The last batch may be smaller.
+    """
+
+    def __init__(
+        self,
+        image: np.ndarray,
+        gender: np.ndarray,
+        age: np.ndarray,
+        rows: np.ndarray | None = None,
+        batch_size: int = 32,
+        augmentation: Augmentation = NO_AUGMENTATION,
+        shuffle: bool = True,
+        seed: int = 0,
+    ):
+        """
+        Args:
+            image: (n, h, w, 3) uint8, BGR; anything that takes an array of row numbers, such as a mapped file.
+            gender: (n,) integers, -1 unknown.
+            age: (n,) integers, years 0..100, -1 unknown.
+            rows: the rows to draw from; None means all.
+            batch_size: faces in a batch.
+            augmentation: how the images are changed.
+            shuffle: whether each epoch has an order of its own.
+            seed: of the order and of every random change.
+
+        Raises:
+            ValueError: if there is nothing to draw from, or lengths differ.
+        """
+        super().__init__(workers=1, use_multiprocessing=False)
+        if not len(image) == len(gender) == len(age):
+            raise ValueError(
+                f"image, gender and age must be equally long; received {len(image)}, {len(gender)} and {len(age)}"
+            )
+        self.rows = np.arange(len(image)) if rows is None else np.asarray(rows)
+        if not len(self.rows):
+            raise ValueError("there are no rows to make batches of")
+        self.image, self.gender, self.age = image, np.asarray(gender), np.asarray(age)
+        self.batch_size, self.augmentation, self.shuffle, self.seed = batch_size, augmentation, shuffle, seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Chooses the epoch whose batches come next; a callback's `on_epoch_begin` calls it."""
+        self.epoch = epoch
+        order = np.random.default_rng((self.seed, epoch)).permutation(len(self.rows)) if self.shuffle else slice(None)
+        self.order = self.rows[order]
+
+    def __len__(self) -> int:
+        return -(-len(self.order) // self.batch_size)
+
+    def __getitem__(self, index: int):
+        rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
+        images = np.ascontiguousarray(self.image[rows])
+        gender, gender_weight = one_hot(self.gender[rows], NUM_GENDERS)
+        age, age_weight = one_hot(self.age[rows], NUM_AGES)
+        if self.augmentation == NO_AUGMENTATION:
+            return images, (gender, age), (gender_weight, age_weight)
+        # From 1: NumPy gives (seed, epoch, 0) the stream of (seed, epoch), which is the order's.
+        rng = np.random.default_rng((self.seed, self.epoch, index + 1))
+        images = shift_and_flip(images, self.augmentation.shift, self.augmentation.flip, rng)
+        if self.augmentation.mixup_alpha:
+            share = rng.beta(self.augmentation.mixup_alpha, self.augmentation.mixup_alpha, len(rows))
+            partner = rng.permutation(len(rows))
+            images = mix_images(images, partner, share)
+            gender, gender_weight = mix_labels(gender, gender_weight, partner, share)
+            age, age_weight = mix_labels(age, age_weight, partner, share)
+        if self.augmentation.erase:
+            height, width = images.shape[1:3]
+            erase_in_place(images, draw_rectangles(rng, len(rows), height, width, self.augmentation.erase), rng)
+        return images, (gender, age), (gender_weight, age_weight)
+
+
+def one_hot(labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) integers -> (n, classes) float32 and (n,) float32 weights; an unknown label is a row of zeros, weight 0."""
+    weight = (labels != UNKNOWN).astype(np.float32)
+    rows = np.zeros((len(labels), classes), np.float32)
+    rows[np.arange(len(labels)), np.maximum(labels, 0)] = weight
+    return rows, weight
+
+
+def shift_and_flip(images: np.ndarray, shift: float, flip: float, rng: np.random.Generator) -> np.ndarray:
+    """Moves each image by whole pixels, up to `shift` of its size each way, and mirrors it with probability `flip`.
+
+    Args:
+        images: (n, h, w, 3) uint8; not changed.
+
+    Returns:
+        A new array of the same shape; what moves in repeats the edge.
+    """
+    count, height, width = images.shape[:3]
+    reach_y, reach_x = int(shift * height), int(shift * width)
+    tops = rng.integers(0, 2 * reach_y + 1, count).tolist()
+    lefts = rng.integers(0, 2 * reach_x + 1, count).tolist()
+    mirrored = (rng.random(count) < flip).tolist()
+    moved = np.empty_like(images)
+    for image, target, top, left, mirror in zip(images, moved, tops, lefts, mirrored, strict=True):
+        wider = cv2.copyMakeBorder(image, reach_y, reach_y, reach_x, reach_x, cv2.BORDER_REPLICATE)
+        window = wider[top : top + height, left : left + width]
+        if mirror:
+            cv2.flip(window, 1, dst=target)
+        else:
+            target[...] = window
+    return moved
+
+
+def mix_images(images: np.ndarray, partner: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """share * image + (1 - share) * its partner, rounded to uint8: (n, h, w, 3), (n,), (n,) -> (n, h, w, 3)."""
+    mixed = np.empty_like(images)
+    for target, image, other, part in zip(mixed, images, partner.tolist(), share.tolist(), strict=True):
+        cv2.addWeighted(image, part, images[other], 1 - part, 0, dst=target)
+    return mixed
+
+
+def mix_labels(labels: np.ndarray, weight: np.ndarray, partner: np.ndarray, share: np.ndarray):
+    """The same mixture of (n, classes) distributions; weight 0, and a row of zeros, where either label is unknown."""
+    both = weight * weight[partner]
+    part = share.astype(np.float32)[:, None]
+    return (part * labels + (1 - part) * labels[partner]) * both[:, None], both

@@ -1,0 +1,308 @@
+"""Networks by name, and checkpoints that explain themselves: build, save, load, inspect.
+
+A checkpoint is one HDF5 file: Keras's model and weights, and one JSON attribute, `age_gender`, that says how to build
+the network again and how its faces were cropped. Files of the original suite (Keras 2) load by their path too.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from labels import GENDERS, NUM_AGES, NUM_GENDERS
+from utils import ORIGINAL_MARGIN, replacing
+
+ATTRIBUTE = "age_gender"
+RESUME_FILE = "resume.weights.h5"
+RESUME_ATTRIBUTE = "age_gender_resume"
+ORIGIN_OURS, ORIGIN_ORIGINAL, ORIGIN_KERAS = "this suite", "the original suite", "Keras"
+
+
+def _wide_resnet(image_size: int, **arguments):
+    from wide_resnet import wide_resnet
+
+    return wide_resnet(image_size, **arguments)
+
+
+# Name -> function of the image size and the network's own arguments that returns a model with the two heads.
+BACKBONES: dict[str, Callable] = {"wide_resnet": _wide_resnet}
+
+
+@dataclass
+class Checkpoint:
+    """What a checkpoint says of itself.
+
+    Attributes:
+        network: a name in BACKBONES; "" for a foreign Keras file.
+        arguments: the network's arguments beside the image size, such as depth and width.
+        image_size: height and width of its input, in pixels.
+        margin: of its training crops, as a share of the face box.
+        detector: what found the training faces; "none" where the dataset came cropped.
+        age_scale: the bins of its age head; "years" are 0..100.
+        genders: the order of its gender head.
+        trivial: the answers that use no picture: the training faces' median age (years) and commoner gender (index).
+        split: how training and validation were parted: share, seed and fingerprints of the databases; {} unknown.
+        training: all arguments of the training, its epoch and metrics, and the versions it ran on.
+        origin: who wrote the file.
+    """
+
+    network: str
+    arguments: dict[str, object]
+    image_size: int
+    margin: float = ORIGINAL_MARGIN
+    detector: str = "none"
+    age_scale: str = "years"
+    genders: tuple[str, ...] = GENDERS
+    trivial: dict[str, int] = field(default_factory=dict)
+    split: dict[str, object] = field(default_factory=dict)
+    training: dict[str, object] = field(default_factory=dict)
+    origin: str = ORIGIN_OURS
+
+
+def build(checkpoint: Checkpoint, **extra):
+    """The network that a checkpoint describes, with fresh weights; `extra` are arguments for training alone.
+
+    Raises:
+        ValueError: for a network that is not known, or arguments it does not take.
+    """
+    if checkpoint.network not in BACKBONES:
+        raise ValueError(f"'{checkpoint.network}' is no network; there are {', '.join(BACKBONES)}")
+    return BACKBONES[checkpoint.network](checkpoint.image_size, **checkpoint.arguments, **extra)
+
+
+def save(model, path: Path, checkpoint: Checkpoint) -> None:
+    """Writes a checkpoint; the file appears under its name only when it is complete."""
+    import logging
+
+    import h5py
+
+    with replacing(path) as temporary:
+        logging.disable(logging.WARNING)  # Keras calls HDF5 a legacy; it is the one format both suites can read
+        try:
+            model.save(temporary, include_optimizer=False)
+        finally:
+            logging.disable(logging.NOTSET)
+        with h5py.File(temporary, "r+") as file:
+            file.attrs[ATTRIBUTE] = json.dumps(asdict(checkpoint))
+
+
+def load(path: Path):
+    """Loads a checkpoint.
+
+    Files of this suite build their network from what they say; files of the original suite, whole models and bare
+    weights, build the original's network, whose depth, width and size are read from the weights; other Keras models
+    are taken as they are where their outputs are two genders and 101 ages.
+
+    Args:
+        path: an HDF5 file, or a Keras model file.
+
+    Returns:
+        model: (n, size, size, 3) uint8 BGR -> [pred_gender (n, 2), pred_age (n, 101)].
+        checkpoint: what the file says of itself.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged or is no model for ages and genders.
+    """
+    checkpoint = inspect(path)
+    if checkpoint.origin == ORIGIN_KERAS:
+        return _load_keras(Path(path)), checkpoint
+    model = build(checkpoint)
+    try:
+        if checkpoint.origin == ORIGIN_ORIGINAL:
+            _load_original(model, path)
+        else:
+            model.load_weights(path)
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"the weights in {path} do not fit the network it names: {error}") from None
+    return model, checkpoint
+
+
+def inspect(path: Path) -> Checkpoint:
+    """What a checkpoint says of itself, without building the network. Raises as `load` does."""
+    import h5py
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; train.py makes checkpoints")
+    if path.suffix == ".keras":
+        return _inspect_keras(path)
+    try:
+        with h5py.File(path, "r") as file:
+            if ATTRIBUTE in file.attrs:
+                return _from_json(path, file.attrs[ATTRIBUTE])
+            layers = _original_layers(file)
+    except OSError as error:
+        raise ValueError(f"{path} is no checkpoint, or it is cut off or damaged: {error}") from None
+    if _is_original(layers):
+        return _inspect_original(path, layers)
+    return _inspect_keras(path)
+
+
+def _from_json(path: Path, text: str) -> Checkpoint:
+    try:
+        said = json.loads(text)
+        said["genders"] = tuple(said["genders"])
+        checkpoint = Checkpoint(**said)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{path}: its attribute '{ATTRIBUTE}' cannot be understood: {error}") from None
+    if checkpoint.genders != GENDERS or checkpoint.age_scale != "years":
+        raise ValueError(
+            f"{path} was trained for genders {checkpoint.genders} and ages in {checkpoint.age_scale}; "
+            f"this version reads genders {GENDERS} and ages in years"
+        )
+    return checkpoint
+
+
+# ------------------------------------------------------------------------------------- files of the original suite
+#
+# Keras 2 named layers by kind and a running number, so sorting by the number gives the order of creation, which is
+# the order of the network below. Numbers may start anywhere, and a first one may be missing (conv2d, conv2d_1, ...).
+
+
+def _original_layers(file) -> dict[str, list[tuple[int, dict[str, np.ndarray]]]]:
+    """kind of layer -> [(running number, {weight name -> HDF5 shape})] in the order of creation."""
+    group = file["model_weights"] if "model_weights" in file else file
+    layers = {}
+    for name in group:
+        found = {}
+        weights = group[name]
+        if hasattr(weights, "visititems"):
+            weights.visititems(lambda path, item, found=found: _note(found, path, item))
+        if found:
+            kind, number = re.fullmatch(r"(.*?)_?(\d*)", name).groups()
+            layers.setdefault(kind, []).append((int(number or 0), found))
+    return {kind: sorted(numbered, key=lambda entry: entry[0]) for kind, numbered in layers.items()}
+
+
+def _note(found: dict, path: str, item) -> None:
+    if hasattr(item, "shape"):
+        found[path.rsplit("/", 1)[-1].removesuffix(":0")] = item[()]
+
+
+def _is_original(layers: dict) -> bool:
+    heads = _original_heads(layers)
+    return bool(layers.get("conv2d") and layers.get("batch_normalization") and heads) and set(layers) <= {
+        "conv2d", "batch_normalization", "dense", "pred_gender", "pred_age"
+    }
+
+
+def _original_heads(layers: dict) -> tuple | None:
+    """The kernels of the gender and the age head, by name or, in the earliest files (dense_1, dense_2), by size."""
+    dense = [weights for kind in ("pred_gender", "pred_age", "dense") for _, weights in layers.get(kind, [])]
+    by_size = {weights["kernel"].shape[1]: weights["kernel"] for weights in dense if "kernel" in weights}
+    return (by_size[NUM_GENDERS], by_size[NUM_AGES]) if set(by_size) == {NUM_GENDERS, NUM_AGES} else None
+
+
+def _inspect_original(path: Path, layers: dict) -> Checkpoint:
+    kernels = [weights["kernel"] for _, weights in layers["conv2d"]]
+    convolutions = sum(kernel.shape[0] == 3 for kernel in kernels)  # the stem and two in each block
+    channels = kernels[-1].shape[3]  # 64 k
+    features = _original_heads(layers)[1].shape[0]  # (size / 4)^2 * 64 k
+    side = math.isqrt(features // channels)
+    depth, width = convolutions + 3, channels // 64
+    if (depth - 4) % 6 or channels % 64 or side * side * channels != features:
+        raise ValueError(
+            f"{path} has Keras 2 weights that are no wide residual network of the original suite: "
+            f"{convolutions} convolutions of 3 x 3, {channels} channels, {features} features"
+        )
+    return Checkpoint(
+        "wide_resnet", {"depth": depth, "width": width, "original": True}, 4 * side, origin=ORIGIN_ORIGINAL
+    )
+
+
+def _load_original(model, path: Path) -> None:
+    import h5py
+
+    with h5py.File(path, "r") as file:
+        layers = _original_layers(file)
+    convolutions = iter(layers["conv2d"])
+    norms = iter(layers["batch_normalization"])
+    for layer in _in_order_of_creation(model):
+        if type(layer).__name__ == "Conv2D":
+            layer.set_weights([next(convolutions)[1]["kernel"]])
+        else:
+            weights = next(norms)[1]
+            layer.set_weights([weights[name] for name in ("gamma", "beta", "moving_mean", "moving_variance")])
+    for name, kernel in zip(("pred_gender", "pred_age"), _original_heads(layers), strict=True):
+        model.get_layer(name).set_weights([kernel])
+
+
+def _in_order_of_creation(model) -> list:
+    """The convolutions and batch norms in the original's order: its shortcut came after the block's convolutions."""
+    place = {"1_bn": 0, "conv1": 1, "2_bn": 2, "conv2": 3, "shortcut": 4}
+
+    def key(layer):
+        match = re.fullmatch(r"group(\d)_block(\d+)_(.*)", layer.name)
+        if match:
+            return int(match[1]), int(match[2]), place[match[3]]
+        return (0, 0, 0) if layer.name == "stem" else (9, 0, 0)
+
+    return sorted((la for la in model.layers if type(la).__name__ in ("Conv2D", "BatchNormalization")), key=key)
+
+
+# ------------------------------------------------------------------------------------------- other Keras models
+
+
+def _inspect_keras(path: Path) -> Checkpoint:
+    model = _load_keras(path)
+    return Checkpoint("", {}, int(model.input_shape[1]), origin=ORIGIN_KERAS)
+
+
+def _load_keras(path: Path):
+    """A model of one square image and two outputs; these are put in our order where it is reversed."""
+    import keras
+
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises many types for files it cannot read
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise ValueError(
+            f"{path} is neither a checkpoint of this suite nor of the original one, and Keras cannot load it: {reason}"
+        ) from None
+    shapes = [tuple(output.shape) for output in model.outputs]
+    by_size = {shape[-1]: output for shape, output in zip(shapes, model.outputs, strict=True)}
+    shape = model.inputs[0].shape
+    if len(model.inputs) != 1 or len(shape) != 4 or shape[1] is None or shape[1] != shape[2] or shape[3] != 3:
+        raise ValueError(f"{path}: a model takes one square colour image of fixed size; this one takes {shape}")
+    if set(by_size) != {NUM_GENDERS, NUM_AGES}:
+        raise ValueError(
+            f"{path}: a model has two outputs, {NUM_GENDERS} genders and {NUM_AGES} ages; this one has {shapes}"
+        )
+    image = keras.Input(shape[1:], dtype="uint8", name="image")
+    pixels = keras.layers.Rescaling(1.0, name="pixels")(image)
+    body = keras.Model(model.inputs, [by_size[NUM_GENDERS], by_size[NUM_AGES]])
+    return keras.Model(image, body(pixels))
+
+
+def newest(folder: Path) -> Path | None:
+    """The newest run's best checkpoint, else the shipped model, else None.
+
+    A run writes only when it improves, so the newest `weights.*` is the best of its run.
+    """
+    written = sorted(Path(folder).glob("weights.*.hdf5"), key=lambda path: path.stat().st_mtime)
+    shipped = Path(folder) / "age_gender.hdf5"
+    return written[-1] if written else shipped if shipped.is_file() else None
+
+
+def read_resume(folder: Path) -> dict:
+    """What `training.Resume` kept of a stopped run: at least `epoch`, the number of epochs that are done.
+
+    Raises:
+        FileNotFoundError: if there is no stopped run.
+        ValueError: if the file is damaged.
+    """
+    import h5py
+
+    path = Path(folder) / RESUME_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no stopped run in {folder}: {path} is not there; train without --resume")
+    try:
+        with h5py.File(path, "r") as file:
+            return json.loads(file.attrs[RESUME_ATTRIBUTE])
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(f"{path} is damaged ({error}); --restart discards it and starts over") from None

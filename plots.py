@@ -1,0 +1,134 @@
+"""Every figure. Matplotlib is imported when one is made, and never opens a window."""
+
+from pathlib import Path
+
+import numpy as np
+
+from labels import DECADES, GENDERS, NUM_AGES, decade_of, expected_age
+from utils import replacing
+
+FEMALE_COLOUR, MALE_COLOUR, GREY = "#c0504d", "#3b6ea5", "#808080"
+
+
+def _figure(rows: int = 1, columns: int = 1, width: float = 6.4, height: float = 4.4):
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _save(figure, path: Path) -> None:
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png")
+
+
+def save_training_curve(rows: list[dict], path: Path) -> None:
+    """Losses, age error and gender accuracy by epoch, training and validation; rows as Journal keeps them."""
+    figure, axes = _figure(1, 3, width=12, height=3.8)
+    epochs = [row["epoch"] for row in rows]
+    panels = (("loss", "loss", 1), ("pred_age_mae", "age error (years)", 1), ("pred_gender_accuracy", "gender accuracy (%)", 100))
+    for axis, (name, title, scale) in zip(axes[0], panels, strict=True):
+        for prefix, label, colour in (("", "training", GREY), ("val_", "validation", MALE_COLOUR)):
+            values = [row[prefix + name] * scale for row in rows]
+            axis.plot(epochs, values, color=colour, label=label, marker="o" if len(rows) < 3 else None)
+        axis.set(title=title, xlabel="epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+    axes[0][0].legend()
+    _save(figure, path)
+
+
+def save_true_against_expected(age: np.ndarray, predicted: np.ndarray, gender: np.ndarray, path: Path) -> None:
+    """Each face's expected age over its true age, (n,) years each, coloured by true gender."""
+    figure, axes = _figure(width=5.6, height=5.4)
+    axis = axes[0][0]
+    axis.plot([0, NUM_AGES - 1], [0, NUM_AGES - 1], color=GREY, linewidth=1, label="no error")
+    size = float(np.clip(4000 / max(len(age), 1), 2, 16))
+    for index, colour in enumerate((FEMALE_COLOUR, MALE_COLOUR)):
+        chosen = gender == index
+        axis.scatter(age[chosen], predicted[chosen], s=size, alpha=0.5, color=colour, linewidths=0, label=GENDERS[index])
+    axis.set(xlabel="true age (years)", ylabel="expected age (years)", xlim=(0, NUM_AGES - 1), ylim=(0, NUM_AGES - 1))
+    axis.set_aspect("equal")
+    axis.legend(loc="upper left")
+    axis.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def save_error_by_decade(bands: list[dict], overall: float, path: Path) -> None:
+    """Mean absolute error of each decade with its interval.
+
+    Args:
+        bands: dicts with name, n, and age_mae: value, low, high (years).
+        overall: the error of all faces, in years.
+    """
+    figure, axes = _figure(height=4.2)
+    axis = axes[0][0]
+    values = np.array([band["age_mae"]["value"] for band in bands])
+    reach = np.array([[band["age_mae"]["low"], band["age_mae"]["high"]] for band in bands]).T
+    axis.bar(range(len(bands)), values, color=MALE_COLOUR, alpha=0.8)
+    axis.errorbar(range(len(bands)), values, np.abs(reach - values), fmt="none", ecolor="black", capsize=3)
+    axis.axhline(overall, color=GREY, linestyle="--", label=f"all faces: {overall:.2f}")
+    axis.set_xticks(range(len(bands)), [f"{band['name']}\nn = {band['n']}" for band in bands], fontsize=8)
+    axis.set(xlabel="true age (years)", ylabel="mean absolute error (years)")
+    axis.legend()
+    _save(figure, path)
+
+
+def save_gender_confusion(gender: np.ndarray, predicted: np.ndarray, path: Path) -> None:
+    """True against predicted gender, (n,) indices each: counts and shares of each true gender."""
+    counts = np.array([[np.sum((gender == true) & (predicted == said)) for said in range(len(GENDERS))]
+                       for true in range(len(GENDERS))])
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure, axes = _figure(width=4.2, height=4)
+    axis = axes[0][0]
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (true, said), count in np.ndenumerate(counts):
+        colour = "white" if shares[true, said] > 0.5 else "black"
+        axis.text(said, true, f"{count}\n{shares[true, said]:.1%}", ha="center", va="center", color=colour)
+    axis.set_xticks(range(len(GENDERS)), GENDERS)
+    axis.set_yticks(range(len(GENDERS)), GENDERS)
+    axis.set(xlabel="predicted gender", ylabel="true gender")
+    _save(figure, path)
+
+
+def save_mean_distributions(age: np.ndarray, probabilities: np.ndarray, path: Path) -> None:
+    """The mean predicted age distribution of each true decade: (n,) years, (n, 101) -> one curve a decade."""
+    from matplotlib import colormaps
+
+    figure, axes = _figure(width=7.5)
+    axis = axes[0][0]
+    decade = decade_of(age)
+    for index, (low, high) in enumerate(DECADES):
+        chosen = decade == index
+        if chosen.any():
+            colour = colormaps["viridis"](index / len(DECADES))
+            axis.plot(probabilities[chosen].mean(0), color=colour, label=f"{low}-{high} (n = {chosen.sum()})")
+            axis.axvspan(low, high, ymax=0.02, color=colour)
+    axis.set(xlabel="age (years)", ylabel="mean predicted probability", xlim=(0, NUM_AGES - 1), ylim=(0, None))
+    axis.legend(title="true age", fontsize=8)
+    axis.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def save_samples(images: np.ndarray, age: np.ndarray, gender: np.ndarray, p_gender: np.ndarray, p_age: np.ndarray,
+                 path: Path, columns: int = 8) -> None:
+    """A grid of faces, each with its true and its predicted age and gender.
+
+    Args:
+        images: (n, h, w, 3) uint8, BGR.
+        age, gender: (n,) true labels.
+        p_gender, p_age: (n, 2) and (n, 101) predicted distributions.
+    """
+    rows = -(-len(images) // columns)
+    figure, axes = _figure(rows, columns, width=1.35 * columns, height=1.75 * rows)
+    for axis in axes.flat:
+        axis.axis("off")
+    years, said = expected_age(p_age), p_gender.argmax(1)
+    for axis, image, true_age, true_gender, year, index in zip(axes.flat, images, age, gender, years, said, strict=False):
+        axis.imshow(image[:, :, ::-1])
+        name = GENDERS[true_gender] if true_gender >= 0 else "?"
+        axis.set_title(f"{true_age if true_age >= 0 else '?'}, {name}", fontsize=9, pad=2)
+        axis.text(0.5, -0.04, f"{year:.0f}, {GENDERS[index]}", transform=axis.transAxes, ha="center", va="top", fontsize=9,
+                  color=FEMALE_COLOUR if true_gender >= 0 and index != true_gender else MALE_COLOUR)
+    figure.suptitle("above: true, below: predicted", fontsize=9)
+    _save(figure, path)

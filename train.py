@@ -1,0 +1,317 @@
+"""Trains a wide residual network with two heads, gender and age, on face databases made by create_db.py.
+
+    python train.py --aug                                   # the newest database in data/
+    python train.py --input data/imdb_db.mat data/wiki_db.mat --aug --output_path checkpoints/both
+    python train.py --resume                                # goes on where a stopped run was
+
+Keeps the checkpoint of the best validation loss, history.csv, training_curve.png and TensorBoard's logs in
+--output_path. WRN-16-8 at 64 px needs a GPU for a dataset like WIKI; WRN-16-2 is the choice for a CPU.
+"""
+
+import argparse
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import cli
+from labels import GENDERS, UNKNOWN
+
+MONITORS = {"val_loss": True, "val_pred_age_mae": True, "val_pred_gender_accuracy": False}  # is less better?
+DEFAULT_RATES = {"sgd": 0.1, "adam": 0.001}
+WARMUP_STEPS = 500  # at most, and at most a tenth of the run
+CONSTANT_AGE = 1.0  # years: expected ages that spread less than this are one answer for every face
+LEARNING_STEPS = 500  # a run shorter than this may still answer every face alike without having collapsed
+
+
+@dataclass
+class Data:
+    """The faces of a run: what they are and which rows train and validate."""
+
+    databases: list
+    image: object  # takes arrays of rows, (n, size, size, 3) uint8 BGR
+    age: np.ndarray
+    gender: np.ndarray
+    training: np.ndarray
+    validation: np.ndarray
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser_for(__doc__, "train.py [--input FILE ...] [--aug] [--output_path DIR] [options]")
+    data = parser.add_argument_group("data")
+    data.add_argument("--input", "-i", type=Path, nargs="+", metavar="FILE",
+                      help="databases (default: the newest .mat in data/)")
+    data.add_argument("--validation_split", type=cli.number(float, 0, 1, exclusive=True), default=0.1, metavar="SHARE",
+                      help="share of the faces held out, whole people at a time")
+    data.add_argument("--aug", action="store_true", help="mixup, shifts, mirror images and random erasing")
+    data.add_argument("--seed", type=cli.number(int, 0), default=0, metavar="N",
+                      help="of the split, the order, the augmentation and the first weights")
+    network = parser.add_argument_group("network")
+    network.add_argument("--depth", type=int, choices=(10, 16, 22, 28, 34, 40), default=16, help="depth of the WRN")
+    network.add_argument("--width", type=cli.number(int, 1, 32), default=8, metavar="K", help="width of the WRN")
+    network.add_argument("--dropout", type=cli.number(float, 0, 0.9), default=0.0, metavar="SHARE",
+                         help="share dropped within each block")
+    network.add_argument("--weight_decay", type=cli.number(float, 0, 1), default=5e-4, metavar="DECAY",
+                         help="of all kernels (half of it is the L2 penalty)")
+    fit = parser.add_argument_group("training")
+    fit.add_argument("--nb_epochs", type=cli.number(int, 1), default=30, metavar="N", help="epochs")
+    fit.add_argument("--batch_size", type=cli.number(int, 1), default=32, metavar="N", help="faces in a batch")
+    fit.add_argument("--opt", choices=DEFAULT_RATES, default="sgd", help="optimiser; sgd has Nesterov momentum 0.9")
+    fit.add_argument("--lr", type=cli.number(float, 0, exclusive=True), metavar="RATE",
+                     help="first learning rate, divided by 5 at 1/4, 1/2 and 3/4 of the epochs "
+                          "(default: 0.1 for sgd, 0.001 for adam)")
+    fit.add_argument("--monitor", choices=MONITORS, default="val_loss",
+                     help="what makes a checkpoint the best")
+    fit.add_argument("--patience", type=cli.number(int, 0), default=0, metavar="EPOCHS",
+                     help="end after so many epochs without a better checkpoint; 0 never does")
+    fit.add_argument("--mixed_precision", choices=("bfloat16", "float16"), nargs="?", const="bfloat16",
+                     help="compute in 16 bits, bfloat16 if not said otherwise; GPUs gain, CPUs rarely")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output_path", type=Path, default=Path("checkpoints"), metavar="DIR",
+                        help="folder for checkpoints and logs")
+    output.add_argument("--resume", action="store_true",
+                        help="continue the stopped run in --output_path, with its own arguments")
+    output.add_argument("--restart", action="store_true", help="discard the stopped run in --output_path")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, load, build, fit, report."""
+    args, stopped = parse(argv)
+    data = load_data(args)
+    args.output_path.mkdir(parents=True, exist_ok=True)
+
+    import backend
+
+    print(f"computing on {backend.start()}", flush=True)
+    import keras
+
+    from training import Epochs, Journal, KeepBest, Resume, StopAtNan, trivial_answers
+
+    keras.utils.set_random_seed(args.seed)
+    if args.mixed_precision:
+        keras.mixed_precision.set_global_policy(f"mixed_{args.mixed_precision}")
+    training, validation = make_batches(data, args)
+    checkpoint = describe(data, args, trivial_answers(data.age[data.training], data.gender[data.training]))
+    rate = schedule(args, len(training))
+    model = build_model(checkpoint, args, rate)
+    announce(data, checkpoint, model)
+
+    guard = StopAtNan()
+    best = KeepBest(args.output_path, writer(model, checkpoint), args.monitor, MONITORS[args.monitor], args.patience,
+                    stopped.get("best"))
+    journal = Journal(args.output_path, args.nb_epochs, rate, stopped.get("history"))
+    resume = Resume(args.output_path, lambda: {
+        "arguments": plain(args), "best": best.state, "history": journal.rows, "split": checkpoint.split})
+    if stopped:
+        if stopped["split"] != checkpoint.split:
+            raise ValueError("the databases are not those that the stopped run was trained on; --restart discards it")
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(resume.path)
+    callbacks = [guard, Epochs(training), *tensorboard(args.output_path), best, journal, resume]
+    model.fit(training, validation_data=validation, epochs=args.nb_epochs, initial_epoch=stopped.get("epoch", 0),
+              shuffle=False, verbose=0, callbacks=callbacks)
+    resume.path.unlink(missing_ok=True)  # finished, or not worth continuing
+    return report(args, data, checkpoint, best, journal, guard, steps=len(training) * len(journal.rows))
+
+
+def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
+    """The arguments, and what a stopped run left: {} unless it is resumed.
+
+    A resumed run has its own arguments as defaults; an argument that says otherwise is refused.
+    """
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    from models import RESUME_FILE, read_resume
+
+    stopped = {}
+    if args.resume and args.restart:
+        parser.error("--resume and --restart exclude each other")
+    if args.resume:
+        stopped = read_resume(args.output_path)
+        parser.set_defaults(**stopped["arguments"])
+        args = parser.parse_args(argv)
+        changed = [name for name, value in stopped["arguments"].items() if plain(args)[name] != value]
+        if changed:
+            parser.error(f"the stopped run had another --{' --'.join(changed)}; leave it out, or --restart")
+    elif (left := args.output_path / RESUME_FILE).exists() and not args.restart:
+        parser.error(f"{left} is a stopped run: --resume continues it, --restart discards it, "
+                     "another --output_path leaves it alone")
+    args.lr = args.lr or DEFAULT_RATES[args.opt]
+    args.input = [Path(path) for path in args.input] if args.input else [newest_database()]
+    return args, stopped
+
+
+def plain(args: argparse.Namespace) -> dict[str, object]:
+    """The arguments that define a run, as JSON takes them."""
+    values = {name: value for name, value in vars(args).items() if name not in ("resume", "restart", "output_path")}
+    values["input"] = [str(path) for path in args.input]
+    return values
+
+
+def newest_database() -> Path:
+    """The .mat file in data/ that was written last."""
+    found = sorted(Path("data").glob("*.mat"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise FileNotFoundError("there is no database in data/: make one with create_db.py, or name one with --input")
+    return found[-1]
+
+
+def load_data(args: argparse.Namespace) -> Data:
+    """Opens the databases and splits their faces."""
+    from utils import ImageStack, open_database, split
+
+    databases = [open_database(path) for path in args.input]
+    image = ImageStack(databases)
+    age = np.concatenate([database.age for database in databases])
+    gender = np.concatenate([database.gender for database in databases])
+    training, validation = split(databases, args.validation_split, args.seed)
+    return Data(databases, image, age, gender, training, validation)
+
+
+def make_batches(data: Data, args: argparse.Namespace):
+    """The training batches, augmented if so asked, and the validation batches, always plain."""
+    from mixup_generator import NO_AUGMENTATION, Augmentation, MixupGenerator
+
+    def batches(rows, augmentation, shuffle):
+        return MixupGenerator(data.image, data.gender, data.age, rows, args.batch_size, augmentation, shuffle, args.seed)
+
+    augmentation = Augmentation() if args.aug else NO_AUGMENTATION
+    return batches(data.training, augmentation, True), batches(data.validation, NO_AUGMENTATION, False)
+
+
+def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
+    """What every checkpoint of this run will say of itself."""
+    from importlib.metadata import version
+
+    import keras
+
+    from models import Checkpoint
+
+    largest = max(data.databases, key=len)
+    versions = {"keras": version("keras"), "backend": keras.backend.backend(), "numpy": np.__version__}
+    return Checkpoint(
+        network="wide_resnet",
+        arguments={"depth": args.depth, "width": args.width},
+        image_size=largest.image_size,
+        margin=largest.margin,
+        detector=largest.detector,
+        trivial=trivial,
+        split={"validation_split": args.validation_split, "seed": args.seed,
+               "databases": [database.fingerprint() for database in data.databases]},
+        training={"arguments": plain(args), "versions": versions},
+    )
+
+
+def schedule(args: argparse.Namespace, steps_per_epoch: int):
+    """The learning rate as a function of the step."""
+    from training import StepDecay
+
+    warmup = min(WARMUP_STEPS, steps_per_epoch * args.nb_epochs // 10)
+    return StepDecay(args.lr, args.nb_epochs, steps_per_epoch, warmup)
+
+
+def build_model(checkpoint, args: argparse.Namespace, rate):
+    """The network, compiled."""
+    import keras
+
+    from models import build
+    from training import weighted_metrics
+
+    optimizer = (keras.optimizers.SGD(rate, momentum=0.9, nesterov=True) if args.opt == "sgd"
+                 else keras.optimizers.Adam(rate))
+    model = build(checkpoint, weight_decay=args.weight_decay, dropout=args.dropout)
+    model.compile(optimizer, loss=["categorical_crossentropy"] * 2, weighted_metrics=weighted_metrics())
+    return model
+
+
+def announce(data: Data, checkpoint, model) -> None:
+    """Says what will be trained on what."""
+    for database in data.databases:
+        print(f"{database.source}: {len(database):,} faces of {database.image_size} x {database.image_size} pixels")
+        if database.margin != checkpoint.margin:
+            print(f"  its crops have a margin of {database.margin:g}; demo.py will crop at {checkpoint.margin:g}, "
+                  "the margin of the largest database")
+    print(f"{len(data.training):,} to train, {len(data.validation):,} to validate; "
+          f"{model.name}, {model.count_params():,} parameters")
+    error, accuracy = trivial_scores(data, checkpoint.trivial)
+    print(f"the trivial answer, {checkpoint.trivial['age']}, {GENDERS[checkpoint.trivial['gender']]} for every face: "
+          f"age error {error:.2f} years, gender {accuracy:.1%}", flush=True)
+
+
+def trivial_scores(data: Data, trivial: dict[str, int]) -> tuple[float, float]:
+    """Validation age error in years and gender accuracy of the answer that uses no picture; NaN without labels."""
+    ages, genders = data.age[data.validation], data.gender[data.validation]
+    ages, genders = ages[ages != UNKNOWN], genders[genders != UNKNOWN]
+    error = np.abs(ages - trivial["age"]).mean() if len(ages) else np.nan
+    return float(error), float((genders == trivial["gender"]).mean()) if len(genders) else np.nan
+
+
+def writer(model, checkpoint):
+    """A function of path, epoch and values that writes a checkpoint of the run."""
+    from dataclasses import replace
+
+    from models import save
+
+    def write(path: Path, epoch: int, values: dict) -> None:
+        reached = {"epoch": epoch, "metrics": {name: float(value) for name, value in values.items()}}
+        save(model, path, replace(checkpoint, training={**checkpoint.training, **reached}))
+
+    return write
+
+
+def tensorboard(folder: Path) -> list:
+    """Keras's TensorBoard callback; none where TensorFlow, which it writes with, is not installed."""
+    from importlib.util import find_spec
+
+    import keras
+
+    if not (find_spec("tensorflow") and find_spec("tensorboard")):
+        print("TensorBoard's logs are left out: they need the packages tensorflow and tensorboard")
+        return []
+    return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)]
+
+
+def report(args, data: Data, checkpoint, best, journal, guard, steps: int) -> int:
+    """Says what was reached; 1 if the run went to NaN or gives every face the same answer."""
+    advice = (f"try a tenth of the rate (--lr {args.lr / 10:g}), --opt adam, or a larger --batch_size; "
+              "check the labels with a look at the database's faces")
+    if guard.stopped:
+        print(f"train.py: the loss is not a number any more after {len(journal.rows)} whole epochs: {advice}",
+              file=sys.stderr)
+        return 1
+    if best.state["path"] is None:
+        print(f"train.py: no epoch had a finite {args.monitor}: {advice}", file=sys.stderr)
+        return 1
+    values = next(row for row in journal.rows if row["epoch"] == best.state["epoch"])
+    error, accuracy = trivial_scores(data, checkpoint.trivial)
+    print(f"best: {best.state['path']}, age error {values['val_pred_age_mae']:.2f} years (trivial {error:.2f}), "
+          f"gender {values['val_pred_gender_accuracy']:.1%} (trivial {accuracy:.1%})")
+    collapsed = collapsed_heads(values, data)
+    if not collapsed:
+        return 0
+    if steps < LEARNING_STEPS:
+        print(f"every face still gets the same {' and the same '.join(collapsed)} after {steps} steps: train longer")
+        return 0
+    print(f"train.py: the training collapsed: every face gets the same {' and the same '.join(collapsed)}: {advice}",
+          file=sys.stderr)
+    return 1
+
+
+def collapsed_heads(values: dict[str, float], data: Data) -> list[str]:
+    """The heads that answer every validation face alike although the faces differ."""
+    ages, genders = data.age[data.validation], data.gender[data.validation]
+    ages, genders = ages[ages != UNKNOWN], genders[genders != UNKNOWN]
+    heads = []
+    if len(ages) and ages.std() > 2 * CONSTANT_AGE and values["val_pred_age_spread"] < CONSTANT_AGE:
+        heads.append("age")
+    # A head that has learned the commoner gender alone is no collapse where the other one is rare.
+    if len(genders) and 0.1 < genders.mean() < 0.9 and values["val_pred_gender_male_share"] in (0.0, 1.0):
+        heads.append("gender")
+    return heads
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,226 @@
+"""What a training needs beyond Keras: the learning rate's schedule, metrics in years, and callbacks.
+
+A run can be stopped at any moment and resumed: everything it needs is in one file, `resume.weights.h5`, that is moved
+into place at the end of each epoch.
+"""
+
+import csv
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from labels import MALE, NUM_AGES
+from mixup_generator import MixupGenerator
+from models import RESUME_ATTRIBUTE, RESUME_FILE
+from utils import replacing
+
+
+class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """The rate divided by 5 at a quarter, half and three quarters of the epochs, after a linear warm-up.
+
+    The division by 5 is that of arXiv:1605.07146, section 3. The warm-up (Goyal et al., arXiv:1706.02677, section
+    2.2) spares a fresh network the full rate, at which the original suite often collapsed.
+    """
+
+    def __init__(self, rate: float, epochs: int, steps_per_epoch: int, warmup_steps: int):
+        self.rate, self.warmup_steps = rate, warmup_steps
+        self.boundaries = [math.ceil(epochs * part) * steps_per_epoch for part in (0.25, 0.5, 0.75)]
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        passed = sum(ops.cast(step >= boundary, "float32") for boundary in self.boundaries)
+        warm = ops.minimum(1.0, (step + 1) / max(self.warmup_steps, 1))
+        return self.rate * warm * 0.2**passed
+
+
+def _expected_age(distributions):
+    return ops.matmul(ops.cast(distributions, "float32"), ops.arange(NUM_AGES, dtype="float32")[:, None])[:, 0]
+
+
+class AgeError(keras.metrics.Mean):
+    """Mean absolute error of the expected age, in years; labels may be mixtures."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        return super().update_state(ops.abs(_expected_age(y_true) - _expected_age(y_pred)), sample_weight)
+
+
+class AgeSpread(keras.metrics.Metric):
+    """Standard deviation of the expected ages over all faces, in years: near 0, every face gets the same age."""
+
+    def __init__(self, name: str):
+        super().__init__(name=name)
+        self.count, self.total, self.squares = (
+            self.add_weight(name=f"{name}_{part}", initializer="zeros") for part in ("count", "total", "squares")
+        )
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        ages = _expected_age(y_pred) - NUM_AGES // 2  # about the middle, where squares lose the fewest digits
+        self.count.assign_add(ops.cast(ops.shape(ages)[0], "float32"))
+        self.total.assign_add(ops.sum(ages))
+        self.squares.assign_add(ops.sum(ages**2))
+
+    def result(self):
+        count = ops.maximum(self.count, 1.0)
+        return ops.sqrt(ops.maximum(self.squares / count - (self.total / count) ** 2, 0.0))
+
+
+class MaleShare(keras.metrics.Mean):
+    """Share of all faces that are taken for male: at 0 or 1, every face gets the same gender."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        return super().update_state(ops.cast(ops.argmax(y_pred, axis=-1) == MALE, "float32"))
+
+
+def weighted_metrics() -> list[list]:
+    """The metrics of the gender and of the age head; faces without a label do not count."""
+    return [
+        [keras.metrics.CategoricalAccuracy(name="accuracy"), MaleShare(name="male_share")],
+        [AgeError(name="mae"), AgeSpread(name="spread")],
+    ]
+
+
+class Epochs(keras.callbacks.Callback):
+    """Tells the generator which epoch it is."""
+
+    def __init__(self, batches: MixupGenerator):
+        super().__init__()
+        self.batches = batches
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.batches.set_epoch(epoch)
+
+
+class StopAtNan(keras.callbacks.Callback):
+    """Ends the run where the loss is no number any more; `stopped` says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.stopped = False
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            self.stopped = self.model.stop_training = True
+
+
+class KeepBest(keras.callbacks.Callback):
+    """Saves a checkpoint whenever the monitored value improves, and ends the run after `patience` epochs without.
+
+    Args:
+        folder: where `weights.{epoch:02d}-{val_loss:.2f}.hdf5` goes, epochs counted from 1.
+        write: function of the path, the epoch and the epoch's values that writes a checkpoint.
+        monitor: the name of the epoch's value that decides.
+        less_is_better: whether the value is a loss or an error.
+        patience: epochs without improvement after which the run ends; 0 never ends it.
+        state: `state` of the run that is resumed.
+    """
+
+    def __init__(self, folder: Path, write: Callable, monitor: str, less_is_better: bool, patience: int,
+                 state: dict | None = None):
+        super().__init__()
+        self.folder, self.write = Path(folder), write
+        self.monitor, self.less_is_better, self.patience = monitor, less_is_better, patience
+        self.state = state or {"best": None, "waited": 0, "path": None, "epoch": 0}
+
+    def on_epoch_end(self, epoch, logs=None):
+        value = float(logs[self.monitor])
+        best = self.state["best"]
+        if not math.isfinite(value):
+            return
+        if best is None or (value < best if self.less_is_better else value > best):
+            path = self.folder / f"weights.{epoch + 1:02d}-{logs['val_loss']:.2f}.hdf5"
+            self.write(path, epoch + 1, logs)
+            self.state = {"best": value, "waited": 0, "path": str(path), "epoch": epoch + 1}
+            return
+        self.state["waited"] += 1
+        if self.patience and self.state["waited"] >= self.patience:
+            print(f"no better {self.monitor} in {self.patience} epochs: the run ends")
+            self.model.stop_training = True
+
+
+class Journal(keras.callbacks.Callback):
+    """Shows one line for each epoch and keeps `history.csv` and `training_curve.png` up to date.
+
+    Args:
+        folder: where the files go.
+        epochs: of the whole run.
+        rate: the learning rate as a function of the step.
+        rows: the history of the run that is resumed.
+    """
+
+    COLUMNS = (
+        ("loss", "loss", ".3f"), ("val_loss", "val loss", ".3f"),
+        ("pred_age_mae", "age error", ".2f"), ("val_pred_age_mae", "val age error", ".2f"),
+        ("pred_gender_accuracy", "gender", ".1%"), ("val_pred_gender_accuracy", "val gender", ".1%"),
+        ("learning_rate", "rate", ".2g"),
+    )  # fmt: skip
+
+    def __init__(self, folder: Path, epochs: int, rate: StepDecay, rows: list[dict] | None = None):
+        super().__init__()
+        self.folder, self.epochs, self.rate, self.rows = Path(folder), epochs, rate, rows or []
+        self.bar = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        from tqdm import tqdm
+
+        self.bar = tqdm(total=self.params["steps"], desc=f"epoch {epoch + 1}/{self.epochs}", unit="batch", leave=False)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.bar.update()
+        self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        from plots import save_training_curve
+
+        seconds = self.bar.format_dict["elapsed"]
+        self.bar.close()
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()},
+               "learning_rate": float(self.rate(int(self.model.optimizer.iterations) - 1)), "seconds": seconds}
+        self.rows.append(row)
+        shown = "  ".join(f"{title} {row[name]:{style}}" for name, title, style in self.COLUMNS)
+        print(f"epoch {epoch + 1:>3}/{self.epochs}  {shown}  {seconds:.0f} s", flush=True)
+        with replacing(self.folder / "history.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, self.rows[0])
+            table.writeheader()
+            table.writerows(self.rows)
+        save_training_curve(self.rows, self.folder / "training_curve.png")
+
+    def on_train_end(self, logs=None):
+        if self.bar is not None:
+            self.bar.close()
+
+
+class Resume(keras.callbacks.Callback):
+    """Keeps what continuing the run needs: weights, optimiser, epoch, best score, history, arguments.
+
+    It stands last among the callbacks, so that it sees what the others made of the epoch.
+
+    Args:
+        folder: where the file goes.
+        state: function that returns what else to keep, as JSON takes it.
+    """
+
+    def __init__(self, folder: Path, state: Callable[[], dict]):
+        super().__init__()
+        self.path, self.state = Path(folder) / RESUME_FILE, state
+
+    def on_epoch_end(self, epoch, logs=None):
+        import h5py
+
+        with replacing(self.path) as temporary:
+            self.model.save_weights(temporary)
+            with h5py.File(temporary, "r+") as file:
+                file.attrs[RESUME_ATTRIBUTE] = json.dumps({"epoch": epoch + 1, **self.state()})
+
+
+def trivial_answers(age: np.ndarray, gender: np.ndarray) -> dict[str, int]:
+    """The answers that use no picture: median age in years and commoner gender; unknown labels (-1) are left out."""
+    ages, genders = age[age >= 0], gender[gender >= 0]
+    return {
+        "age": int(np.median(ages)) if len(ages) else 0,
+        "gender": int(np.bincount(genders, minlength=2).argmax()) if len(genders) else MALE,
+    }

@@ -1,0 +1,468 @@
+"""The .mat module: dataset metadata in, face databases out and in, and their split into training and validation.
+
+A database is a MATLAB 7.3 file, which is HDF5 with a MATLAB header, so there is no 4 GiB wall; MATLAB, mat73 and
+h5py open it. Its images are one contiguous block that is memory-mapped: opening takes no time and no memory.
+MATLAB 5 databases made by the original suite are read too.
+"""
+
+import hashlib
+import os
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from labels import FEMALE, MALE, MAX_AGE, UNKNOWN
+
+USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
+ORIGINAL_MARGIN = 0.4  # the original suite's databases hold IMDB-WIKI crops and do not say so
+
+
+@contextmanager
+def replacing(path: Path):
+    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not.
+
+    It ends as `path` does after its first dot, since Keras and OpenCV choose a format by that.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".new-", suffix="".join(path.suffixes), dir=path.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+# ---------------------------------------------------------------------------------------------- metadata in
+
+
+def read_struct(path: Path, name: str, wanted: list[str], optional: list[str] = ()) -> dict[str, np.ndarray]:
+    """Fields of a MATLAB 5 struct, as IMDB-WIKI publishes its metadata.
+
+    Args:
+        path: the .mat file.
+        name: the struct's name.
+        wanted: fields that must be there.
+        optional: fields that are returned where they are there.
+
+    Returns:
+        field -> (n,) array of the file's own dtype; text fields are object arrays.
+
+    Raises:
+        ValueError: if the file is no MATLAB file, or the struct or a field is missing, or lengths differ.
+    """
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(path, variable_names=[name], squeeze_me=False)
+    except Exception as error:  # scipy raises many types for a file that is cut off or is no MATLAB file
+        raise ValueError(f"{path} cannot be read as a MATLAB 5 file ({error}); fetch it again") from None
+    if name not in content:
+        raise ValueError(f"{path} holds no struct named '{name}'; is it another dataset's file?")
+    struct = content[name]
+    fields = struct.dtype.names or ()
+    if missing := [field for field in wanted if field not in fields]:
+        raise ValueError(f"the struct '{name}' in {path} lacks {', '.join(missing)}; it has {', '.join(fields)}")
+    columns = {field: struct[field].flat[0].reshape(-1) for field in [*wanted, *optional] if field in fields}
+    lengths = {field: len(column) for field, column in columns.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"the fields of '{name}' in {path} differ in length: {lengths}")
+    return columns
+
+
+# ---------------------------------------------------------------------------------------------- database out
+
+
+@contextmanager
+def writing_database(path: Path, rows: int, image_size: int):
+    """A DatabaseWriter on a temporary file that is moved to `path` when the block ends well.
+
+        with writing_database("data/wiki_db.mat", rows=38138, image_size=64) as writer:
+            writer.append(images)  # (k, 64, 64, 3) uint8, BGR
+            writer.finish(columns={"age": ages, "gender": genders}, scalars={"margin": 0.4}, texts={"db": "wiki"})
+    """
+    with replacing(path) as temporary:
+        writer = DatabaseWriter(temporary, rows, image_size)
+        try:
+            yield writer
+        finally:
+            writer.close()
+
+
+class DatabaseWriter:
+    """Writes a database block by block; memory does not grow with the images.
+
+    A contiguous dataset cannot shrink: where fewer rows arrive than were announced, the images are copied once, to
+    the exact size.
+    """
+
+    COPY_ROWS = 256
+
+    def __init__(self, path: Path, rows: int, image_size: int):
+        self.path = path
+        self.rows = rows
+        self.image_size = image_size
+        self.written = 0
+        self._file = self._create(path, rows)
+
+    def _create(self, path: Path, rows: int):
+        import h5py
+
+        file = h5py.File(path, "w", userblock_size=USER_BLOCK, libver="earliest")
+        images = file.create_dataset("image", (rows, self.image_size, self.image_size, 3), np.uint8)
+        images.attrs["MATLAB_class"] = np.bytes_("uint8")
+        return file
+
+    def append(self, images: np.ndarray) -> None:
+        """Writes (k, size, size, 3) uint8 BGR images after those already written."""
+        end = self.written + len(images)
+        self._file["image"][self.written : end] = images
+        self.written = end
+
+    def finish(self, columns: dict[str, object], scalars: dict[str, float], texts: dict[str, object]) -> None:
+        """Adds the labels and completes the file.
+
+        Args:
+            columns: name -> (written,) integers or floats (stored as (n, 1) int64 or double), or a list of
+                strings (stored as (n, L) characters, padded with zeros).
+            scalars: name -> number, stored as a (1, 1) double.
+            texts: name -> string, stored as (1, L) characters; or a tuple of strings, stored as (k, L).
+
+        Raises:
+            ValueError: if a column is not as long as the images.
+        """
+        if self.written < self.rows:
+            self._shrink()
+        for name, column in columns.items():
+            if len(column) != self.written:
+                raise ValueError(f"column '{name}' has {len(column)} rows, the images {self.written}")
+            if isinstance(column, np.ndarray):
+                self._add_numbers(name, column[:, None])
+            else:
+                self._add_text(name, column)
+        for name, number in scalars.items():
+            self._add_numbers(name, np.full((1, 1), number, np.float64))
+        for name, text in texts.items():
+            self._add_text(name, [text] if isinstance(text, str) else list(text))
+        self.close()
+        header = b"MATLAB 7.3 MAT-file, face database of the age and gender suite".ljust(116)
+        with open(self.path, "r+b") as file:
+            file.write(header + bytes(8) + b"\x00\x02IM")
+
+    def close(self) -> None:
+        """Closes the HDF5 file; a second call does nothing."""
+        self._file.close()
+
+    def _add_numbers(self, name: str, values: np.ndarray) -> None:
+        values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
+        dataset = self._file.create_dataset(name, data=values)
+        dataset.attrs["MATLAB_class"] = np.bytes_("double" if values.dtype.kind == "f" else "int64")
+
+    def _add_text(self, name: str, rows: list[str]) -> None:
+        # MATLAB's characters are UTF-16 units: what lies beyond 16 bits takes two.
+        units = [np.frombuffer(row.encode("utf-16-le", "surrogatepass"), np.uint16) for row in rows]
+        characters = np.zeros((len(rows), max(1, *map(len, units))), np.uint16)
+        for row, unit in zip(characters, units, strict=True):
+            row[: len(unit)] = unit
+        dataset = self._file.create_dataset(name, data=characters)
+        dataset.attrs["MATLAB_class"] = np.bytes_("char")
+        dataset.attrs["MATLAB_int_decode"] = np.int32(2)
+
+    def _shrink(self) -> None:
+        import h5py
+
+        with replacing(self.path) as smaller_path:
+            smaller = self._create(smaller_path, self.written)
+            for start in range(0, self.written, self.COPY_ROWS):
+                end = min(start + self.COPY_ROWS, self.written)
+                smaller["image"][start:end] = self._file["image"][start:end]
+            smaller.close()
+            self._file.close()
+        self._file = h5py.File(self.path, "r+")
+
+
+# ---------------------------------------------------------------------------------------------- database in
+
+
+@dataclass(frozen=True)
+class Database:
+    """A face database; n rows, row i of every array is one face.
+
+    Attributes:
+        source: the file it came from.
+        image: (n, size, size, 3) uint8, BGR, mapped from the file, read-only.
+        age: (n,) int64, years 0..100, -1 unknown.
+        gender: (n,) int64, labels.FEMALE, labels.MALE or labels.UNKNOWN.
+        db: the dataset's name, as in readers.READERS.
+        margin: how far the crops reach beyond the face box, as a share of its size.
+        detector: what found the faces; "none" where the dataset came cropped.
+        subject: (n,) int64, a number for each person, -1 unknown; None where not recorded.
+        digest: (n,) int64, equal for byte-identical photos; None where not recorded.
+        race, race_names: (n,) int64 index into race_names, -1 unknown; None where not recorded.
+    """
+
+    source: Path
+    image: np.ndarray
+    age: np.ndarray
+    gender: np.ndarray
+    db: str
+    margin: float = ORIGINAL_MARGIN
+    detector: str = "none"
+    subject: np.ndarray | None = None
+    digest: np.ndarray | None = None
+    race: np.ndarray | None = None
+    race_names: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.age)
+
+    @property
+    def image_size(self) -> int:
+        """Height and width of the images, in pixels."""
+        return self.image.shape[1]
+
+    def fingerprint(self) -> str:
+        """Short hex digest of the labels: the same for the same database, whatever its file is called."""
+        content = hashlib.sha256(f"{self.db} {self.image.shape}".encode())
+        for column in (self.age, self.gender, self.digest):
+            if column is not None:
+                content.update(np.ascontiguousarray(column, "<i8").tobytes())
+        return content.hexdigest()[:16]
+
+
+def open_database(path: Path) -> Database:
+    """Opens a database of ours (mapped, whatever its size) or one of the original suite (read into memory).
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if the file is no face database, with what is wrong in it.
+    """
+    import h5py
+
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; create_db.py makes databases")
+    try:
+        if h5py.is_hdf5(path):
+            with h5py.File(path, "r") as file:
+                content = _read_hdf5(path, file)
+        else:
+            content = _read_matlab5(path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error}); it is cut off or damaged, make it again") from None
+    return _checked(path, content)
+
+
+def _read_hdf5(path: Path, file) -> dict[str, object]:
+    import h5py
+
+    content = {}
+    for name, dataset in file.items():
+        if not isinstance(dataset, h5py.Dataset):
+            continue
+        kind = dataset.attrs.get("MATLAB_class", b"")
+        if name == "image":
+            content[name] = _mapped(path, dataset)
+        elif kind == b"char":
+            content[name] = None if name == "path" else tuple(map(_text, dataset[()]))  # paths: many, seldom wanted
+        else:
+            content[name] = dataset[()]
+    return content
+
+
+def _mapped(path: Path, dataset) -> np.ndarray:
+    offset = dataset.id.get_offset()
+    if offset is None:  # compressed or chunked, as MATLAB itself saves
+        return dataset[()]
+    offset += dataset.file.userblock_size
+    if offset + dataset.size * dataset.dtype.itemsize > path.stat().st_size:
+        raise OSError("the file ends before its images do")
+    return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
+
+
+def _text(units: np.ndarray) -> str:
+    return units.astype("<u2").tobytes().decode("utf-16-le", "replace").rstrip("\0")
+
+
+def _read_matlab5(path: Path) -> dict[str, object]:
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(path)
+    except Exception as error:  # scipy raises many types for a file that is cut off or is no MATLAB file
+        raise ValueError(f"{path} is no face database: {error}") from None
+    return {name: tuple(value) if value.dtype.kind == "U" else value
+            for name, value in content.items() if not name.startswith("__")}
+
+
+def _checked(path: Path, content: dict[str, object]) -> Database:
+    if missing := [name for name in ("image", "age", "gender") if name not in content]:
+        found = ", ".join(sorted(content)) or "nothing"
+        raise ValueError(f"{path} is no face database: it lacks {', '.join(missing)} and holds {found}")
+    image = content["image"]
+    if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or image.shape[1] != image.shape[2]:
+        raise ValueError(
+            f"{path}: 'image' must be (n, size, size, 3) uint8; received {image.shape} {image.dtype}"
+        )
+
+    def column(name):
+        if content.get(name) is None:
+            return None
+        values = np.asarray(content[name]).reshape(-1)
+        if len(values) != len(image):
+            raise ValueError(f"{path}: '{name}' has {len(values)} entries for {len(image)} images")
+        return values.astype(np.int64)
+
+    age, gender = column("age"), column("gender")
+    for name, values, highest in (("age", age, MAX_AGE), ("gender", gender, max(FEMALE, MALE))):
+        if wrong := int(np.sum((values < UNKNOWN) | (values > highest))):
+            raise ValueError(f"{path}: {wrong} of {len(values)} values of '{name}' are outside {UNKNOWN}..{highest}")
+    if not len(image):
+        raise ValueError(f"{path} holds no faces")
+    return Database(
+        source=path,
+        image=image,
+        age=age,
+        gender=gender,
+        db=_first(content.get("db"), path.stem),
+        margin=float(np.ravel(content.get("margin", ORIGINAL_MARGIN))[0]),
+        detector=_first(content.get("detector"), "none"),
+        subject=column("subject"),
+        digest=column("digest"),
+        race=column("race"),
+        race_names=content.get("race_names", ()),
+    )
+
+
+def _first(texts: tuple[str, ...] | None, default: str) -> str:
+    return str(texts[0]) if texts else default
+
+
+def read_paths(path: Path) -> list[str]:
+    """The file name of every row of a 7.3 database, relative to its dataset's folder; [] where not recorded."""
+    import h5py
+
+    if not h5py.is_hdf5(path):
+        return []
+    with h5py.File(path, "r") as file:
+        return list(map(_text, file["path"][()])) if "path" in file else []
+
+
+class ImageStack:
+    """The images of several databases one after the other, without copying: takes arrays of row numbers."""
+
+    def __init__(self, databases: list[Database]):
+        sizes = {database.image_size for database in databases}
+        if len(sizes) > 1:
+            named = ", ".join(f"{database.source} {database.image_size}" for database in databases)
+            raise ValueError(f"databases must have images of one size; received {named}")
+        self._images = [database.image for database in databases]
+        self._starts = np.cumsum([0, *map(len, databases)])
+        self.shape = (int(self._starts[-1]), *self._images[0].shape[1:])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        if len(self._images) == 1:
+            return np.asarray(self._images[0][rows])
+        rows = np.asarray(rows)
+        taken = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        owner = np.searchsorted(self._starts, rows, side="right") - 1
+        for number in np.unique(owner):
+            mine = owner == number
+            taken[mine] = self._images[number][rows[mine] - self._starts[number]]
+        return taken
+
+
+# ---------------------------------------------------------------------------------------------- split
+
+
+def split(databases: list[Database], validation_split: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Splits the rows of some databases, taken one after the other, into training and validation.
+
+    Nobody stands on both sides: faces of one person (a subject of one dataset) stay together, and so do
+    byte-identical photos. Who is not known stands alone. The split depends on the seed and the labels alone.
+
+    Args:
+        databases: one or more.
+        validation_split: the share of rows to hold out, in 0..1 exclusive.
+        seed: any non-negative integer.
+
+    Returns:
+        training and validation: sorted (k,) int64 rows; row numbers go on from one database to the next.
+
+    Raises:
+        ValueError: if one of the sides would be empty.
+    """
+    groups = _groups(databases)
+    count = len(groups)
+    sizes = np.bincount(groups)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    # Groups in random order until the share is reached; one that would pass it by more than it falls short stays out.
+    reached = np.cumsum(sizes[order])
+    wanted = validation_split * count
+    taken = int(np.searchsorted(reached, wanted, side="right"))
+    if taken < len(sizes) and reached[taken] - wanted < wanted - (reached[taken - 1] if taken else 0):
+        taken += 1
+    chosen = np.zeros(len(sizes), bool)
+    chosen[order[:taken]] = True
+    held_out = chosen[groups]
+    training, validation = np.flatnonzero(~held_out), np.flatnonzero(held_out)
+    if not len(training) or not len(validation):
+        raise ValueError(
+            f"{count} faces of {len(sizes)} people cannot be split into training and validation at a share of "
+            f"{validation_split:g}; give more faces or another share"
+        )
+    return training, validation
+
+
+def _groups(databases: list[Database]) -> np.ndarray:
+    """(n,) int64: the same number for rows that must stay on one side."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    count = sum(map(len, databases))
+    # A graph of rows and of what ties them: each subject and each digest is a node beyond the rows.
+    rows, ties, next_tie = [], [], count
+    start = 0
+    for database in databases:
+        if database.subject is not None:
+            known = np.flatnonzero(database.subject != UNKNOWN)
+            people, number = np.unique(database.subject[known], return_inverse=True)
+            rows.append(known + start)
+            ties.append(number + next_tie)
+            next_tie += len(people)
+        start += len(database)
+    digests = np.concatenate([_digests(database) for database in databases])
+    photos, number = np.unique(digests, return_inverse=True)
+    rows.append(np.arange(count))
+    ties.append(number + next_tie)
+    next_tie += len(photos)
+    rows, ties = np.concatenate(rows), np.concatenate(ties)
+    graph = coo_array((np.ones(len(rows), bool), (rows, ties)), shape=(next_tie, next_tie))
+    component = connected_components(graph, directed=False)[1][:count]
+    return np.unique(component, return_inverse=True)[1]
+
+
+def _digests(database: Database) -> np.ndarray:
+    if database.digest is not None:
+        return database.digest
+    return np.array([digest(image.tobytes()) for image in database.image], np.int64)
+
+
+def digest(content: bytes) -> int:
+    """A 64-bit fingerprint of some bytes, as a signed integer."""
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)

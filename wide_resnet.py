@@ -1,0 +1,112 @@
+"""Wide residual networks, WRN-n-k: Zagoruyko and Komodakis, "Wide residual networks", arXiv:1605.07146.
+
+Two softmax heads on one body: gender (2 classes) and age (101). Images go in as they are, uint8 BGR 0..255; the
+normalisation is the network's first layer.
+"""
+
+import keras
+from keras import layers
+
+from labels import NUM_AGES, NUM_GENDERS
+
+WEIGHT_DECAY = 5e-4  # the paper's, section 3: the gradient of L2 has a factor 2, so the penalty is half of it
+
+
+def wide_resnet(
+    image_size: int = 64,
+    depth: int = 16,
+    width: int = 8,
+    weight_decay: float = WEIGHT_DECAY,
+    dropout: float = 0.0,
+    original: bool = False,
+) -> keras.Model:
+    """WRN-depth-width for square images.
+
+    Args:
+        image_size: height and width in pixels, at least 32.
+        depth: convolutions on the way from image to heads, 6 n + 4; the paper's n is the number of blocks in a group.
+        width: the paper's k: channels are 16 k, 32 k and 64 k.
+        weight_decay: of all kernels, as the optimiser's weight decay would be (the L2 penalty is half of it).
+        dropout: share dropped between the two convolutions of a block (section 2.4).
+        original: the network of the original suite, needed for its files alone: raw pixels, and heads without bias on
+            an 8 x 8 average pooling of stride 1, which keeps every position.
+
+    Returns:
+        A model of (n, image_size, image_size, 3) uint8 BGR -> [pred_gender (n, 2), pred_age (n, 101)], each row a
+        probability distribution.
+
+    Raises:
+        ValueError: for a depth that is not 6 n + 4, or a size or width that is too small.
+    """
+    if depth < 10 or (depth - 4) % 6:
+        raise ValueError(f"the depth of a wide residual network is 6 n + 4: 10, 16, 22, 28, ...; received {depth}")
+    if width < 1 or image_size < 32:
+        raise ValueError(f"width must be 1 or more and image_size 32 or more; received {width} and {image_size}")
+    penalty = weight_decay / 2
+
+    image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    scale, offset = (1.0, 0.0) if original else (1 / 127.5, -1.0)
+    x = layers.Rescaling(scale, offset, name="normalise")(image)
+    x = _convolution(x, 16, 3, 1, penalty, "stem")  # size x size x 16
+    x = _group(x, 16 * width, 1, depth, penalty, dropout, "group1")  # size x size x 16 k
+    x = _group(x, 32 * width, 2, depth, penalty, dropout, "group2")  # size/2 x size/2 x 32 k
+    x = _group(x, 64 * width, 2, depth, penalty, dropout, "group3")  # size/4 x size/4 x 64 k
+    x = _activated(x, "final")
+    if original:
+        x = layers.AveragePooling2D(8, strides=1, padding="same", name="pool")(x)
+        x = layers.Flatten(name="flatten")(x)
+    else:
+        x = layers.GlobalAveragePooling2D(name="pool")(x)
+    outputs = two_heads(x, penalty, use_bias=not original)
+    return keras.Model(image, outputs, name=f"wide_resnet_{depth}_{width}")
+
+
+def two_heads(x, penalty: float = 0.0, use_bias: bool = True) -> list:
+    """The outputs every model has, in this order and under these names: [pred_gender, pred_age], softmax.
+
+    They compute in float32 whatever the policy, since a softmax over 101 classes is too fine for 16 bits.
+    """
+    return [
+        layers.Dense(
+            classes, activation="softmax", use_bias=use_bias, dtype="float32",
+            kernel_initializer="he_normal", kernel_regularizer=_l2(penalty), name=name,
+        )(x)
+        for name, classes in (("pred_gender", NUM_GENDERS), ("pred_age", NUM_AGES))
+    ]
+
+
+def _group(x, channels: int, stride: int, depth: int, penalty: float, dropout: float, name: str):
+    for block in range((depth - 4) // 6):
+        x = _block(x, channels, stride if block == 0 else 1, penalty, dropout, f"{name}_block{block + 1}")
+    return x
+
+
+def _block(x, channels: int, stride: int, penalty: float, dropout: float, name: str):
+    """BN-ReLU-conv twice, beside a shortcut (figure 1c); a shortcut that changes width starts at the first ReLU."""
+    activated = _activated(x, f"{name}_1")
+    shortcut = x
+    if x.shape[-1] != channels:
+        shortcut = _convolution(activated, channels, 1, stride, penalty, f"{name}_shortcut")
+    x = _convolution(activated, channels, 3, stride, penalty, f"{name}_conv1")
+    x = _activated(x, f"{name}_2")
+    if dropout:
+        x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
+    x = _convolution(x, channels, 3, 1, penalty, f"{name}_conv2")
+    return layers.Add(name=f"{name}_add")([x, shortcut])
+
+
+def _activated(x, name: str):
+    # Moving averages with the momentum of the authors' code; Keras's 0.99 is too slow for short trainings.
+    x = layers.BatchNormalization(momentum=0.9, name=f"{name}_bn")(x)
+    return layers.ReLU(name=f"{name}_relu")(x)
+
+
+def _convolution(x, channels: int, kernel: int, stride: int, penalty: float, name: str):
+    return layers.Conv2D(
+        channels, kernel, strides=stride, padding="same", use_bias=False,
+        kernel_initializer="he_normal", kernel_regularizer=_l2(penalty), name=name,
+    )(x)
+
+
+def _l2(penalty: float):
+    return keras.regularizers.L2(penalty) if penalty else None
