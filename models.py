@@ -279,14 +279,25 @@ def _load_keras(path: Path):
     return keras.Model(image, body(pixels))
 
 
-def newest(folder: Path) -> Path | None:
-    """The newest run's best checkpoint, else the shipped model, else None.
+def choose(weight_file: Path | None, default_folder: Path) -> Path:
+    """The checkpoint a user means: the file named; of a folder, or of the default folder, the newest run's best.
 
-    A run writes only when it improves, so the newest `weights.*` is the best of its run.
+    A run writes only when it improves, so the newest `weights.*` is the best of its run. Where there is none, it is
+    `age_gender.hdf5`, the model that comes with the suite.
+
+    Raises:
+        FileNotFoundError: if there is no checkpoint.
     """
-    written = sorted(Path(folder).glob("weights.*.hdf5"), key=lambda path: path.stat().st_mtime)
-    shipped = Path(folder) / "age_gender.hdf5"
-    return written[-1] if written else shipped if shipped.is_file() else None
+    path = Path(weight_file or default_folder)
+    if path.is_file():
+        return path
+    if weight_file and not path.is_dir():
+        raise FileNotFoundError(f"{path} is not there; train.py makes checkpoints")
+    written = sorted(path.glob("weights.*.hdf5"), key=lambda file: file.stat().st_mtime)
+    shipped = path / "age_gender.hdf5"
+    if written or shipped.is_file():
+        return written[-1] if written else shipped
+    raise FileNotFoundError(f"there is no checkpoint in {path}/: train one with train.py, or name one with --weight_file")
 
 
 def read_resume(folder: Path) -> dict:

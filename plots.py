@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labels import DECADES, GENDERS, NUM_AGES, decade_of, expected_age
+from labels import DECADES, GENDERS, NUM_AGES, decade_of
 from utils import replacing
 
 FEMALE_COLOUR, MALE_COLOUR, GREY = "#c0504d", "#3b6ea5", "#808080"
@@ -110,20 +110,19 @@ def save_mean_distributions(age: np.ndarray, probabilities: np.ndarray, path: Pa
     _save(figure, path)
 
 
-def save_samples(images: np.ndarray, age: np.ndarray, gender: np.ndarray, p_gender: np.ndarray, p_age: np.ndarray,
+def save_samples(images: np.ndarray, age: np.ndarray, gender: np.ndarray, years: np.ndarray, said: np.ndarray,
                  path: Path, columns: int = 8) -> None:
     """A grid of faces, each with its true and its predicted age and gender.
 
     Args:
         images: (n, h, w, 3) uint8, BGR.
         age, gender: (n,) true labels.
-        p_gender, p_age: (n, 2) and (n, 101) predicted distributions.
+        years, said: (n,) predicted ages in years and gender indices.
     """
     rows = -(-len(images) // columns)
     figure, axes = _figure(rows, columns, width=1.35 * columns, height=1.75 * rows)
     for axis in axes.flat:
         axis.axis("off")
-    years, said = expected_age(p_age), p_gender.argmax(1)
     for axis, image, true_age, true_gender, year, index in zip(axes.flat, images, age, gender, years, said, strict=False):
         axis.imshow(image[:, :, ::-1])
         name = GENDERS[true_gender] if true_gender >= 0 else "?"

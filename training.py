@@ -7,6 +7,7 @@ into place at the end of each epoch.
 import csv
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -167,7 +168,9 @@ class Journal(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         from tqdm import tqdm
 
-        self.bar = tqdm(total=self.params["steps"], desc=f"epoch {epoch + 1}/{self.epochs}", unit="batch", leave=False)
+        self.bar = tqdm(total=self.params["steps"], desc=f"epoch {epoch + 1}/{self.epochs}", unit="batch", leave=False,
+                        disable=None)  # a bar is for terminals, not for log files
+        self.started = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update()
@@ -176,7 +179,7 @@ class Journal(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         from plots import save_training_curve
 
-        seconds = self.bar.format_dict["elapsed"]
+        seconds = time.perf_counter() - self.started
         self.bar.close()
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()},
                "learning_rate": float(self.rate(int(self.model.optimizer.iterations) - 1)), "seconds": seconds}

@@ -1,6 +1,7 @@
 """Paint shapes with soft edges onto an image, in units that move, grow and turn with what is drawn.
 
-Points are (x, y), x to the right and y down; curves and outlines are float64 arrays (n, 2). Used by `draw_face.py`.
+Points are (x, y), x to the right and y down; curves and outlines are arrays (n, 2).
+`draw_face.py` paints with it.
 """
 import functools
 

@@ -3,14 +3,13 @@
     person = draw_person(age=34, gender=FEMALE, rng=np.random.default_rng(7))
     image = paint_crop(person, size=230, rng=np.random.default_rng(8))   # (230, 230, 3) uint8, BGR
 
-`draw_person` makes every choice of looks, `paint_*` apply them. Shapes are given in face units: the origin is the
-middle of the face, x to the right, y down, and the head is about 1 wide. Colours are BGR in 0..255.
+`draw_person` makes every choice of looks, `paint_*` apply them. Shapes are given in face units: the origin is
+the middle of the face, x to the right, y down, and the head is about 1 wide. Colours are BGR in 0..255.
 """
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-
 from canvas import Canvas, both, ellipse, mirror, resample, smooth, strands
 
 FEMALE, MALE = 0, 1  # as in IMDB-WIKI
@@ -226,7 +225,8 @@ def _paint_wear(canvas, person, face, rng):
     for index in range(round(4.4 * wear)):
         y, bend = -.33 - .06 * index, rng.uniform(-.01, .012)
         end = .26 - .02 * index + rng.uniform(-.03, .02)
-        forehead.append(smooth([(-end, y + .018), (-.13, y - bend), (0, y + .008), (.13, y - bend), (end, y + .018)]))
+        half = np.float64([(0, y + .008), (.13, y - bend), (end, y + .018)])
+        forehead.append(smooth(np.vstack([mirror(half[::-1], -1), half[1:]])))
     for angle in np.radians([-28, 0, 28])[:round(3 * ramp(person.age, 25, 55))]:
         start, length = np.float64((gap + .125, -.12)), .05 + .06 * wear
         crows_feet += both([start, start + length * np.float64((np.cos(angle), np.sin(angle)))])
@@ -246,7 +246,8 @@ def _paint_wear(canvas, person, face, rng):
     for _ in range(round(rng.uniform(5, 10) * ramp(person.age, 55, 85))):
         x, y = rng.uniform(-.4, .4), pick(rng, [-.5, -.55, .1, .2]) + rng.uniform(-.06, .06)
         radius = rng.uniform(.010, .022)
-        canvas.fill(ellipse(x, y, radius * 1.3, radius), mix(person.skin * .6, (50, 80, 120), .4), .45, .007, face)
+        brown = mix(person.skin * .6, (50, 80, 120), .4)
+        canvas.fill(ellipse(x, y, radius * 1.3, radius), brown, .45, .007, face)
 
 
 def _paint_nose(canvas, person):
@@ -266,14 +267,15 @@ def _paint_nose(canvas, person):
 
 
 def _paint_mouth(canvas, person, face):
-    lips, half, y = person.lips, .155 + .01 * person.is_male - .04 * person.childhood, .285 - .005 * person.childhood
+    lips, y = person.lips, .285 - .005 * person.childhood
+    half = .155 + .01 * person.is_male - .04 * person.childhood
     full = (.85 if person.is_male else 1.2) * (1 - .5 * person.wear) * (1 - .1 * person.childhood)
     corner, peak = (half, y - person.smile + .03 * person.wear), y - .042 * full
     middle = smooth([mirror(corner, -1), (-half * .5, y + .004), (half * .5, y + .004), corner])
     upper = smooth([corner, (half * .55, peak + .012), (.035, peak), (0, peak + .012), (-.035, peak),
                     (-half * .55, peak + .012), mirror(corner, -1)])
-    lower = smooth([corner, (half * .55, y + .045 * full), (0, y + .064 * full), (-half * .55, y + .045 * full),
-                    mirror(corner, -1)])
+    lower = smooth([corner, (half * .55, y + .045 * full), (0, y + .064 * full),
+                    (-half * .55, y + .045 * full), mirror(corner, -1)])
     canvas.fill(ellipse(0, y + .08 + .02 * full, half * .55, .02), person.skin * .5, .45, .016, face)
     canvas.fill(np.vstack([middle, upper]), lips * .86, .95, .004)
     canvas.fill(np.vstack([middle, lower]), lips, .95, .004)
@@ -289,8 +291,8 @@ def _paint_eye(canvas, person, side):
     top, bottom = .050 + .020 * child - .014 * wear, .032 + .010 * child - .004 * wear
     upper = smooth([(gap - half, y + .012), (gap - half * .45, y - top * .8), (gap + half * .1, y - top),
                     (gap + half * .65, y - top * .6 + .008 * wear), (gap + half, y + .012 * wear)])
-    lower = smooth([(gap + half, y + .012 * wear), (gap + half * .4, y + bottom), (gap - half * .3, y + bottom),
-                    (gap - half, y + .012)])
+    lower = smooth([(gap + half, y + .012 * wear), (gap + half * .4, y + bottom),
+                    (gap - half * .3, y + bottom), (gap - half, y + .012)])
     shape, x = mirror(np.vstack([upper, lower]), side), side * gap
     eye = canvas.mask(shape)
     canvas.fill(shape, (232, 236, 240))
@@ -300,8 +302,9 @@ def _paint_eye(canvas, person, side):
     canvas.fill(ellipse(x - .014, y - .023, .013, .013), WHITE, .95)
     canvas.line(mirror(upper, side), .014 if person.is_male or person.age < 16 else .020, INK, .9, .002)
     if not person.is_male:
-        roots = upper[[13, 18, 23]]
-        canvas.line([mirror([root, root + tip], side) for root, tip in zip(roots, LASHES, strict=True)], .009, INK, .8)
+        roots = upper[[13, 18, 23]]  # three of the lid's 25 points, in its outer half
+        lashes = [mirror([root, root + tip], side) for root, tip in zip(roots, LASHES, strict=True)]
+        canvas.line(lashes, .009, INK, .8)
     canvas.line(mirror(lower, side), .009, person.skin * .45, .55, .003)
     crease = mirror(upper + (0, -.030 + .010 * wear), side)
     canvas.line(crease, .011, person.skin * .45, .35 + .4 * wear - .15 * child, .005)
@@ -375,13 +378,15 @@ def _paint_hair_in_front(canvas, person, face, rng):
     outer = smooth(np.vstack([mirror(half[::-1], -1), [(0, -.88 - puff)], half]), steps=8)
     line = np.vstack([mirror(HAIRLINES[left], -1)[::-1], HAIRLINES[right][1:]])
     inner = resample(smooth(line), len(outer))
+    shape = np.vstack([outer, inner[::-1]])
     canvas.line(inner, .03, person.skin * .45, .35, .02)  # the shadow of the hair on the forehead
-    canvas.fill(np.vstack([outer, inner[::-1]]), person.hair)
+    canvas.fill(shape, person.hair)
     if person.style in ("curly", "waves"):
         curled = outer[outer[:, 1] < (-.2 if person.style == "curly" else .1)][::2]
         for point in curled + rng.normal(0, .012, curled.shape):
             canvas.fill(ellipse(*point, .075, .075), person.hair * rng.uniform(.85, 1.1))
-    canvas.line((outer * .55 + inner * .45)[8:-8], .05, person.hair * 1.2 + 14, .45, .03)
+    shine = (outer * .55 + inner * .45)[8:-8]
+    canvas.line(shine, .05, person.hair * 1.2 + 14, .45, .03, canvas.mask(shape))
     _paint_strands(canvas, person, outer, inner, 26, rng)
     if end is not None:
         _paint_locks(canvas, person, end, width, rng)

@@ -2,9 +2,9 @@
 
     python samples/make_samples.py --output_dir quickstart --count 800
 
-takes about ten seconds. It writes `quickstart/wiki_crop` (faces and `wiki.mat`, about one record in six spoilt in the
-ways WIKI's are) and `quickstart/photos` (pictures for the demo with `truth.csv`). The faces are drawn by a program:
-a network can learn their ages and genders from them, and nothing about people.
+takes a quarter of a minute and writes `quickstart/wiki_crop` (faces and `wiki.mat`, one record in six spoilt
+in the ways WIKI's are) and `quickstart/photos` (pictures for the demo with `truth.csv`). A program draws the
+faces: a network can learn their ages and genders from them, and nothing about people.
 """
 import argparse
 import os

@@ -1,7 +1,7 @@
 """Write two sets of drawn faces: a data set laid out exactly as WIKI is, and photographs for the demo.
 
-`write_wiki` gives `NN/<id>_<date of birth>_<year of the photo>.jpg` and a genuine `wiki.mat`, with the kinds of dirt
-that WIKI has; `write_photos` gives larger pictures and `truth.csv` with the box, age and gender of every face.
+`write_wiki` gives `NN/<id>_<date of birth>_<year of the photo>.jpg` and a genuine `wiki.mat`, with the kinds
+of dirt that WIKI has; `write_photos` larger pictures and `truth.csv` with box, age and gender of every face.
 """
 import csv
 import io
@@ -13,7 +13,6 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import scipy.io
-
 from draw_face import (
     CROP_WIDTH,
     FEMALE,
@@ -132,14 +131,14 @@ def paint_record(record):
 
 
 def wiki_columns(records, seed):
-    """The columns of `wiki.mat`, with the shapes and types of the genuine file: a dict of arrays (1, count)."""
+    """The columns of `wiki.mat`, shapes and types as in the genuine file: a dict of arrays (1, count)."""
     rng, count = np.random.default_rng([seed, len(records)]), len(records)
     kinds = np.array([record.kind for record in records])
     cells = {name: np.empty((1, count), object) for name in ("full_path", "name", "face_location")}
     for index, record in enumerate(records):
         cells["full_path"][0, index] = record.path
         cells["name"][0, index] = f"Drawn Person {index + 1}"
-        # x1, y1, x2, y2, 1-based, on the photo that the crop is said to come from; all of it where it has no face.
+        # x1, y1, x2, y2, 1-based, on the photo that the crop is said to be from; all of it if without a face.
         width = record.size / CROP_WIDTH
         corner = rng.uniform(.4 * width, 300, 2) + 1
         box = [1, 1, record.size, record.size] if record.kind == "no face" else [*corner, *(corner + width)]
@@ -159,7 +158,7 @@ def wiki_columns(records, seed):
 
 
 def write_wiki(folder, count, seed):
-    """Write `count` records below `folder`, pictures first and `wiki.mat` last; returns the list of Record."""
+    """Write `count` records below `folder`, first the pictures, then `wiki.mat`; returns a list of Record."""
     records = draw_records(count, seed)
 
     def write_picture(record):
@@ -195,8 +194,8 @@ def _paint_hills(size, rng):
     cv2.circle(image, sun, height // 16, (190, 235, 252), -1, cv2.LINE_AA)
     x = np.linspace(0, width, 60)
     for depth in np.linspace(0, 1, 4):
-        height_of_waves, lengths, starts = rng.uniform((.2, 2, 0), (1, 9, 6), (3, 3)).T[..., None]  # each (3, 1)
-        waves = (height_of_waves * np.sin(x / width * lengths + starts)).sum(axis=0)
+        swings, lengths, starts = rng.uniform((.2, 2, 0), (1, 9, 6), (3, 3)).T[..., None]  # each (3, 1)
+        waves = (swings * np.sin(x / width * lengths + starts)).sum(axis=0)
         ridge = np.stack([x, height * (.48 + .15 * depth + .035 * waves)], axis=1)
         hill = np.vstack([ridge, [(width, height), (0, height)]]).astype(np.int32)
         colour = mix((150, 165, 140), (50, 105, 80), depth) * rng.uniform(.9, 1.1)
@@ -228,7 +227,7 @@ def paint_photo(size, people, rng):
         rng: The only source of chance.
 
     Returns:
-        The image, BGR uint8 (height, width, 3), and for each face a box (x1, y1, x2, y2) in whole pixels, 0-based.
+        The image, BGR uint8 (height, width, 3), and for each face a box (x1, y1, x2, y2) in whole pixels.
     """
     image = _paint_room(size, rng) if people and rng.random() < .5 else _paint_hills(size, rng)
     places, share = [], size[0] / max(len(people), 1)

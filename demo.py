@@ -1,0 +1,264 @@
+"""Finds faces and writes age and gender on them: webcam, video, an image or a folder of images.
+
+    python demo.py                                         # webcam; ESC or q ends it
+    python demo.py --image_dir photos --output_dir found   # annotated images, predictions.csv and .json
+    python demo.py --video film.mp4 --no_display --output_dir found
+
+Without --weight_file it takes the best checkpoint of the newest run in checkpoints/, else the model that comes with
+the suite. It runs on a GPU where there is one.
+"""
+
+import argparse
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cli
+
+CHECKPOINTS = Path("checkpoints")
+DEFAULT_OUTPUT = Path("demo_output")
+WRITABLE = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+COLUMNS = ("input", "frame", "face", "status", "x1", "y1", "x2", "y2", "score", "age", "gender", "p_male")
+END_KEYS = (27, ord("q"))
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    from detectors import DETECTORS
+
+    parser = cli.parser_for(__doc__, "demo.py [--image_dir DIR | --image FILE | --video FILE | --camera N] [options]")
+    source = parser.add_argument_group("source (the webcam, if none is given)").add_mutually_exclusive_group()
+    source.add_argument("--image_dir", type=Path, metavar="DIR", help="folder of images, searched with its subfolders")
+    source.add_argument("--image", type=Path, metavar="FILE", help="one image")
+    source.add_argument("--video", type=Path, metavar="FILE", help="video file")
+    source.add_argument("--camera", type=cli.number(int, 0), default=0, metavar="N", help="number of the webcam")
+    network = parser.add_argument_group("network")
+    network.add_argument("--weight_file", type=Path, metavar="FILE",
+                         help="checkpoint of this suite or of the original one, or a folder: its newest (default: checkpoints)")
+    network.add_argument("--depth", type=int, metavar="N", help="depth the checkpoint must have; it is read from the file")
+    network.add_argument("--width", type=int, metavar="K", help="width the checkpoint must have; it is read from the file")
+    faces = parser.add_argument_group("faces")
+    faces.add_argument("--detector", choices=DETECTORS, help="face detector (default: what the checkpoint's faces were "
+                                                             "found with, else dlib)")
+    faces.add_argument("--margin", type=cli.number(float, 0, 3), metavar="SHARE",
+                       help="around the face, as a share of its size (default: what the checkpoint was trained with, "
+                            "0.4 for IMDB-WIKI)")
+    output = parser.add_argument_group("output")
+    output.add_argument("--output_dir", type=Path, metavar="DIR",
+                        help="folder for annotated images or video, predictions.csv and predictions.json")
+    output.add_argument("--no_display", action="store_true", help="open no window")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, choose, run, report."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    weight_file = choose_weights(parser, args)
+    source, total = open_source(args)
+    live = not (args.image_dir or args.image or args.video)
+    shown = not args.no_display and display_works()
+    if not shown and not args.output_dir:
+        args.output_dir = output_without_display(live, args.no_display)
+
+    from predictor import Predictor
+
+    predictor = Predictor(weight_file, args.detector, args.margin)
+    origin = predictor.checkpoint.origin
+    print(f"{weight_file} ({origin}), {predictor.detector} faces with a margin of {predictor.margin:g}, "
+          f"on {predictor.device}", flush=True)
+    if args.margin is not None and args.margin != predictor.checkpoint.margin:
+        print(f"warning: the network was trained with a margin of {predictor.checkpoint.margin:g}; "
+              f"ages at {args.margin:g} will be worse", file=sys.stderr)
+    output = Output(args.output_dir, source) if args.output_dir else None
+    return run(predictor, source, total, output, shown, live)
+
+
+def choose_weights(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Path:
+    """The checkpoint to use; a depth or width that is not the checkpoint's is refused."""
+    from models import choose, inspect
+
+    weight_file = choose(args.weight_file, CHECKPOINTS)
+    if args.depth or args.width:
+        arguments = inspect(weight_file).arguments
+        for name in ("depth", "width"):
+            asked, has = getattr(args, name), arguments.get(name)
+            if asked and asked != has:
+                parser.error(f"--{name} {asked}, but {weight_file} has {name} {has}; leave it out: it is read from the file")
+    return weight_file
+
+
+def open_source(args: argparse.Namespace):
+    """The frames and, where it is known, how many."""
+    import sources
+
+    if args.image_dir:
+        paths = sources.find_images(args.image_dir, leave_out=args.output_dir or DEFAULT_OUTPUT)
+        return sources.images(paths, args.image_dir), len(paths)
+    if args.image:
+        if not args.image.is_file():
+            raise FileNotFoundError(f"{args.image} is no file; --image takes one image, --image_dir a folder")
+        return sources.images([args.image], args.image.parent), 1
+    if args.video:
+        return sources.Video(args.video), None
+    return sources.Camera(args.camera), None
+
+
+def display_works() -> bool:
+    """Whether a window can be opened, tried in a process of its own: OpenCV ends the process where it cannot."""
+    probe = "import cv2; cv2.namedWindow('probe'); cv2.waitKey(1); cv2.destroyAllWindows()"
+    return subprocess.run([sys.executable, "-c", probe], capture_output=True).returncode == 0
+
+
+def output_without_display(live: bool, wanted: bool) -> Path:
+    """Where results go if no window shows them and no folder was named."""
+    reason = "no window is wanted" if wanted else "there is no display to open a window on"
+    if live:
+        raise ValueError(f"{reason}: name a folder for the recording with --output_dir")
+    print(f"{reason}: results go to {DEFAULT_OUTPUT}/, or where --output_dir says")
+    return DEFAULT_OUTPUT
+
+
+def run(predictor, source, total: int | None, output: "Output | None", shown: bool, live: bool) -> int:
+    """Works through the frames; what was found by then is written however it ends."""
+    still = total is not None
+    read = unreadable = faces = 0
+    started = time.perf_counter()
+    try:
+        for result in predictor.stream(source, ahead=1 if live else None):
+            read += 1
+            unreadable += result.image is None
+            faces += len(result.faces)
+            if still:
+                print(f"{result.frame.name}: {summary(result)}", flush=True)
+            annotated = annotate(result) if (output or shown) and result.image is not None else None
+            if output:
+                output.add(result, annotated)
+            if shown and annotated is not None and ended_by_key(annotated, wait=still):
+                break
+    except KeyboardInterrupt:
+        print("stopped")
+    finally:
+        if output:
+            output.close()
+    seconds = time.perf_counter() - started
+    kind = "images" if still else "frames"
+    print(f"{read} {kind}, {faces} faces, {unreadable} unreadable, {seconds:.1f} s, {read / max(seconds, 1e-9):.1f} {kind}/s")
+    if output:
+        print(f"results in {output.folder}/: annotated {kind}, predictions.csv, predictions.json")
+    if read and unreadable == read:
+        raise ValueError("nothing could be read: are these images in a format that OpenCV knows, and whole?")
+    return 0
+
+
+def summary(result) -> str:
+    """'27, F; 31, M' for the terminal."""
+    if result.image is None:
+        return "unreadable"
+    return "; ".join(label(face) for face in result.faces) or "no face"
+
+
+def label(face) -> str:
+    """'27, F'."""
+    return f"{face.age:.0f}, {face.gender}"
+
+
+def annotate(result):
+    """The picture with boxes and labels on a copy of it."""
+    from faces import draw_label
+
+    picture = result.image.copy()
+    for face in result.faces:
+        draw_label(picture, face.box, label(face))
+    return picture
+
+
+def ended_by_key(picture, wait: bool) -> bool:
+    """Shows a picture; whether the user wants to end. An image stays until a key is pressed."""
+    import cv2
+
+    cv2.imshow("age and gender", picture)
+    return cv2.waitKey(0 if wait else 1) & 0xFF in END_KEYS
+
+
+class Output:
+    """Writes annotated images or a video as they come, and the tables of predictions at the end."""
+
+    def __init__(self, folder: Path, source):
+        from sources import Camera, Video
+
+        self.folder = folder
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.rows: list[dict] = []
+        self._video = self._video_file = None
+        if isinstance(source, Video | Camera):
+            self._open_video(source)
+
+    def _open_video(self, source) -> None:
+        import cv2
+
+        name = source.path.stem if hasattr(source, "path") else source.name.replace(" ", "_")
+        self._video_file = self.folder / f"{name}.mp4"
+        self._unfinished = self.folder / f".{name}.unfinished.mp4"
+        self._video = cv2.VideoWriter(
+            str(self._unfinished), cv2.VideoWriter_fourcc(*"mp4v"), source.frames_per_second, source.size)
+        if not self._video.isOpened():
+            raise ValueError(f"OpenCV cannot write {self._video_file}")
+
+    def add(self, result, annotated) -> None:
+        """Takes a result and its annotated picture (None if unreadable)."""
+        self.rows.extend(rows_of(result))
+        if annotated is None:
+            return
+        if self._video:
+            self._video.write(annotated)
+        else:
+            self._write_image(result.frame.name, annotated)
+
+    def _write_image(self, name: str, picture) -> None:
+        import cv2
+
+        from utils import replacing
+
+        path = self.folder / name
+        if path.suffix.lower() not in WRITABLE:
+            path = path.with_name(path.name + ".png")
+        good, encoded = cv2.imencode(path.suffix, picture)
+        if not good:
+            raise ValueError(f"OpenCV cannot write {path}")
+        with replacing(path) as temporary:
+            temporary.write_bytes(encoded)
+
+    def close(self) -> None:
+        """Completes the video and writes the tables."""
+        from utils import replacing
+
+        if self._video:
+            self._video.release()
+            self._unfinished.replace(self._video_file)
+        with replacing(self.folder / "predictions.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, COLUMNS)
+            table.writeheader()
+            table.writerows(self.rows)
+        with replacing(self.folder / "predictions.json") as path:
+            path.write_text(json.dumps(self.rows, indent=1, ensure_ascii=False), encoding="utf-8")
+
+
+def rows_of(result) -> list[dict]:
+    """A row for each face, or one that says why there is none; a value that does not exist is None."""
+    base = {**dict.fromkeys(COLUMNS), "input": result.frame.name, "frame": result.frame.number}
+    if not result.faces:
+        return [{**base, "status": "unreadable" if result.image is None else "no_face"}]
+    return [
+        {**base, "face": number, "status": "ok",
+         **dict(zip(("x1", "y1", "x2", "y2"), (round(value, 1) for value in face.box), strict=True)),
+         "score": round(face.score, 4), "age": round(face.age, 2), "gender": face.gender, "p_male": round(face.p_male, 4)}
+        for number, face in enumerate(result.faces)
+    ]
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,80 @@
+"""How good predictions are: errors in years, shares of hits, bootstrap intervals, and the trivial answer beside them."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from labels import UNKNOWN
+
+CS_YEARS = 5  # CS@5: the share of faces whose age is hit within 5 years (cumulative score)
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+
+
+class Estimate(NamedTuple):
+    """A statistic, its bootstrap interval (NaN for fewer than two faces), and what the trivial answer reaches."""
+
+    value: float
+    low: float
+    high: float
+    trivial: float
+
+
+class Scores(NamedTuple):
+    """The scores of some faces: age_mae in years, cs5 and gender_accuracy as shares; n faces in all."""
+
+    age_mae: Estimate
+    cs5: Estimate
+    gender_accuracy: Estimate
+    n: int
+
+
+def score(
+    age: np.ndarray, gender: np.ndarray, expected_age: np.ndarray, p_male: np.ndarray, trivial: dict[str, int], seed: int = 0
+) -> Scores:
+    """Scores predictions against labels; a face without a label does not count for that label's scores.
+
+    Args:
+        age, gender: (n,) true labels, -1 unknown.
+        expected_age: (n,) years.
+        p_male: (n,) probability of male.
+        trivial: the answers that use no picture, 'age' in years and 'gender'.
+        seed: of the bootstrap.
+
+    Returns:
+        The scores; NaN where no face has the label.
+    """
+    known = age != UNKNOWN
+    error = np.abs(expected_age - age)[known]
+    trivial_error = np.abs(trivial["age"] - age)[known]
+    known = gender != UNKNOWN
+    hit = ((p_male >= 0.5) == (gender == 1))[known]
+    trivial_hit = (gender == trivial["gender"])[known]
+    return Scores(
+        age_mae=_estimate(error, trivial_error, seed),
+        cs5=_estimate(error <= CS_YEARS, trivial_error <= CS_YEARS, seed),
+        gender_accuracy=_estimate(hit, trivial_hit, seed),
+        n=len(age),
+    )
+
+
+def _estimate(values: np.ndarray, trivial_values: np.ndarray, seed: int) -> Estimate:
+    if not len(values):
+        return Estimate(math.nan, math.nan, math.nan, math.nan)
+    low, high = mean_interval(values, seed)
+    return Estimate(float(np.mean(values)), low, high, float(np.mean(trivial_values)))
+
+
+def mean_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of a mean (Efron and Tibshirani 1993, chapter 13): (n,) -> low, high."""
+    from scipy.stats import bootstrap
+
+    if len(values) < 2:
+        return math.nan, math.nan
+    batch = max(1, 4_000_000 // len(values))  # bounds the memory of the resamples
+    interval = bootstrap(
+        (np.asarray(values, np.float64),), np.mean, n_resamples=RESAMPLES, batch=batch, vectorized=True,
+        confidence_level=CONFIDENCE, method="percentile", rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return float(interval.low), float(interval.high)

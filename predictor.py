@@ -1,0 +1,132 @@
+"""Ages and genders of the faces in a picture, from one checkpoint, for this suite's demo and for other programs.
+
+    from predictor import Predictor
+    predictor = Predictor("checkpoints/weights.28-3.73.hdf5")
+    faces = predictor(cv2.imread("photo.jpg"))  # [Face(box, score, age, gender, p_male), ...]
+"""
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cli import available_cores
+from detectors import DEFAULT_DETECTOR, DETECTORS, Detection
+from faces import crop_face
+from labels import GENDERS, MALE, expected_age
+from sources import Frame
+
+
+class Face(NamedTuple):
+    """A face and what the network says of it.
+
+    Attributes:
+        box: x1, y1, x2, y2 in pixels.
+        score: the detector's.
+        age: expected age in years.
+        gender: "F" or "M", the likelier one.
+        p_male: probability of male, 0..1.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    age: float
+    gender: str
+    p_male: float
+
+
+class Result(NamedTuple):
+    """A frame, its picture ((h, w, 3) uint8 BGR, None if unreadable) and its faces, the surest first."""
+
+    frame: Frame
+    image: np.ndarray | None
+    faces: list[Face]
+
+
+class Predictor:
+    """Finds faces, crops them as the network was trained, and predicts all of a picture's faces in one call.
+
+    Args:
+        weight_file: a checkpoint.
+        detector: a name in detectors.DETECTORS; None takes the one the checkpoint's faces were found with, or dlib
+            where they came cropped.
+        margin: around the box, as a share of its size; None takes the checkpoint's.
+
+    Attributes:
+        checkpoint: what the file says of itself.
+        device: what computes.
+
+    Raises:
+        FileNotFoundError, ValueError: if the checkpoint cannot be used.
+    """
+
+    def __init__(self, weight_file: Path, detector: str | None = None, margin: float | None = None):
+        import backend
+        import models
+
+        self.device = backend.start()
+        model, self.checkpoint = models.load(weight_file)
+        self.margin = self.checkpoint.margin if margin is None else margin
+        self._predict = backend.compiled_predict(model)
+        trained_with = self.checkpoint.detector
+        self.detector = detector or (trained_with if trained_with in DETECTORS else DEFAULT_DETECTOR)
+        self._detectors = threading.local()
+
+    def __call__(self, image: np.ndarray) -> list[Face]:
+        """The faces of one picture, (h, w, 3) uint8 BGR."""
+        return self._judge(*self._find(image))
+
+    def predict(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Expected ages in years, (n,), and probabilities of male, (n,), of faces (n, size, size, 3) uint8 BGR."""
+        gender, age = self._predict(crops)
+        return expected_age(age), gender[:, MALE]
+
+    def stream(self, frames: Iterable[Frame], ahead: int | None = None) -> Iterator[Result]:
+        """Results in the order of the frames, which are read and searched ahead while others are predicted.
+
+        Args:
+            frames: any source of sources.py.
+            ahead: frames that may be under way at once; None takes two for each core. A camera's delay is shortest
+                with 1.
+        """
+        ahead = ahead or 2 * available_cores()
+        waiting = deque()
+        pool = ThreadPoolExecutor(min(ahead, available_cores()))
+        try:
+            for frame in frames:
+                waiting.append((frame, pool.submit(self._read_and_find, frame)))
+                if len(waiting) > ahead:
+                    yield self._result(*waiting.popleft())
+            while waiting:
+                yield self._result(*waiting.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _result(self, frame: Frame, future) -> Result:
+        image, found, crops = future.result()
+        return Result(frame, image, self._judge(found, crops))
+
+    def _read_and_find(self, frame: Frame) -> tuple[np.ndarray | None, list[Detection], np.ndarray]:
+        image = frame.read()
+        return (image, *self._find(image)) if image is not None else (None, [], np.empty(0))
+
+    def _find(self, image: np.ndarray) -> tuple[list[Detection], np.ndarray]:
+        if not hasattr(self._detectors, "detect"):
+            self._detectors.detect = DETECTORS[self.detector]()  # one for each thread
+        found = self._detectors.detect(image)
+        size = self.checkpoint.image_size
+        crops = [crop_face(image, detection.box, self.margin, size) for detection in found]
+        return found, np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8)
+
+    def _judge(self, found: list[Detection], crops: np.ndarray) -> list[Face]:
+        if not found:
+            return []
+        ages, p_male = self.predict(crops)
+        return [
+            Face(detection.box, detection.score, float(age), GENDERS[int(p >= 0.5)], float(p))
+            for detection, age, p in zip(found, ages, p_male, strict=True)
+        ]

@@ -1,0 +1,132 @@
+"""Where pictures come from: a file, a folder, a video or a camera, all as an iterator of frames."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from faces import IMAGE_SUFFIXES, read_image
+
+
+class Frame(NamedTuple):
+    """One picture.
+
+    Attributes:
+        name: of its file, relative to the folder searched; of the video's file; or "camera 0".
+        number: of the frame in a video or from a camera, from 0; 0 for an image.
+        read: returns (height, width, 3) uint8 BGR, or None if unreadable. Any thread may call it, once.
+    """
+
+    name: str
+    number: int
+    read: Callable[[], np.ndarray | None]
+
+
+def find_images(folder: Path, leave_out: Path | None = None) -> list[Path]:
+    """All image files in a folder and the folders below it, sorted; hidden ones and those in `leave_out` are not taken.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or no image in it.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is no folder; --image_dir takes a folder of images, --image one file")
+    avoided = leave_out.resolve() if leave_out else None
+    found = [
+        path for path in folder.rglob("*")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and not (avoided and avoided != folder.resolve() and path.resolve().is_relative_to(avoided))
+        and path.is_file()
+    ]
+    if not found:
+        raise FileNotFoundError(f"{folder} holds no image, nor do its subfolders; images end in {', '.join(IMAGE_SUFFIXES)}")
+    return sorted(found)
+
+
+def images(paths: list[Path], folder: Path) -> Iterator[Frame]:
+    """Image files, named relative to a folder."""
+    for path in paths:
+        yield Frame(path.relative_to(folder).as_posix(), 0, lambda path=path: read_image(path))
+
+
+class Video:
+    """A video file, frame by frame; `frames_per_second` and `size` (width, height) are the file's own.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if OpenCV cannot play it.
+    """
+
+    def __init__(self, path: Path):
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(f"{path} is not there")
+        self._capture = cv2.VideoCapture(str(path))
+        if not self._capture.isOpened():
+            raise ValueError(f"{path} cannot be played: it is no video, or of a kind that OpenCV does not know")
+        self.frames_per_second = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
+        self.size = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+
+    def __iter__(self) -> Iterator[Frame]:
+        number = 0
+        try:
+            while (read := self._capture.read())[0]:
+                yield Frame(self.path.name, number, lambda image=read[1]: image)
+                number += 1
+        finally:
+            self._capture.release()
+
+
+class Camera:
+    """A camera's newest frame each time: what comes while the last one is worked on is passed over.
+
+    Raises:
+        ValueError: if there is no such camera.
+    """
+
+    frames_per_second = 10.0  # of a recording: about what is worked on, not what the camera sends
+
+    def __init__(self, index: int, width: int = 640, height: int = 480):
+        self.name = f"camera {index}"
+        self._capture = cv2.VideoCapture(index)
+        self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
+        self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
+        if not self._capture.isOpened() or not self._capture.read()[0]:
+            self._capture.release()
+            raise ValueError(f"there is no {self.name}; choose another with --camera, or use --image_dir, --image or --video")
+        self.size = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+
+    def __iter__(self) -> Iterator[Frame]:
+        newest: list[np.ndarray] = []
+        arrived = threading.Condition()
+        ended = threading.Event()
+
+        def watch() -> None:
+            while not ended.is_set():
+                good, image = self._capture.read()
+                with arrived:
+                    newest[:] = [image] if good else []
+                    if not good:
+                        ended.set()
+                    arrived.notify()
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        number = 0
+        try:
+            while True:
+                with arrived:
+                    arrived.wait_for(lambda: newest or ended.is_set())
+                    if not newest:
+                        return
+                    image = newest.pop()
+                yield Frame(self.name, number, lambda image=image: image)
+                number += 1
+        finally:
+            ended.set()
+            thread.join(timeout=2)
+            self._capture.release()
