@@ -54,8 +54,10 @@ def _device() -> str:
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 
-        gpus = [tf.config.experimental.get_device_details(gpu).get("device_name", "")
-                for gpu in tf.config.list_physical_devices("GPU")]
+        gpus = [
+            tf.config.experimental.get_device_details(gpu).get("device_name", "")
+            for gpu in tf.config.list_physical_devices("GPU")
+        ]
     elif keras.backend.backend() == "jax":
         import jax
 

@@ -30,22 +30,39 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser_for(__doc__, "create_db.py [--db NAME] [--data_dir DIR] [--output FILE] [options]")
     what = parser.add_argument_group("what to read and write")
     what.add_argument("--db", choices=READERS, default="wiki", help="dataset")
-    what.add_argument("--data_dir", type=Path, metavar="DIR",
-                      help="the dataset's folder (default: " + ", ".join(r.folder for r in READERS.values()) + ")")
+    what.add_argument(
+        "--data_dir",
+        type=Path,
+        metavar="DIR",
+        help="the dataset's folder (default: " + ", ".join(r.folder for r in READERS.values()) + ")",
+    )
     what.add_argument("--output", "-o", type=Path, metavar="FILE", help="database (default: data/{db}_db.mat)")
     what.add_argument("--overwrite", action="store_true", help="replace the database if it is there")
-    what.add_argument("--img_size", type=cli.number(int, 16, 1024), default=64, metavar="PIXELS",
-                      help="height and width of the faces")
+    what.add_argument(
+        "--img_size", type=cli.number(int, 16, 1024), default=64, metavar="PIXELS", help="height and width of the faces"
+    )
     clean = parser.add_argument_group("what to leave out")
     clean.add_argument("--min_score", type=float, default=1.0, metavar="SCORE", help="least face score (WIKI, IMDB)")
     clean.add_argument("--min_age", type=cli.number(int, 0, MAX_AGE), default=0, metavar="YEARS", help="least age")
-    clean.add_argument("--max_age", type=cli.number(int, 0, MAX_AGE), default=MAX_AGE, metavar="YEARS",
-                       help="greatest age")
-    clean.add_argument("--exclude", type=Path, nargs="+", default=[], metavar="LIST",
-                       help="files that list photos to leave out, one a line: a path below the dataset's folder or a "
-                            "bare file name; of a CSV, the first column")
-    parser.add_argument("--workers", type=cli.number(int, 1, 256), default=cli.available_cores(), metavar="N",
-                        help="threads that decode")
+    clean.add_argument(
+        "--max_age", type=cli.number(int, 0, MAX_AGE), default=MAX_AGE, metavar="YEARS", help="greatest age"
+    )
+    clean.add_argument(
+        "--exclude",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="LIST",
+        help="files that list photos to leave out, one a line: a path below the dataset's folder or a "
+        "bare file name; of a CSV, the first column",
+    )
+    parser.add_argument(
+        "--workers",
+        type=cli.number(int, 1, 256),
+        default=cli.available_cores(),
+        metavar="N",
+        help="threads that decode",
+    )
     parser.epilog = "datasets:\n" + "\n".join(f"  {name:<9} {reader.source}" for name, reader in READERS.items())
     return parser
 
@@ -156,11 +173,17 @@ def write_database(output: Path, records: Records, kept: np.ndarray, reader: Rea
                 failures.setdefault(reason, []).append(path)
         if not writer.written:
             examples = ", ".join(str(folder / path) for paths in failures.values() for path in paths[:1])
-            raise ValueError(f"none of the {len(kept):,} photos could be read, such as {examples}; "
-                             "does --data_dir name the folder that holds them?")
+            raise ValueError(
+                f"none of the {len(kept):,} photos could be read, such as {examples}; "
+                "does --data_dir name the folder that holds them?"
+            )
         written = np.concatenate(written)
-        columns = {"gender": records.gender[written], "age": records.age[written],
-                   "digest": np.array(digests, np.int64), "path": [records.path[row] for row in written]}
+        columns = {
+            "gender": records.gender[written],
+            "age": records.age[written],
+            "digest": np.array(digests, np.int64),
+            "path": [records.path[row] for row in written],
+        }
         texts = {"db": args.db, "detector": "none"}  # the dataset came cropped
         if records.subject is not None:
             columns["subject"] = records.subject[written]
@@ -223,12 +246,22 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
     print(tabulate(table, headers=("", "faces"), intfmt=","))
     age, gender = records.age[written], records.gender[written]
     rows = []
-    for name, chosen in ((GENDERS[FEMALE], gender == FEMALE), (GENDERS[MALE], gender == MALE), ("all", gender >= UNKNOWN)):
+    for name, chosen in (
+        (GENDERS[FEMALE], gender == FEMALE),
+        (GENDERS[MALE], gender == MALE),
+        ("all", gender >= UNKNOWN),
+    ):
         ages = age[chosen]
         rows.append((name, len(ages), *np.quantile(ages, (0, 0.25, 0.5, 0.75, 1))) if len(ages) else (name, 0))
     print()
-    print(tabulate(rows, headers=("gender", "faces", "youngest", "quarter", "median age", "three quarters", "oldest"),
-                   intfmt=",", floatfmt=".0f"))
+    print(
+        tabulate(
+            rows,
+            headers=("gender", "faces", "youngest", "quarter", "median age", "three quarters", "oldest"),
+            intfmt=",",
+            floatfmt=".0f",
+        )
+    )
     print(f"\n{output}: {output.stat().st_size / 1e6:,.1f} MB in {seconds:.1f} s")
 
 

@@ -36,19 +36,38 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument("--video", type=Path, metavar="FILE", help="video file")
     source.add_argument("--camera", type=cli.number(int, 0), default=0, metavar="N", help="number of the webcam")
     network = parser.add_argument_group("network")
-    network.add_argument("--weight_file", type=Path, metavar="FILE",
-                         help="checkpoint of this suite or of the original one, or a folder: its newest (default: checkpoints)")
-    network.add_argument("--depth", type=int, metavar="N", help="depth the checkpoint must have; it is read from the file")
-    network.add_argument("--width", type=int, metavar="K", help="width the checkpoint must have; it is read from the file")
+    network.add_argument(
+        "--weight_file",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of this suite or of the original one, or a folder: its newest (default: checkpoints)",
+    )
+    network.add_argument(
+        "--depth", type=int, metavar="N", help="depth the checkpoint must have; it is read from the file"
+    )
+    network.add_argument(
+        "--width", type=int, metavar="K", help="width the checkpoint must have; it is read from the file"
+    )
     faces = parser.add_argument_group("faces")
-    faces.add_argument("--detector", choices=DETECTORS, help="face detector (default: what the checkpoint's faces were "
-                                                             "found with, else dlib)")
-    faces.add_argument("--margin", type=cli.number(float, 0, 3), metavar="SHARE",
-                       help="around the face, as a share of its size (default: what the checkpoint was trained with, "
-                            "0.4 for IMDB-WIKI)")
+    faces.add_argument(
+        "--detector",
+        choices=DETECTORS,
+        help="face detector (default: what the checkpoint's faces were found with, else dlib)",
+    )
+    faces.add_argument(
+        "--margin",
+        type=cli.number(float, 0, 3),
+        metavar="SHARE",
+        help="around the face, as a share of its size (default: what the checkpoint was trained with, "
+        "0.4 for IMDB-WIKI)",
+    )
     output = parser.add_argument_group("output")
-    output.add_argument("--output_dir", type=Path, metavar="DIR",
-                        help="folder for annotated images or video, predictions.csv and predictions.json")
+    output.add_argument(
+        "--output_dir",
+        type=Path,
+        metavar="DIR",
+        help="folder for annotated images or video, predictions.csv and predictions.json",
+    )
     output.add_argument("--no_display", action="store_true", help="open no window")
     return parser
 
@@ -68,11 +87,17 @@ def main(argv: list[str] | None = None) -> int:
 
     predictor = Predictor(weight_file, args.detector, args.margin)
     origin = predictor.checkpoint.origin
-    print(f"{weight_file} ({origin}), {predictor.detector} faces with a margin of {predictor.margin:g}, "
-          f"on {predictor.device}", flush=True)
+    print(
+        f"{weight_file} ({origin}), {predictor.detector} faces with a margin of {predictor.margin:g}, "
+        f"on {predictor.device}",
+        flush=True,
+    )
     if args.margin is not None and args.margin != predictor.checkpoint.margin:
-        print(f"warning: the network was trained with a margin of {predictor.checkpoint.margin:g}; "
-              f"ages at {args.margin:g} will be worse", file=sys.stderr)
+        print(
+            f"warning: the network was trained with a margin of {predictor.checkpoint.margin:g}; "
+            f"ages at {args.margin:g} will be worse",
+            file=sys.stderr,
+        )
     output = Output(args.output_dir, source) if args.output_dir else None
     return run(predictor, source, total, output, shown, live)
 
@@ -87,7 +112,9 @@ def choose_weights(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
         for name in ("depth", "width"):
             asked, has = getattr(args, name), arguments.get(name)
             if asked and asked != has:
-                parser.error(f"--{name} {asked}, but {weight_file} has {name} {has}; leave it out: it is read from the file")
+                parser.error(
+                    f"--{name} {asked}, but {weight_file} has {name} {has}; leave it out: it is read from the file"
+                )
     return weight_file
 
 
@@ -146,7 +173,10 @@ def run(predictor, source, total: int | None, output: "Output | None", shown: bo
             output.close()
     seconds = time.perf_counter() - started
     kind = "images" if still else "frames"
-    print(f"{read} {kind}, {faces} faces, {unreadable} unreadable, {seconds:.1f} s, {read / max(seconds, 1e-9):.1f} {kind}/s")
+    print(
+        f"{read} {kind}, {faces} faces, {unreadable} unreadable, {seconds:.1f} s, "
+        f"{read / max(seconds, 1e-9):.1f} {kind}/s"
+    )
     if output:
         print(f"results in {output.folder}/: annotated {kind}, predictions.csv, predictions.json")
     if read and unreadable == read:
@@ -204,7 +234,8 @@ class Output:
         self._video_file = self.folder / f"{name}.mp4"
         self._unfinished = self.folder / f".{name}.unfinished.mp4"
         self._video = cv2.VideoWriter(
-            str(self._unfinished), cv2.VideoWriter_fourcc(*"mp4v"), source.frames_per_second, source.size)
+            str(self._unfinished), cv2.VideoWriter_fourcc(*"mp4v"), source.frames_per_second, source.size
+        )
         if not self._video.isOpened():
             raise ValueError(f"OpenCV cannot write {self._video_file}")
 
@@ -253,9 +284,16 @@ def rows_of(result) -> list[dict]:
     if not result.faces:
         return [{**base, "status": "unreadable" if result.image is None else "no_face"}]
     return [
-        {**base, "face": number, "status": "ok",
-         **dict(zip(("x1", "y1", "x2", "y2"), (round(value, 1) for value in face.box), strict=True)),
-         "score": round(face.score, 4), "age": round(face.age, 2), "gender": face.gender, "p_male": round(face.p_male, 4)}
+        {
+            **base,
+            "face": number,
+            "status": "ok",
+            **dict(zip(("x1", "y1", "x2", "y2"), (round(value, 1) for value in face.box), strict=True)),
+            "score": round(face.score, 4),
+            "age": round(face.age, 2),
+            "gender": face.gender,
+            "p_male": round(face.p_male, 4),
+        }
         for number, face in enumerate(result.faces)
     ]
 

@@ -24,14 +24,29 @@ SAMPLES = 40  # faces in the grid
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser_for(__doc__, "evaluate.py [--weight_file FILE] [--input FILE ...] [--output_dir DIR] [options]")
-    parser.add_argument("--weight_file", type=Path, metavar="FILE",
-                        help="checkpoint of this suite or of the original one, or a folder: its newest (default: checkpoints)")
-    parser.add_argument("--input", "-i", type=Path, nargs="+", metavar="FILE",
-                        help="databases (default: those the checkpoint was trained on)")
-    parser.add_argument("--part", choices=("auto", "validation", "all"), default="auto",
-                        help="faces to score; auto: those held out, where the checkpoint was trained on these databases, "
-                             "else all")
-    parser.add_argument("--output_dir", type=Path, default=Path("evaluation"), metavar="DIR", help="folder for the results")
+    parser.add_argument(
+        "--weight_file",
+        type=Path,
+        metavar="FILE",
+        help="checkpoint of this suite or of the original one, or a folder: its newest (default: checkpoints)",
+    )
+    parser.add_argument(
+        "--input",
+        "-i",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="databases (default: those the checkpoint was trained on)",
+    )
+    parser.add_argument(
+        "--part",
+        choices=("auto", "validation", "all"),
+        default="auto",
+        help="faces to score; auto: those held out, where the checkpoint was trained on these databases, else all",
+    )
+    parser.add_argument(
+        "--output_dir", type=Path, default=Path("evaluation"), metavar="DIR", help="folder for the results"
+    )
     parser.add_argument("--seed", type=cli.number(int, 0), default=0, metavar="N", help="of the bootstrap and the grid")
     return parser
 
@@ -55,7 +70,9 @@ def main(argv: list[str] | None = None) -> None:
     print(f"{weight_file} on {', '.join(str(database.source) for database in databases)}: {part}")
     print(f"trivial answer: {trivial['age']}, {GENDERS[trivial['gender']]} for every face ({trivial_from})\n")
     print(table(overall, groups))
-    print(f"\nintervals: 95%, bootstrap over faces. Table, metrics.json, predictions.csv and plots in {args.output_dir}/")
+    print(
+        f"\nintervals: 95%, bootstrap over faces. Table, metrics.json, predictions.csv and plots in {args.output_dir}/"
+    )
 
 
 def open_databases(paths: list[Path] | None, checkpoint) -> list:
@@ -69,10 +86,15 @@ def open_databases(paths: list[Path] | None, checkpoint) -> list:
     databases = [open_database(path) for path in paths]
     for database in databases:
         if database.margin != checkpoint.margin:
-            print(f"warning: the crops of {database.source} have a margin of {database.margin:g}, the network was trained "
-                  f"at {checkpoint.margin:g}")
+            print(
+                f"warning: the crops of {database.source} have a margin of {database.margin:g}, "
+                f"the network was trained at {checkpoint.margin:g}"
+            )
         if database.image_size != checkpoint.image_size:
-            print(f"the faces of {database.source} are resized from {database.image_size} to {checkpoint.image_size} pixels")
+            print(
+                f"the faces of {database.source} are resized from {database.image_size} "
+                f"to {checkpoint.image_size} pixels"
+            )
     return databases
 
 
@@ -88,11 +110,16 @@ def choose_rows(databases: list, checkpoint, part: str) -> tuple[np.ndarray, str
         warning = ", training faces among them: the scores flatter" if seen else ""
         return np.arange(count), f"all {count:,} faces{warning}"
     if given != known:
-        raise ValueError("the faces held out can be told only with all the databases of the training, in their order: "
-                         f"{', '.join(checkpoint.training.get('arguments', {}).get('input', [])) or 'unknown'}; "
-                         "--part all scores every face")
+        raise ValueError(
+            "the faces held out can be told only with all the databases of the training, in their order: "
+            f"{', '.join(checkpoint.training.get('arguments', {}).get('input', [])) or 'unknown'}; "
+            "--part all scores every face"
+        )
     _, rows = split(databases, checkpoint.split["validation_split"], checkpoint.split["seed"])
-    return rows, f"the {len(rows):,} faces held out of {count:,} (they chose the checkpoint, so the scores flatter a little)"
+    return (
+        rows,
+        f"the {len(rows):,} faces held out of {count:,} (they chose the checkpoint, so the scores flatter a little)",
+    )
 
 
 def predict(weight_file: Path, databases: list, rows: np.ndarray):
@@ -118,12 +145,22 @@ def predict(weight_file: Path, databases: list, rows: np.ndarray):
         p_gender.append(gender)
         p_age.append(age)
     p_gender, p_age = np.concatenate(p_gender), np.concatenate(p_age)
-    columns = {name: np.concatenate([getattr(database, name) for database in databases])[rows] for name in ("age", "gender")}
+    columns = {
+        name: np.concatenate([getattr(database, name) for database in databases])[rows] for name in ("age", "gender")
+    }
     paths = [path for database in databases for path in read_paths(database.source) or [""] * len(database)]
     names = np.concatenate([[database.db] * len(database) for database in databases])
     races = np.concatenate([race_names(database) for database in databases])
-    faces = pd.DataFrame({"db": names[rows], "path": np.array(paths, object)[rows], **columns, "race": races[rows],
-                          "expected_age": expected_age(p_age), "p_male": p_gender[:, MALE].astype(float)})
+    faces = pd.DataFrame(
+        {
+            "db": names[rows],
+            "path": np.array(paths, object)[rows],
+            **columns,
+            "race": races[rows],
+            "expected_age": expected_age(p_age),
+            "p_male": p_gender[:, MALE].astype(float),
+        }
+    )
     if len(faces) != len(rows):
         raise RuntimeError(f"{len(faces)} of {len(rows)} faces were predicted")
     return faces, p_age
@@ -141,7 +178,10 @@ def trivial_answers(checkpoint, faces) -> tuple[dict[str, int], str]:
     if checkpoint.trivial:
         return checkpoint.trivial, "median age and commoner gender of the training faces"
     ages, genders = faces.age[faces.age != UNKNOWN], faces.gender[faces.gender != UNKNOWN]
-    trivial = {"age": int(ages.median()) if len(ages) else 0, "gender": int(genders.mode()[0]) if len(genders) else MALE}
+    trivial = {
+        "age": int(ages.median()) if len(ages) else 0,
+        "gender": int(genders.mode()[0]) if len(genders) else MALE,
+    }
     return trivial, "median age and commoner gender of these very faces: the checkpoint does not know its own"
 
 
@@ -150,14 +190,22 @@ def score_groups(faces, trivial: dict[str, int], seed: int):
     from metrics import score
 
     def scores_of(chosen):
-        return score(chosen.age.to_numpy(), chosen.gender.to_numpy(), chosen.expected_age.to_numpy(),
-                     chosen.p_male.to_numpy(), trivial, seed)
+        return score(
+            chosen.age.to_numpy(),
+            chosen.gender.to_numpy(),
+            chosen.expected_age.to_numpy(),
+            chosen.p_male.to_numpy(),
+            trivial,
+            seed,
+        )
 
     decade = decade_of(faces.age).astype(int)
     decade[faces.age.to_numpy() == UNKNOWN] = UNKNOWN
-    axes = [("age", [(f"{low}-{high}", decade == index) for index, (low, high) in enumerate(DECADES)]),
-            ("gender", [(name, (faces.gender == index).to_numpy()) for index, name in enumerate(GENDERS)]),
-            ("race", [(name, (faces.race == name).to_numpy()) for name in sorted(faces.race.dropna().unique())])]
+    axes = [
+        ("age", [(f"{low}-{high}", decade == index) for index, (low, high) in enumerate(DECADES)]),
+        ("gender", [(name, (faces.gender == index).to_numpy()) for index, name in enumerate(GENDERS)]),
+        ("race", [(name, (faces.race == name).to_numpy()) for name in sorted(faces.race.dropna().unique())]),
+    ]
     groups = [(axis, name, scores_of(faces[mask])) for axis, members in axes for name, mask in members if mask.any()]
     return scores_of(faces), groups
 
@@ -169,12 +217,24 @@ def table(overall, groups) -> str:
     def cell(estimate, scale, digits):
         if math.isnan(estimate.value):
             return "-"
-        interval = "" if math.isnan(estimate.low) else f" ({estimate.low * scale:.{digits}f}-{estimate.high * scale:.{digits}f})"
+        interval = (
+            ""
+            if math.isnan(estimate.low)
+            else f" ({estimate.low * scale:.{digits}f}-{estimate.high * scale:.{digits}f})"
+        )
         return f"{estimate.value * scale:.{digits}f}{interval}"
 
     def row(name, scores):
-        return (name, scores.n, cell(scores.age_mae, 1, 2), f"{scores.age_mae.trivial:.2f}", cell(scores.cs5, 100, 1),
-                f"{scores.cs5.trivial:.1%}", cell(scores.gender_accuracy, 100, 1), f"{scores.gender_accuracy.trivial:.1%}")
+        return (
+            name,
+            scores.n,
+            cell(scores.age_mae, 1, 2),
+            f"{scores.age_mae.trivial:.2f}",
+            cell(scores.cs5, 100, 1),
+            f"{scores.cs5.trivial:.1%}",
+            cell(scores.gender_accuracy, 100, 1),
+            f"{scores.gender_accuracy.trivial:.1%}",
+        )
 
     rows = [row("all", overall), *(row(f"{axis} {name}", scores) for axis, name, scores in groups)]
     headers = ("faces", "n", "age MAE (years)", "trivial", "CS@5 (%)", "trivial", "gender (%)", "trivial")
@@ -187,12 +247,22 @@ def write_tables(args, weight_file, databases, part, trivial, trivial_from, over
 
     def plain(scores):
         estimates = {name: estimate._asdict() for name, estimate in scores._asdict().items() if name != "n"}
-        return {"n": scores.n, **{name: {key: None if math.isnan(number) else number for key, number in values.items()}
-                                  for name, values in estimates.items()}}
+        return {
+            "n": scores.n,
+            **{
+                name: {key: None if math.isnan(number) else number for key, number in values.items()}
+                for name, values in estimates.items()
+            },
+        }
 
-    metrics = {**plain(overall), "faces": part, "weight_file": str(weight_file),
-               "input": [str(database.source) for database in databases], "trivial": {**trivial, "from": trivial_from},
-               "groups": [{"by": axis, "name": name, **plain(scores)} for axis, name, scores in groups]}
+    metrics = {
+        **plain(overall),
+        "faces": part,
+        "weight_file": str(weight_file),
+        "input": [str(database.source) for database in databases],
+        "trivial": {**trivial, "from": trivial_from},
+        "groups": [{"by": axis, "name": name, **plain(scores)} for axis, name, scores in groups],
+    }
     with replacing(args.output_dir / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=1), encoding="utf-8")
     with replacing(args.output_dir / "table.txt") as path:
@@ -211,17 +281,27 @@ def write_plots(args, databases, rows, faces, p_age, overall, groups) -> None:
     aged, gendered = age != UNKNOWN, gender != UNKNOWN
     said = (p_male >= 0.5).astype(int)
     if aged.any():
-        plots.save_true_against_expected(age[aged], faces.expected_age.to_numpy()[aged], gender[aged],
-                                         folder / "true_against_expected.png")
-        bands = [{"name": name, "n": scores.n, "age_mae": scores.age_mae._asdict()} for axis, name, scores in groups
-                 if axis == "age"]
+        plots.save_true_against_expected(
+            age[aged], faces.expected_age.to_numpy()[aged], gender[aged], folder / "true_against_expected.png"
+        )
+        bands = [
+            {"name": name, "n": scores.n, "age_mae": scores.age_mae._asdict()}
+            for axis, name, scores in groups
+            if axis == "age"
+        ]
         plots.save_error_by_decade(bands, overall.age_mae.value, folder / "error_by_decade.png")
         plots.save_mean_distributions(age[aged], p_age[aged], folder / "mean_distributions.png")
     if gendered.any():
         plots.save_gender_confusion(gender[gendered], said[gendered], folder / "gender_confusion.png")
     shown = np.sort(np.random.default_rng(args.seed).permutation(len(rows))[:SAMPLES])
-    plots.save_samples(ImageStack(databases)[rows[shown]], age[shown], gender[shown], faces.expected_age.to_numpy()[shown],
-                       said[shown], folder / "samples.png")
+    plots.save_samples(
+        ImageStack(databases)[rows[shown]],
+        age[shown],
+        gender[shown],
+        faces.expected_age.to_numpy()[shown],
+        said[shown],
+        folder / "samples.png",
+    )
 
 
 if __name__ == "__main__":

@@ -61,7 +61,9 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
     while position + 9 < len(content) and content[position] == 0xFF:
         marker = content[position + 1]
         if marker in _FRAME_MARKERS:
-            return int.from_bytes(content[position + 5 : position + 7]), int.from_bytes(content[position + 7 : position + 9])
+            return int.from_bytes(content[position + 5 : position + 7]), int.from_bytes(
+                content[position + 7 : position + 9]
+            )
         position += 1 if marker == 0xFF else 2 + int.from_bytes(content[position + 2 : position + 4])
     return None
 
@@ -115,5 +117,13 @@ def draw_label(image: np.ndarray, box: tuple[float, float, float, float], label:
     bottom = y1 if y1 > text_height + baseline + 4 else min(y2 + text_height + baseline + 4, height)
     top = bottom - text_height - baseline - 4
     cv2.rectangle(image, (left, top), (left + text_width + 4, bottom), (255, 160, 0), cv2.FILLED)
-    cv2.putText(image, label, (left + 2, bottom - baseline - 1), cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255),
-                thickness, cv2.LINE_AA)
+    cv2.putText(
+        image,
+        label,
+        (left + 2, bottom - baseline - 1),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        scale,
+        (255, 255, 255),
+        thickness,
+        cv2.LINE_AA,
+    )

@@ -1,4 +1,4 @@
-"""How good predictions are: errors in years, shares of hits, bootstrap intervals, and the trivial answer beside them."""
+"""How good predictions are: errors in years, shares of hits, their bootstrap intervals, and the trivial answer."""
 
 import math
 from typing import NamedTuple
@@ -31,7 +31,12 @@ class Scores(NamedTuple):
 
 
 def score(
-    age: np.ndarray, gender: np.ndarray, expected_age: np.ndarray, p_male: np.ndarray, trivial: dict[str, int], seed: int = 0
+    age: np.ndarray,
+    gender: np.ndarray,
+    expected_age: np.ndarray,
+    p_male: np.ndarray,
+    trivial: dict[str, int],
+    seed: int = 0,
 ) -> Scores:
     """Scores predictions against labels; a face without a label does not count for that label's scores.
 
@@ -74,7 +79,13 @@ def mean_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
         return math.nan, math.nan
     batch = max(1, 4_000_000 // len(values))  # bounds the memory of the resamples
     interval = bootstrap(
-        (np.asarray(values, np.float64),), np.mean, n_resamples=RESAMPLES, batch=batch, vectorized=True,
-        confidence_level=CONFIDENCE, method="percentile", rng=np.random.default_rng(seed),
+        (np.asarray(values, np.float64),),
+        np.mean,
+        n_resamples=RESAMPLES,
+        batch=batch,
+        vectorized=True,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        rng=np.random.default_rng(seed),
     ).confidence_interval
     return float(interval.low), float(interval.high)

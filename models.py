@@ -187,7 +187,11 @@ def _note(found: dict, path: str, item) -> None:
 def _is_original(layers: dict) -> bool:
     heads = _original_heads(layers)
     return bool(layers.get("conv2d") and layers.get("batch_normalization") and heads) and set(layers) <= {
-        "conv2d", "batch_normalization", "dense", "pred_gender", "pred_age"
+        "conv2d",
+        "batch_normalization",
+        "dense",
+        "pred_gender",
+        "pred_age",
     }
 
 
@@ -297,7 +301,9 @@ def choose(weight_file: Path | None, default_folder: Path) -> Path:
     shipped = path / "age_gender.hdf5"
     if written or shipped.is_file():
         return written[-1] if written else shipped
-    raise FileNotFoundError(f"there is no checkpoint in {path}/: train one with train.py, or name one with --weight_file")
+    raise FileNotFoundError(
+        f"there is no checkpoint in {path}/: train one with train.py, or name one with --weight_file"
+    )
 
 
 def read_resume(folder: Path) -> dict:

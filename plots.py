@@ -26,7 +26,11 @@ def save_training_curve(rows: list[dict], path: Path) -> None:
     """Losses, age error and gender accuracy by epoch, training and validation; rows as Journal keeps them."""
     figure, axes = _figure(1, 3, width=12, height=3.8)
     epochs = [row["epoch"] for row in rows]
-    panels = (("loss", "loss", 1), ("pred_age_mae", "age error (years)", 1), ("pred_gender_accuracy", "gender accuracy (%)", 100))
+    panels = (
+        ("loss", "loss", 1),
+        ("pred_age_mae", "age error (years)", 1),
+        ("pred_gender_accuracy", "gender accuracy (%)", 100),
+    )
     for axis, (name, title, scale) in zip(axes[0], panels, strict=True):
         for prefix, label, colour in (("", "training", GREY), ("val_", "validation", MALE_COLOUR)):
             values = [row[prefix + name] * scale for row in rows]
@@ -46,7 +50,9 @@ def save_true_against_expected(age: np.ndarray, predicted: np.ndarray, gender: n
     size = float(np.clip(4000 / max(len(age), 1), 2, 16))
     for index, colour in enumerate((FEMALE_COLOUR, MALE_COLOUR)):
         chosen = gender == index
-        axis.scatter(age[chosen], predicted[chosen], s=size, alpha=0.5, color=colour, linewidths=0, label=GENDERS[index])
+        axis.scatter(
+            age[chosen], predicted[chosen], s=size, alpha=0.5, color=colour, linewidths=0, label=GENDERS[index]
+        )
     axis.set(xlabel="true age (years)", ylabel="expected age (years)", xlim=(0, NUM_AGES - 1), ylim=(0, NUM_AGES - 1))
     axis.set_aspect("equal")
     axis.legend(loc="upper left")
@@ -76,8 +82,12 @@ def save_error_by_decade(bands: list[dict], overall: float, path: Path) -> None:
 
 def save_gender_confusion(gender: np.ndarray, predicted: np.ndarray, path: Path) -> None:
     """True against predicted gender, (n,) indices each: counts and shares of each true gender."""
-    counts = np.array([[np.sum((gender == true) & (predicted == said)) for said in range(len(GENDERS))]
-                       for true in range(len(GENDERS))])
+    counts = np.array(
+        [
+            [np.sum((gender == true) & (predicted == said)) for said in range(len(GENDERS))]
+            for true in range(len(GENDERS))
+        ]
+    )
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, axes = _figure(width=4.2, height=4)
     axis = axes[0][0]
@@ -110,8 +120,15 @@ def save_mean_distributions(age: np.ndarray, probabilities: np.ndarray, path: Pa
     _save(figure, path)
 
 
-def save_samples(images: np.ndarray, age: np.ndarray, gender: np.ndarray, years: np.ndarray, said: np.ndarray,
-                 path: Path, columns: int = 8) -> None:
+def save_samples(
+    images: np.ndarray,
+    age: np.ndarray,
+    gender: np.ndarray,
+    years: np.ndarray,
+    said: np.ndarray,
+    path: Path,
+    columns: int = 8,
+) -> None:
     """A grid of faces, each with its true and its predicted age and gender.
 
     Args:
@@ -123,11 +140,21 @@ def save_samples(images: np.ndarray, age: np.ndarray, gender: np.ndarray, years:
     figure, axes = _figure(rows, columns, width=1.35 * columns, height=1.75 * rows)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, image, true_age, true_gender, year, index in zip(axes.flat, images, age, gender, years, said, strict=False):
+    for axis, image, true_age, true_gender, year, index in zip(
+        axes.flat, images, age, gender, years, said, strict=False
+    ):
         axis.imshow(image[:, :, ::-1])
         name = GENDERS[true_gender] if true_gender >= 0 else "?"
         axis.set_title(f"{true_age if true_age >= 0 else '?'}, {name}", fontsize=9, pad=2)
-        axis.text(0.5, -0.04, f"{year:.0f}, {GENDERS[index]}", transform=axis.transAxes, ha="center", va="top", fontsize=9,
-                  color=FEMALE_COLOUR if true_gender >= 0 and index != true_gender else MALE_COLOUR)
+        axis.text(
+            0.5,
+            -0.04,
+            f"{year:.0f}, {GENDERS[index]}",
+            transform=axis.transAxes,
+            ha="center",
+            va="top",
+            fontsize=9,
+            color=FEMALE_COLOUR if true_gender >= 0 and index != true_gender else MALE_COLOUR,
+        )
     figure.suptitle("above: true, below: predicted", fontsize=9)
     _save(figure, path)

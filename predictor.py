@@ -1,8 +1,8 @@
 """Ages and genders of the faces in a picture, from one checkpoint, for this suite's demo and for other programs.
 
-    from predictor import Predictor
-    predictor = Predictor("checkpoints/weights.28-3.73.hdf5")
-    faces = predictor(cv2.imread("photo.jpg"))  # [Face(box, score, age, gender, p_male), ...]
+from predictor import Predictor
+predictor = Predictor("checkpoints/weights.28-3.73.hdf5")
+faces = predictor(cv2.imread("photo.jpg"))  # [Face(box, score, age, gender, p_male), ...]
 """
 
 import threading

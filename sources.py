@@ -36,14 +36,17 @@ def find_images(folder: Path, leave_out: Path | None = None) -> list[Path]:
         raise FileNotFoundError(f"{folder} is no folder; --image_dir takes a folder of images, --image one file")
     avoided = leave_out.resolve() if leave_out else None
     found = [
-        path for path in folder.rglob("*")
+        path
+        for path in folder.rglob("*")
         if path.suffix.lower() in IMAGE_SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and not (avoided and avoided != folder.resolve() and path.resolve().is_relative_to(avoided))
         and path.is_file()
     ]
     if not found:
-        raise FileNotFoundError(f"{folder} holds no image, nor do its subfolders; images end in {', '.join(IMAGE_SUFFIXES)}")
+        raise FileNotFoundError(
+            f"{folder} holds no image, nor do its subfolders; images end in {', '.join(IMAGE_SUFFIXES)}"
+        )
     return sorted(found)
 
 
@@ -97,7 +100,9 @@ class Camera:
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
         if not self._capture.isOpened() or not self._capture.read()[0]:
             self._capture.release()
-            raise ValueError(f"there is no {self.name}; choose another with --camera, or use --image_dir, --image or --video")
+            raise ValueError(
+                f"there is no {self.name}; choose another with --camera, or use --image_dir, --image or --video"
+            )
         self.size = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
 
     def __iter__(self) -> Iterator[Frame]:

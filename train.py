@@ -41,38 +41,74 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser_for(__doc__, "train.py [--input FILE ...] [--aug] [--output_path DIR] [options]")
     data = parser.add_argument_group("data")
-    data.add_argument("--input", "-i", type=Path, nargs="+", metavar="FILE",
-                      help="databases (default: the newest .mat in data/)")
-    data.add_argument("--validation_split", type=cli.number(float, 0, 1, exclusive=True), default=0.1, metavar="SHARE",
-                      help="share of the faces held out, whole people at a time")
+    data.add_argument(
+        "--input", "-i", type=Path, nargs="+", metavar="FILE", help="databases (default: the newest .mat in data/)"
+    )
+    data.add_argument(
+        "--validation_split",
+        type=cli.number(float, 0, 1, exclusive=True),
+        default=0.1,
+        metavar="SHARE",
+        help="share of the faces held out, whole people at a time",
+    )
     data.add_argument("--aug", action="store_true", help="mixup, shifts, mirror images and random erasing")
-    data.add_argument("--seed", type=cli.number(int, 0), default=0, metavar="N",
-                      help="of the split, the order, the augmentation and the first weights")
+    data.add_argument(
+        "--seed",
+        type=cli.number(int, 0),
+        default=0,
+        metavar="N",
+        help="of the split, the order, the augmentation and the first weights",
+    )
     network = parser.add_argument_group("network")
     network.add_argument("--depth", type=int, choices=(10, 16, 22, 28, 34, 40), default=16, help="depth of the WRN")
     network.add_argument("--width", type=cli.number(int, 1, 32), default=8, metavar="K", help="width of the WRN")
-    network.add_argument("--dropout", type=cli.number(float, 0, 0.9), default=0.0, metavar="SHARE",
-                         help="share dropped within each block")
-    network.add_argument("--weight_decay", type=cli.number(float, 0, 1), default=5e-4, metavar="DECAY",
-                         help="of all kernels (half of it is the L2 penalty)")
+    network.add_argument(
+        "--dropout",
+        type=cli.number(float, 0, 0.9),
+        default=0.0,
+        metavar="SHARE",
+        help="share dropped within each block",
+    )
+    network.add_argument(
+        "--weight_decay",
+        type=cli.number(float, 0, 1),
+        default=5e-4,
+        metavar="DECAY",
+        help="of all kernels (half of it is the L2 penalty)",
+    )
     fit = parser.add_argument_group("training")
     fit.add_argument("--nb_epochs", type=cli.number(int, 1), default=30, metavar="N", help="epochs")
     fit.add_argument("--batch_size", type=cli.number(int, 1), default=32, metavar="N", help="faces in a batch")
     fit.add_argument("--opt", choices=DEFAULT_RATES, default="sgd", help="optimiser; sgd has Nesterov momentum 0.9")
-    fit.add_argument("--lr", type=cli.number(float, 0, exclusive=True), metavar="RATE",
-                     help="first learning rate, divided by 5 at 1/4, 1/2 and 3/4 of the epochs "
-                          "(default: 0.1 for sgd, 0.001 for adam)")
-    fit.add_argument("--monitor", choices=MONITORS, default="val_loss",
-                     help="what makes a checkpoint the best")
-    fit.add_argument("--patience", type=cli.number(int, 0), default=0, metavar="EPOCHS",
-                     help="end after so many epochs without a better checkpoint; 0 never does")
-    fit.add_argument("--mixed_precision", choices=("bfloat16", "float16"), nargs="?", const="bfloat16",
-                     help="compute in 16 bits, bfloat16 if not said otherwise; GPUs gain, CPUs rarely")
+    fit.add_argument(
+        "--lr",
+        type=cli.number(float, 0, exclusive=True),
+        metavar="RATE",
+        help="first learning rate, divided by 5 at 1/4, 1/2 and 3/4 of the epochs "
+        "(default: 0.1 for sgd, 0.001 for adam)",
+    )
+    fit.add_argument("--monitor", choices=MONITORS, default="val_loss", help="what makes a checkpoint the best")
+    fit.add_argument(
+        "--patience",
+        type=cli.number(int, 0),
+        default=0,
+        metavar="EPOCHS",
+        help="end after so many epochs without a better checkpoint; 0 never does",
+    )
+    fit.add_argument(
+        "--mixed_precision",
+        choices=("bfloat16", "float16"),
+        nargs="?",
+        const="bfloat16",
+        help="compute in 16 bits, bfloat16 if not said otherwise; GPUs gain, CPUs rarely",
+    )
     output = parser.add_argument_group("output")
-    output.add_argument("--output_path", type=Path, default=Path("checkpoints"), metavar="DIR",
-                        help="folder for checkpoints and logs")
-    output.add_argument("--resume", action="store_true",
-                        help="continue the stopped run in --output_path, with its own arguments")
+    output.add_argument(
+        "--output_path", type=Path, default=Path("checkpoints"), metavar="DIR", help="folder for checkpoints and logs"
+    )
+    output.add_argument(
+        "--resume", action="store_true", help="continue the stopped run in --output_path, with its own arguments"
+    )
     output.add_argument("--restart", action="store_true", help="discard the stopped run in --output_path")
     return parser
 
@@ -100,19 +136,34 @@ def main(argv: list[str] | None = None) -> int:
     announce(data, checkpoint, model)
 
     guard = StopAtNan()
-    best = KeepBest(args.output_path, writer(model, checkpoint), args.monitor, MONITORS[args.monitor], args.patience,
-                    stopped.get("best"))
+    best = KeepBest(
+        args.output_path,
+        writer(model, checkpoint),
+        args.monitor,
+        MONITORS[args.monitor],
+        args.patience,
+        stopped.get("best"),
+    )
     journal = Journal(args.output_path, args.nb_epochs, rate, stopped.get("history"))
-    resume = Resume(args.output_path, lambda: {
-        "arguments": plain(args), "best": best.state, "history": journal.rows, "split": checkpoint.split})
+    resume = Resume(
+        args.output_path,
+        lambda: {"arguments": plain(args), "best": best.state, "history": journal.rows, "split": checkpoint.split},
+    )
     if stopped:
         if stopped["split"] != checkpoint.split:
             raise ValueError("the databases are not those that the stopped run was trained on; --restart discards it")
         model.optimizer.build(model.trainable_variables)
         model.load_weights(resume.path)
     callbacks = [guard, Epochs(training), *tensorboard(args.output_path), best, journal, resume]
-    model.fit(training, validation_data=validation, epochs=args.nb_epochs, initial_epoch=stopped.get("epoch", 0),
-              shuffle=False, verbose=0, callbacks=callbacks)
+    model.fit(
+        training,
+        validation_data=validation,
+        epochs=args.nb_epochs,
+        initial_epoch=stopped.get("epoch", 0),
+        shuffle=False,
+        verbose=0,
+        callbacks=callbacks,
+    )
     resume.path.unlink(missing_ok=True)  # finished, or not worth continuing
     return report(args, data, checkpoint, best, journal, guard, steps=len(training) * len(journal.rows))
 
@@ -137,8 +188,10 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
         if changed:
             parser.error(f"the stopped run had another --{' --'.join(changed)}; leave it out, or --restart")
     elif (left := args.output_path / RESUME_FILE).exists() and not args.restart:
-        parser.error(f"{left} is a stopped run: --resume continues it, --restart discards it, "
-                     "another --output_path leaves it alone")
+        parser.error(
+            f"{left} is a stopped run: --resume continues it, --restart discards it, "
+            "another --output_path leaves it alone"
+        )
     args.lr = args.lr or DEFAULT_RATES[args.opt]
     args.input = [Path(path) for path in args.input] if args.input else [newest_database()]
     return args, stopped
@@ -176,7 +229,9 @@ def make_batches(data: Data, args: argparse.Namespace):
     from mixup_generator import NO_AUGMENTATION, Augmentation, MixupGenerator
 
     def batches(rows, augmentation, shuffle):
-        return MixupGenerator(data.image, data.gender, data.age, rows, args.batch_size, augmentation, shuffle, args.seed)
+        return MixupGenerator(
+            data.image, data.gender, data.age, rows, args.batch_size, augmentation, shuffle, args.seed
+        )
 
     augmentation = Augmentation() if args.aug else NO_AUGMENTATION
     return batches(data.training, augmentation, True), batches(data.validation, NO_AUGMENTATION, False)
@@ -199,8 +254,11 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
         margin=largest.margin,
         detector=largest.detector,
         trivial=trivial,
-        split={"validation_split": args.validation_split, "seed": args.seed,
-               "databases": [database.fingerprint() for database in data.databases]},
+        split={
+            "validation_split": args.validation_split,
+            "seed": args.seed,
+            "databases": [database.fingerprint() for database in data.databases],
+        },
         training={"arguments": plain(args), "versions": versions},
     )
 
@@ -220,8 +278,9 @@ def build_model(checkpoint, args: argparse.Namespace, rate):
     from models import build
     from training import weighted_metrics
 
-    optimizer = (keras.optimizers.SGD(rate, momentum=0.9, nesterov=True) if args.opt == "sgd"
-                 else keras.optimizers.Adam(rate))
+    optimizer = (
+        keras.optimizers.SGD(rate, momentum=0.9, nesterov=True) if args.opt == "sgd" else keras.optimizers.Adam(rate)
+    )
     model = build(checkpoint, weight_decay=args.weight_decay, dropout=args.dropout)
     model.compile(optimizer, loss=["categorical_crossentropy"] * 2, weighted_metrics=weighted_metrics())
     return model
@@ -232,13 +291,20 @@ def announce(data: Data, checkpoint, model) -> None:
     for database in data.databases:
         print(f"{database.source}: {len(database):,} faces of {database.image_size} x {database.image_size} pixels")
         if database.margin != checkpoint.margin:
-            print(f"  its crops have a margin of {database.margin:g}; demo.py will crop at {checkpoint.margin:g}, "
-                  "the margin of the largest database")
-    print(f"{len(data.training):,} to train, {len(data.validation):,} to validate; "
-          f"{model.name}, {model.count_params():,} parameters")
+            print(
+                f"  its crops have a margin of {database.margin:g}; demo.py will crop at {checkpoint.margin:g}, "
+                "the margin of the largest database"
+            )
+    print(
+        f"{len(data.training):,} to train, {len(data.validation):,} to validate; "
+        f"{model.name}, {model.count_params():,} parameters"
+    )
     error, accuracy = trivial_scores(data, checkpoint.trivial)
-    print(f"the trivial answer, {checkpoint.trivial['age']}, {GENDERS[checkpoint.trivial['gender']]} for every face: "
-          f"age error {error:.2f} years, gender {accuracy:.1%}", flush=True)
+    print(
+        f"the trivial answer, {checkpoint.trivial['age']}, {GENDERS[checkpoint.trivial['gender']]} for every face: "
+        f"age error {error:.2f} years, gender {accuracy:.1%}",
+        flush=True,
+    )
 
 
 def trivial_scores(data: Data, trivial: dict[str, int]) -> tuple[float, float]:
@@ -276,27 +342,35 @@ def tensorboard(folder: Path) -> list:
 
 def report(args, data: Data, checkpoint, best, journal, guard, steps: int) -> int:
     """Says what was reached; 1 if the run went to NaN or gives every face the same answer."""
-    advice = (f"try a tenth of the rate (--lr {args.lr / 10:g}), --opt adam, or a larger --batch_size; "
-              "check the labels with a look at the database's faces")
+    advice = (
+        f"try a tenth of the rate (--lr {args.lr / 10:g}), --opt adam, or a larger --batch_size; "
+        "check the labels with a look at the database's faces"
+    )
     if guard.stopped:
-        print(f"train.py: the loss is not a number any more after {len(journal.rows)} whole epochs: {advice}",
-              file=sys.stderr)
+        print(
+            f"train.py: the loss is not a number any more after {len(journal.rows)} whole epochs: {advice}",
+            file=sys.stderr,
+        )
         return 1
     if best.state["path"] is None:
         print(f"train.py: no epoch had a finite {args.monitor}: {advice}", file=sys.stderr)
         return 1
     values = next(row for row in journal.rows if row["epoch"] == best.state["epoch"])
     error, accuracy = trivial_scores(data, checkpoint.trivial)
-    print(f"best: {best.state['path']}, age error {values['val_pred_age_mae']:.2f} years (trivial {error:.2f}), "
-          f"gender {values['val_pred_gender_accuracy']:.1%} (trivial {accuracy:.1%})")
+    print(
+        f"best: {best.state['path']}, age error {values['val_pred_age_mae']:.2f} years (trivial {error:.2f}), "
+        f"gender {values['val_pred_gender_accuracy']:.1%} (trivial {accuracy:.1%})"
+    )
     collapsed = collapsed_heads(values, data)
     if not collapsed:
         return 0
     if steps < LEARNING_STEPS:
         print(f"every face still gets the same {' and the same '.join(collapsed)} after {steps} steps: train longer")
         return 0
-    print(f"train.py: the training collapsed: every face gets the same {' and the same '.join(collapsed)}: {advice}",
-          file=sys.stderr)
+    print(
+        f"train.py: the training collapsed: every face gets the same {' and the same '.join(collapsed)}: {advice}",
+        file=sys.stderr,
+    )
     return 1
 
 

@@ -120,8 +120,15 @@ class KeepBest(keras.callbacks.Callback):
         state: `state` of the run that is resumed.
     """
 
-    def __init__(self, folder: Path, write: Callable, monitor: str, less_is_better: bool, patience: int,
-                 state: dict | None = None):
+    def __init__(
+        self,
+        folder: Path,
+        write: Callable,
+        monitor: str,
+        less_is_better: bool,
+        patience: int,
+        state: dict | None = None,
+    ):
         super().__init__()
         self.folder, self.write = Path(folder), write
         self.monitor, self.less_is_better, self.patience = monitor, less_is_better, patience
@@ -168,8 +175,9 @@ class Journal(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         from tqdm import tqdm
 
-        self.bar = tqdm(total=self.params["steps"], desc=f"epoch {epoch + 1}/{self.epochs}", unit="batch", leave=False,
-                        disable=None)  # a bar is for terminals, not for log files
+        self.bar = tqdm(
+            total=self.params["steps"], desc=f"epoch {epoch + 1}/{self.epochs}", unit="batch", leave=False, disable=None
+        )  # a bar is for terminals, not for log files
         self.started = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
@@ -181,8 +189,12 @@ class Journal(keras.callbacks.Callback):
 
         seconds = time.perf_counter() - self.started
         self.bar.close()
-        row = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()},
-               "learning_rate": float(self.rate(int(self.model.optimizer.iterations) - 1)), "seconds": seconds}
+        row = {
+            "epoch": epoch + 1,
+            **{name: float(value) for name, value in logs.items()},
+            "learning_rate": float(self.rate(int(self.model.optimizer.iterations) - 1)),
+            "seconds": seconds,
+        }
         self.rows.append(row)
         shown = "  ".join(f"{title} {row[name]:{style}}" for name, title, style in self.COLUMNS)
         print(f"epoch {epoch + 1:>3}/{self.epochs}  {shown}  {seconds:.0f} s", flush=True)

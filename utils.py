@@ -89,9 +89,9 @@ def read_struct(path: Path, name: str, wanted: list[str], optional: list[str] = 
 def writing_database(path: Path, rows: int, image_size: int):
     """A DatabaseWriter on a temporary file that is moved to `path` when the block ends well.
 
-        with writing_database("data/wiki_db.mat", rows=38138, image_size=64) as writer:
-            writer.append(images)  # (k, 64, 64, 3) uint8, BGR
-            writer.finish(columns={"age": ages, "gender": genders}, scalars={"margin": 0.4}, texts={"db": "wiki"})
+    with writing_database("data/wiki_db.mat", rows=38138, image_size=64) as writer:
+        writer.append(images)  # (k, 64, 64, 3) uint8, BGR
+        writer.finish(columns={"age": ages, "gender": genders}, scalars={"margin": 0.4}, texts={"db": "wiki"})
     """
     with replacing(path) as temporary:
         writer = DatabaseWriter(temporary, rows, image_size)
@@ -303,8 +303,11 @@ def _read_matlab5(path: Path) -> dict[str, object]:
         content = loadmat(path)
     except Exception as error:  # scipy raises many types for a file that is cut off or is no MATLAB file
         raise ValueError(f"{path} is no face database: {error}") from None
-    return {name: tuple(value) if value.dtype.kind == "U" else value
-            for name, value in content.items() if not name.startswith("__")}
+    return {
+        name: tuple(value) if value.dtype.kind == "U" else value
+        for name, value in content.items()
+        if not name.startswith("__")
+    }
 
 
 def _checked(path: Path, content: dict[str, object]) -> Database:
@@ -313,9 +316,7 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         raise ValueError(f"{path} is no face database: it lacks {', '.join(missing)} and holds {found}")
     image = content["image"]
     if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or image.shape[1] != image.shape[2]:
-        raise ValueError(
-            f"{path}: 'image' must be (n, size, size, 3) uint8; received {image.shape} {image.dtype}"
-        )
+        raise ValueError(f"{path}: 'image' must be (n, size, size, 3) uint8; received {image.shape} {image.dtype}")
 
     def column(name):
         if content.get(name) is None:

@@ -68,8 +68,13 @@ def two_heads(x, penalty: float = 0.0, use_bias: bool = True) -> list:
     """
     return [
         layers.Dense(
-            classes, activation="softmax", use_bias=use_bias, dtype="float32",
-            kernel_initializer="he_normal", kernel_regularizer=_l2(penalty), name=name,
+            classes,
+            activation="softmax",
+            use_bias=use_bias,
+            dtype="float32",
+            kernel_initializer="he_normal",
+            kernel_regularizer=_l2(penalty),
+            name=name,
         )(x)
         for name, classes in (("pred_gender", NUM_GENDERS), ("pred_age", NUM_AGES))
     ]
@@ -103,8 +108,14 @@ def _activated(x, name: str):
 
 def _convolution(x, channels: int, kernel: int, stride: int, penalty: float, name: str):
     return layers.Conv2D(
-        channels, kernel, strides=stride, padding="same", use_bias=False,
-        kernel_initializer="he_normal", kernel_regularizer=_l2(penalty), name=name,
+        channels,
+        kernel,
+        strides=stride,
+        padding="same",
+        use_bias=False,
+        kernel_initializer="he_normal",
+        kernel_regularizer=_l2(penalty),
+        name=name,
     )(x)
 
 

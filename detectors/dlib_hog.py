@@ -21,7 +21,9 @@ def load() -> Detect:
         boxes, scores, _ = detector.run(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), UPSAMPLE)
         # dlib's right and bottom edges belong to the box.
         return [
-            Detection((box.left() / scale, box.top() / scale, (box.right() + 1) / scale, (box.bottom() + 1) / scale), score)
+            Detection(
+                (box.left() / scale, box.top() / scale, (box.right() + 1) / scale, (box.bottom() + 1) / scale), score
+            )
             for box, score in zip(boxes, scores, strict=True)
         ]
 

@@ -33,10 +33,16 @@ class Reader(NamedTuple):
 
 READERS = {
     "wiki": Reader(
-        read_wiki, "data/wiki_crop", 0.4, "WIKI, faces only (wiki_crop.tar), data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki"
+        read_wiki,
+        "data/wiki_crop",
+        0.4,
+        "WIKI, faces only (wiki_crop.tar), data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki",
     ),
     "imdb": Reader(
-        read_imdb, "data/imdb_crop", 0.4, "IMDB, faces only (imdb_crop.tar), data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki"
+        read_imdb,
+        "data/imdb_crop",
+        0.4,
+        "IMDB, faces only (imdb_crop.tar), data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki",
     ),
     "utkface": Reader(
         read_utkface, "data/UTKFace", 0.1, "UTKFace, aligned and cropped (UTKFace.tar.gz), susanqq.github.io/UTKFace"

@@ -25,7 +25,9 @@ INCOMPLETE = re.compile(r"(\d{1,3})_(?:[0-4]_)?_?\d{8,}\.jpe?g", re.IGNORECASE)
 def read_utkface(folder: Path) -> Records:
     """UTKFace's records in the order of their names, subfolders included. See `Records`."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not there: --data_dir must name the folder that UTKFace.tar.gz unpacks to")
+        raise FileNotFoundError(
+            f"{folder} is not there: --data_dir must name the folder that UTKFace.tar.gz unpacks to"
+        )
     rows, malformed = [], []
     for path in sorted(_files(folder)):
         name = path.rsplit("/", 1)[-1]

@@ -3,6 +3,7 @@
 Points are (x, y), x to the right and y down; curves and outlines are arrays (n, 2).
 `draw_face.py` paints with it.
 """
+
 import functools
 
 import cv2
@@ -67,8 +68,10 @@ class Canvas:
         shapes, sigma = [self.pixels(shape) for shape in shapes], softness * self.unit
         pixels, reach = np.vstack(shapes), 3 * sigma + 2 + (width or 0) * self.unit
         left, top = (int(max(value - reach, 0)) for value in pixels.min(axis=0))
-        right, bottom = (int(min(value + reach + 1, side))
-                         for value, side in zip(pixels.max(axis=0), self.image.shape[1::-1], strict=True))
+        right, bottom = (
+            int(min(value + reach + 1, side))
+            for value, side in zip(pixels.max(axis=0), self.image.shape[1::-1], strict=True)
+        )
         if right <= left or bottom <= top:
             return
         step = max(1, int(sigma / 2))  # a blurred mask needs no more than two samples to a sigma
@@ -82,7 +85,7 @@ class Canvas:
         if sigma > 0:
             mask = cv2.GaussianBlur(mask, (0, 0), sigma / step)
         if step > 1:
-            mask = cv2.resize(mask, None, fx=step, fy=step)[:bottom - top, :right - left]
+            mask = cv2.resize(mask, None, fx=step, fy=step)[: bottom - top, : right - left]
         if within is not None:
             mask = cv2.multiply(mask, within[top:bottom, left:right], scale=1 / 255)
         region = self.image[top:bottom, left:right]
@@ -93,7 +96,7 @@ class Canvas:
 
 
 def _fixed(pixels):
-    return np.rint(pixels * 2 ** FIXED_POINT_BITS).astype(np.int32)
+    return np.rint(pixels * 2**FIXED_POINT_BITS).astype(np.int32)
 
 
 @functools.cache
@@ -139,7 +142,7 @@ def resample(curve, count):
 def strands(outer, inner, count, rng):
     """`count` pieces of curves that run between `outer` and `inner`, both (n, 2): a list of arrays (m, 2)."""
     pieces = []
-    for share in rng.uniform(.04, .96, count):
-        start, length = rng.uniform(0, .6) * len(outer), rng.uniform(.2, .6) * len(outer)
-        pieces.append((outer * (1 - share) + inner * share)[int(start):int(start + length) + 2])
+    for share in rng.uniform(0.04, 0.96, count):
+        start, length = rng.uniform(0, 0.6) * len(outer), rng.uniform(0.2, 0.6) * len(outer)
+        pieces.append((outer * (1 - share) + inner * share)[int(start) : int(start + length) + 2])
     return pieces

@@ -6,6 +6,7 @@ takes a quarter of a minute and writes `quickstart/wiki_crop` (faces and `wiki.m
 in the ways WIKI's are) and `quickstart/photos` (pictures for the demo with `truth.csv`). A program draws the
 faces: a network can learn their ages and genders from them, and nothing about people.
 """
+
 import argparse
 import os
 
@@ -13,13 +14,19 @@ import os
 def build_parser():
     """The command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0], usage="make_samples.py [options]",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        description=__doc__.partition("\n")[0],
+        usage="make_samples.py [options]",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
     parser.add_argument("--output_dir", default="quickstart", help="gets the folders wiki_crop and photos")
     parser.add_argument("--count", type=int, default=800, help="records of wiki_crop")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn, 0 or more")
-    parser.add_argument("--sheet", metavar="FILE.png", default=argparse.SUPPRESS,
-                        help="draw only this overview: women above men, age to the right")
+    parser.add_argument(
+        "--sheet",
+        metavar="FILE.png",
+        default=argparse.SUPPRESS,
+        help="draw only this overview: women above men, age to the right",
+    )
     return parser
 
 
@@ -57,8 +64,10 @@ def write_samples(output_dir, count, seed):
     records = sample_sets.write_wiki(wiki, count, seed)
     faces = sample_sets.write_photos(photos, seed)
     clean = sum(record.kind == sample_sets.CLEAN for record in records)
-    return (f"Wrote {wiki} ({len(records)} records, {clean} of them clean) and {photos} "
-            f"({len(sample_sets.PHOTOS)} pictures, {faces} faces).")
+    return (
+        f"Wrote {wiki} ({len(records)} records, {clean} of them clean) and {photos} "
+        f"({len(sample_sets.PHOTOS)} pictures, {faces} faces)."
+    )
 
 
 if __name__ == "__main__":

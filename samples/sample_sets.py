@@ -3,6 +3,7 @@
 `write_wiki` gives `NN/<id>_<date of birth>_<year of the photo>.jpg` and a genuine `wiki.mat`, with the kinds
 of dirt that WIKI has; `write_photos` larger pictures and `truth.csv` with box, age and gender of every face.
 """
+
 import csv
 import io
 import os
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import scipy.io
+
 from draw_face import (
     CROP_WIDTH,
     FEMALE,
@@ -32,8 +34,16 @@ OLDEST = 90
 JPEG_QUALITY = 92
 CLEAN = "clean"
 # Kind of dirt: its share of the records. Each comes once at least, the last two exactly once.
-DIRT = {"no face": .06, "poor face": .03, "second face": .03, "gender unknown": .02,
-        "born after the photo": .01, "birth date impossible": .015, "not an image": 0, "file missing": 0}
+DIRT = {
+    "no face": 0.06,
+    "poor face": 0.03,
+    "second face": 0.03,
+    "gender unknown": 0.02,
+    "born after the photo": 0.01,
+    "birth date impossible": 0.015,
+    "not an image": 0,
+    "file missing": 0,
+}
 MIN_COUNT = 2 * len(DIRT)
 SHEET_AGES, SHEET_SIZE = (1, 5, 10, 16, 23, 33, 45, 58, 70, 85), 180
 # File: its (width, height) and the age and gender of everyone in it, from left to right.
@@ -65,7 +75,7 @@ class Record(NamedTuple):
 def draw_ages(count, rng):
     """`count` ages, int (count,), 1 to OLDEST: many adults as among the famous, and enough of every age."""
     adults = np.clip(np.rint(rng.normal(36, 14, count)), 1, OLDEST)
-    return np.where(rng.random(count) < .5, adults, rng.integers(1, OLDEST + 1, count)).astype(int)
+    return np.where(rng.random(count) < 0.5, adults, rng.integers(1, OLDEST + 1, count)).astype(int)
 
 
 def draw_kinds(count, rng):
@@ -106,7 +116,7 @@ def draw_records(count, seed):
         elif kind == "birth date impossible":
             birth = birth.replace(year=taken - int(rng.integers(105, 400)), day=1)
         serial, text = birth.toordinal() + MATLAB_DAYS, birth.isoformat()
-        if kind == "birth date impossible" and rng.random() < .5:
+        if kind == "birth date impossible" and rng.random() < 0.5:
             serial, text = 1, "0000-01-01"
         path = f"{numbers[index] % 100:02d}/{numbers[index]}_{text}_{taken}.jpg"
         gender, size = int(rng.integers(2)), int(rng.integers(200, 261))
@@ -121,13 +131,13 @@ def paint_record(record):
         return paint_view((record.size, record.size), rng)
     person = draw_person(record.age, record.gender, rng)
     if record.kind == "poor face":
-        image = paint_crop(person, record.size, rng, shift=rng.choice([-1, 1], 2) * rng.uniform(.35, .6, 2))
-        return cv2.GaussianBlur(image, (0, 0), record.size * rng.uniform(.03, .05))
+        image = paint_crop(person, record.size, rng, shift=rng.choice([-1, 1], 2) * rng.uniform(0.35, 0.6, 2))
+        return cv2.GaussianBlur(image, (0, 0), record.size * rng.uniform(0.03, 0.05))
     neighbours = []
     if record.kind == "second face":
         other = draw_person(int(rng.integers(1, OLDEST)), int(rng.integers(2)), rng)
-        neighbours.append((other, (rng.choice([-1, 1]) * rng.uniform(.85, 1.0), rng.uniform(-.2, .1))))
-    return paint_crop(person, record.size, rng, shift=rng.normal(0, .012, 2), neighbours=neighbours)
+        neighbours.append((other, (rng.choice([-1, 1]) * rng.uniform(0.85, 1.0), rng.uniform(-0.2, 0.1))))
+    return paint_crop(person, record.size, rng, shift=rng.normal(0, 0.012, 2), neighbours=neighbours)
 
 
 def wiki_columns(records, seed):
@@ -140,10 +150,10 @@ def wiki_columns(records, seed):
         cells["name"][0, index] = f"Drawn Person {index + 1}"
         # x1, y1, x2, y2, 1-based, on the photo that the crop is said to be from; all of it if without a face.
         width = record.size / CROP_WIDTH
-        corner = rng.uniform(.4 * width, 300, 2) + 1
+        corner = rng.uniform(0.4 * width, 300, 2) + 1
         box = [1, 1, record.size, record.size] if record.kind == "no face" else [*corner, *(corner + width)]
         cells["face_location"][0, index] = np.float64([box])
-    poor, good = rng.uniform(.73, .99, count), np.clip(rng.normal(3.3, 1, count), 1.1, 7)
+    poor, good = rng.uniform(0.73, 0.99, count), np.clip(rng.normal(3.3, 1, count), 1.1, 7)
     score = np.where(kinds == "poor face", poor, good)
     return {
         "dob": np.int32([[record.birth_serial for record in records]]),
@@ -190,15 +200,15 @@ def _paint_hills(size, rng):
     high, low = rng.uniform((190, 130, 60), (230, 170, 120)), rng.uniform((200, 205, 210), (235, 235, 245))
     sky = np.linspace(high, low, 64)[:, None].astype(np.float32)  # (64, 1, 3)
     image = cv2.resize(sky, (width, height)).astype(np.uint8)
-    sun = (int(width * rng.uniform(.1, .9)), int(height * .16))
+    sun = (int(width * rng.uniform(0.1, 0.9)), int(height * 0.16))
     cv2.circle(image, sun, height // 16, (190, 235, 252), -1, cv2.LINE_AA)
     x = np.linspace(0, width, 60)
     for depth in np.linspace(0, 1, 4):
-        swings, lengths, starts = rng.uniform((.2, 2, 0), (1, 9, 6), (3, 3)).T[..., None]  # each (3, 1)
+        swings, lengths, starts = rng.uniform((0.2, 2, 0), (1, 9, 6), (3, 3)).T[..., None]  # each (3, 1)
         waves = (swings * np.sin(x / width * lengths + starts)).sum(axis=0)
-        ridge = np.stack([x, height * (.48 + .15 * depth + .035 * waves)], axis=1)
+        ridge = np.stack([x, height * (0.48 + 0.15 * depth + 0.035 * waves)], axis=1)
         hill = np.vstack([ridge, [(width, height), (0, height)]]).astype(np.int32)
-        colour = mix((150, 165, 140), (50, 105, 80), depth) * rng.uniform(.9, 1.1)
+        colour = mix((150, 165, 140), (50, 105, 80), depth) * rng.uniform(0.9, 1.1)
         cv2.fillPoly(image, [hill], colour.tolist(), cv2.LINE_AA)
     return image
 
@@ -208,10 +218,10 @@ def _paint_room(size, rng):
     width, height = size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE
     image = paint_backdrop((width, height), rng)
     floor = rng.uniform((50, 70, 90), (90, 120, 150)).tolist()
-    cv2.rectangle(image, (0, int(height * .8)), (width, height), floor, -1)
+    cv2.rectangle(image, (0, int(height * 0.8)), (width, height), floor, -1)
     for slot in range(3):
-        left, top = int(width * (slot + rng.uniform(.1, .5)) / 3), int(height * rng.uniform(.03, .15))
-        right, bottom = left + width // 7, top + int(height * rng.uniform(.12, .2))
+        left, top = int(width * (slot + rng.uniform(0.1, 0.5)) / 3), int(height * rng.uniform(0.03, 0.15))
+        right, bottom = left + width // 7, top + int(height * rng.uniform(0.12, 0.2))
         cv2.rectangle(image, (left, top), (right, bottom), (60, 80, 110), -1)
         picture = rng.uniform(130, 210, 3).tolist()
         cv2.rectangle(image, (left + 8, top + 8), (right - 8, bottom - 8), picture, -1)
@@ -229,19 +239,21 @@ def paint_photo(size, people, rng):
     Returns:
         The image, BGR uint8 (height, width, 3), and for each face a box (x1, y1, x2, y2) in whole pixels.
     """
-    image = _paint_room(size, rng) if people and rng.random() < .5 else _paint_hills(size, rng)
+    image = _paint_room(size, rng) if people and rng.random() < 0.5 else _paint_hills(size, rng)
     places, share = [], size[0] / max(len(people), 1)
     for index, (age, gender) in enumerate(people):
         child = ramp(age, 17, 0)
         # Hair and shoulders need twice the width of the box. Children are smaller and stand lower.
-        width = min(share * rng.uniform(.43, .49), size[1] * rng.uniform(.27, .34)) * (1 - .13 * child)
-        x = share * (index + .5 + rng.uniform(-.04, .04))
-        y = max(size[1] * (rng.uniform(.4, .5) + .17 * child), 1.1 * width)
+        width = min(share * rng.uniform(0.43, 0.49), size[1] * rng.uniform(0.27, 0.34)) * (1 - 0.13 * child)
+        x = share * (index + 0.5 + rng.uniform(-0.04, 0.04))
+        y = max(size[1] * (rng.uniform(0.4, 0.5) + 0.17 * child), 1.1 * width)
         places.append((y, x, width, draw_person(age, gender, rng)))
     for y, x, width, person in sorted(places, key=lambda place: place[0]):  # who stands higher stands behind
         paint_person(image, person, (x * SUPERSAMPLE, y * SUPERSAMPLE), width * SUPERSAMPLE)
-    boxes = [tuple(round(value) for value in (x - width / 2, y - width / 2, x + width / 2, y + width / 2))
-             for y, x, width, _ in places]
+    boxes = [
+        tuple(round(value) for value in (x - width / 2, y - width / 2, x + width / 2, y + width / 2))
+        for y, x, width, _ in places
+    ]
     return develop(image, rng), boxes
 
 
@@ -266,8 +278,9 @@ def write_sheet(path, seed):
     for gender in (FEMALE, MALE):
         sources = [np.random.default_rng([seed, gender, age]) for age in SHEET_AGES]
         people = [draw_person(age, gender, rng) for age, rng in zip(SHEET_AGES, sources, strict=True)]
-        rows.append(np.hstack([paint_crop(person, SHEET_SIZE, rng)
-                               for person, rng in zip(people, sources, strict=True)]))
+        rows.append(
+            np.hstack([paint_crop(person, SHEET_SIZE, rng) for person, rng in zip(people, sources, strict=True)])
+        )
     write_bytes(path, cv2.imencode(".png", np.vstack(rows))[1].tobytes())
 
 
