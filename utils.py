@@ -283,10 +283,9 @@ def _read_hdf5(path: Path, file) -> dict[str, object]:
 
 
 def _mapped(path: Path, dataset) -> np.ndarray:
-    offset = dataset.id.get_offset()
+    offset = dataset.id.get_offset()  # from the start of the file, its user block included
     if offset is None:  # compressed or chunked, as MATLAB itself saves
         return dataset[()]
-    offset += dataset.file.userblock_size
     if offset + dataset.size * dataset.dtype.itemsize > path.stat().st_size:
         raise OSError("the file ends before its images do")
     return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)

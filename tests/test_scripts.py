@@ -1,0 +1,527 @@
+"""The scripts as a user runs them: the whole path on drawn faces, stopping and resuming, and bad input."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+
+import create_db
+import demo
+import evaluate
+import train
+from labels import MALE
+from models import RESUME_FILE, inspect, load
+from utils import open_database, read_paths
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRIPTS = ("create_db.py", "train.py", "evaluate.py", "demo.py", "samples/make_samples.py")
+SMALL_RUN = ["--depth", "10", "--width", "1", "--batch_size", "16", "--validation_split", "0.3"]
+
+
+def run(*command: object, folder: Path, **environment: str) -> subprocess.CompletedProcess:
+    """A script in a process of its own, as a user starts it, in a folder of its own."""
+    script, *arguments = map(str, command)
+    return subprocess.run(
+        [sys.executable, str(ROOT / script), *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": "", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        encoding="utf-8",
+    )
+
+
+def refused(script, arguments: list, message: str) -> None:
+    """main() must end with an error whose one line holds the message."""
+    with pytest.raises((ValueError, OSError, SystemExit), match=message) as caught:
+        script.main([str(argument) for argument in arguments])
+    if caught.type is SystemExit:
+        pytest.fail("argparse errors are matched by refused_by_parser")
+
+
+def refused_by_parser(script, arguments: list, message: str, capsys) -> None:
+    """main() must refuse the arguments with exit status 2 and a last line that holds the message."""
+    with pytest.raises(SystemExit) as caught:
+        script.main([str(argument) for argument in arguments])
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> Path:
+    """A folder with wiki_crop/, photos/ and wiki_db.mat made of it at 32 pixels."""
+    from make_samples import write_samples
+
+    folder = tmp_path_factory.mktemp("drawn")
+    write_samples(folder, 80, 3)
+    create_db.main(["--data_dir", str(folder / "wiki_crop"), "-o", str(folder / "wiki_db.mat"), "--img_size", "32"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(drawn) -> Path:
+    """The output folder of a short training with --aug."""
+    output = drawn / "checkpoints"
+    status = train.main(
+        ["-i", str(drawn / "wiki_db.mat"), "--aug", "--nb_epochs", "3", *SMALL_RUN, "--output_path", str(output)]
+    )
+    assert status == 0
+    return output
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_help_answers_without_the_heavy_packages(script, tmp_path):
+    asked = f"import sys; sys.argv = ['x', '--help']; import runpy; runpy.run_path({str(ROOT / script)!r}, run_name='__main__')"
+    watch = (
+        "import atexit, sys; atexit.register(lambda: print('LOADED', sorted({'keras', 'tensorflow', 'cv2', 'scipy', "
+        f"'pandas', 'matplotlib'}} & set(sys.modules)))); sys.path.insert(0, {str((ROOT / script).parent)!r}); {asked}"
+    )
+    answer = subprocess.run([sys.executable, "-c", watch], capture_output=True, text=True, cwd=tmp_path)
+    assert answer.returncode == 0
+    assert "usage:" in answer.stdout
+    assert "LOADED []" in answer.stdout
+
+
+def test_create_db_keeps_the_clean_records_with_their_labels(drawn, capsys):
+    from scipy.io import loadmat
+
+    database = open_database(drawn / "wiki_db.mat")
+    paths = read_paths(drawn / "wiki_db.mat")
+    struct = loadmat(drawn / "wiki_crop" / "wiki.mat")["wiki"]
+    genders = {
+        str(path[0]): gender
+        for path, gender in zip(struct["full_path"][0, 0][0], struct["gender"][0, 0][0], strict=True)
+    }
+    assert 40 < len(database) < 80
+    for row, path in enumerate(paths):
+        born, taken = path.split("_")[1:]
+        year, month, _ = map(int, born.split("-"))
+        assert database.age[row] == int(taken[:4]) - year - (month >= 7)
+        assert database.gender[row] == genders[path]
+        photo = cv2.imread(str(drawn / "wiki_crop" / path))
+        expected = cv2.resize(photo, (32, 32), interpolation=cv2.INTER_AREA).astype(float)
+        assert np.abs(database.image[row] - expected).mean() < 6  # reduced decoding differs by little
+
+
+def test_create_db_counts_and_lists_what_it_could_not_read(drawn):
+    with open(drawn / "wiki_db.failed.csv", newline="", encoding="utf-8") as file:
+        failed = {row["path"]: row["reason"] for row in csv.DictReader(file)}
+    assert sorted(failed.values()) == ["file missing", "unreadable image"]
+    assert not set(failed) & set(read_paths(drawn / "wiki_db.mat"))
+    for path, reason in failed.items():
+        assert (drawn / "wiki_crop" / path).exists() == (reason == "unreadable image")
+
+
+def test_create_db_leaves_out_what_a_list_names(drawn, tmp_path, capsys):
+    paths = read_paths(drawn / "wiki_db.mat")
+    (tmp_path / "list.csv").write_text(f"path,reason\n{paths[0]},ugly\n{Path(paths[5]).name}\n", encoding="utf-8")
+    output = tmp_path / "smaller.mat"
+    create_db.main(
+        [
+            "--data_dir",
+            str(drawn / "wiki_crop"),
+            "-o",
+            str(output),
+            "--img_size",
+            "32",
+            "--exclude",
+            str(tmp_path / "list.csv"),
+        ]
+    )
+    assert read_paths(output) == paths[1:5] + paths[6:]
+    assert "- excluded" in capsys.readouterr().out
+
+
+def test_create_db_is_the_same_with_any_number_of_workers(drawn, tmp_path):
+    for workers in ("1", "5"):
+        create_db.main(
+            [
+                "--data_dir",
+                str(drawn / "wiki_crop"),
+                "-o",
+                str(tmp_path / f"{workers}.mat"),
+                "--img_size",
+                "32",
+                "--workers",
+                workers,
+            ]
+        )
+    assert (tmp_path / "1.mat").read_bytes() == (tmp_path / "5.mat").read_bytes()
+
+
+def test_create_db_turns_utkface_genders_round(tmp_path, capsys):
+    folder = tmp_path / "UTKFace"
+    folder.mkdir()
+    face = np.full((200, 200, 3), 90, np.uint8)
+    for name in (
+        "30_0_1_20170101000000000",
+        "31_1_2_20170101000000000",
+        "32_1_20170101000000000",
+        "116_0_0_20170101000000000",
+    ):
+        cv2.imwrite(str(folder / f"{name}.jpg.chip.jpg"), face)
+    (folder / "notes.txt").write_text("no face")
+    output = tmp_path / "utk.mat"
+    create_db.main(["--db", "utkface", "--data_dir", str(folder), "-o", str(output)])
+    database = open_database(output)
+    assert database.age.tolist() == [30, 31]
+    assert [gender == MALE for gender in database.gender] == [True, False]
+    assert [database.race_names[race] for race in database.race] == ["Black", "Asian"]
+    said = capsys.readouterr().out
+    for reason in ("malformed name", "age outside 0..100", "gender unknown"):
+        assert f"- {reason}" in said
+
+
+def test_create_db_refuses_and_leaves_nothing(drawn, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused(create_db, [], r"data.wiki_crop.wiki\.mat is not there.*wiki is WIKI")
+    refused(create_db, ["--db", "utkface"], "data.UTKFace is not there")
+    refused_by_parser(create_db, ["--db", "imbd"], "invalid choice: 'imbd'", capsys)
+    refused_by_parser(create_db, ["--img_size", "0"], "argument --img_size: 0 is not between 16 and 1024", capsys)
+    refused_by_parser(create_db, ["--min_age", "50", "--max_age", "20"], "--min_age 50 is above --max_age 20", capsys)
+    refused_by_parser(create_db, ["-o", drawn / "wiki_db.mat"], "--overwrite replaces it", capsys)
+    crop = drawn / "wiki_crop"
+    refused(create_db, ["--data_dir", crop, "--exclude", "missing.txt"], "--exclude missing.txt cannot be read")
+    refused(create_db, ["--data_dir", crop, "--min_score", "1e9"], "nothing is left of 80 records after cleaning")
+    (tmp_path / "wiki.mat").write_bytes((crop / "wiki.mat").read_bytes()[:-100])
+    refused(create_db, ["--data_dir", tmp_path], "wiki.mat cannot be read as a MATLAB 5 file")
+    shutil.copy(crop / "wiki.mat", tmp_path / "wiki.mat")
+    refused(create_db, ["--data_dir", tmp_path], "none of the .* photos could be read.*does --data_dir name the folder")
+    assert not list(tmp_path.rglob("*_db.mat")) and not list(tmp_path.rglob(".new-*"))
+
+
+def test_train_keeps_what_explains_itself(trained, drawn):
+    checkpoints = sorted(trained.glob("weights.*.hdf5"))
+    assert checkpoints
+    checkpoint = inspect(checkpoints[-1])
+    assert (checkpoint.network, checkpoint.arguments) == ("wide_resnet", {"depth": 10, "width": 1})
+    assert (checkpoint.image_size, checkpoint.margin, checkpoint.genders) == (32, 0.4, ("F", "M"))
+    assert checkpoint.split["databases"] == [open_database(drawn / "wiki_db.mat").fingerprint()]
+    with open(trained / "history.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    best = min(rows, key=lambda row: float(row["val_loss"]))
+    assert checkpoints[-1].name == f"weights.{int(best['epoch']):02d}-{float(best['val_loss']):.2f}.hdf5"
+    assert checkpoint.training["metrics"]["val_loss"] == pytest.approx(float(best["val_loss"]))
+    assert cv2.imread(str(trained / "training_curve.png")) is not None
+    assert list((trained / "tensorboard" / "validation").glob("events.*"))
+    assert not (trained / RESUME_FILE).exists()
+
+
+def test_train_stopped_and_resumed_ends_where_an_unbroken_run_does(drawn, tmp_path, monkeypatch, capsys):
+    from training import Resume
+
+    arguments = ["-i", str(drawn / "wiki_db.mat"), "--aug", "--nb_epochs", "4", *SMALL_RUN, "--lr", "0.01"]
+    train.main([*arguments, "--output_path", str(tmp_path / "whole")])
+
+    keep = Resume.on_epoch_end
+
+    def keep_and_stop(self, epoch, logs=None):
+        keep(self, epoch, logs)
+        if epoch == 1:
+            raise KeyboardInterrupt
+
+    broken = tmp_path / "broken"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Resume, "on_epoch_end", keep_and_stop)
+        train.main([*arguments, "--output_path", str(broken)])
+    refused_by_parser(
+        train, [*arguments, "--output_path", broken], "--resume continues it, --restart discards it", capsys
+    )
+    refused_by_parser(train, ["--resume", "--depth", "16", "--output_path", broken], "another --depth", capsys)
+    train.main(["--resume", "--output_path", str(broken)])
+
+    def history(folder):
+        with open(folder / "history.csv", newline="", encoding="utf-8") as file:
+            return [{k: float(v) for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+    whole, resumed = history(tmp_path / "whole"), history(broken)
+    assert len(whole) == len(resumed) == 4
+    for one, other in zip(whole, resumed, strict=True):
+        assert one == pytest.approx(other, rel=2e-3, abs=2e-3)  # threads add up in any order
+    names = [sorted(path.name for path in folder.glob("weights.*")) for folder in (tmp_path / "whole", broken)]
+    assert names[0] == names[1]
+
+
+def test_train_that_goes_to_nan_says_so_and_fails(drawn, tmp_path, capsys):
+    status = train.main(
+        [
+            "-i",
+            str(drawn / "wiki_db.mat"),
+            "--nb_epochs",
+            "2",
+            *SMALL_RUN,
+            "--lr",
+            "1e18",
+            "--output_path",
+            str(tmp_path),
+        ]
+    )
+    assert status == 1
+    said = capsys.readouterr().err
+    assert "not a number" in said and "try a tenth of the rate (--lr 1e+17)" in said
+    assert not (tmp_path / RESUME_FILE).exists()
+
+
+def test_a_head_that_answers_every_face_alike_is_called_collapsed(drawn):
+    database = open_database(drawn / "wiki_db.mat")
+    rows = np.arange(len(database))
+    data = train.Data([database], database.image, database.age, database.gender, rows, rows)
+    learned = {"val_pred_age_spread": 9.0, "val_pred_gender_male_share": 0.5}
+    assert train.collapsed_heads(learned, data) == []
+    assert train.collapsed_heads({**learned, "val_pred_age_spread": 0.2}, data) == ["age"]
+    assert train.collapsed_heads({**learned, "val_pred_gender_male_share": 1.0}, data) == ["gender"]
+    one_gender = train.Data([database], database.image, database.age, np.full(len(database), MALE), rows, rows)
+    assert train.collapsed_heads({**learned, "val_pred_gender_male_share": 1.0}, one_gender) == []
+
+
+def test_a_collapsed_run_exits_with_1_once_it_had_steps_enough(drawn, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(train, "collapsed_heads", lambda values, data: ["age"])
+    arguments = ["-i", str(drawn / "wiki_db.mat"), "--nb_epochs", "1", *SMALL_RUN, "--output_path", str(tmp_path)]
+    assert train.main(arguments) == 0
+    assert "train longer" in capsys.readouterr().out
+    monkeypatch.setattr(train, "LEARNING_STEPS", 1)
+    assert train.main(arguments) == 1
+    assert "the training collapsed: every face gets the same age: try" in capsys.readouterr().err
+
+
+def test_train_refuses(drawn, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    refused(train, [], "there is no database in data/")
+    refused(train, ["-i", "nowhere.mat"], "nowhere.mat is not there; create_db.py makes databases")
+    refused(
+        train, ["-i", drawn / "wiki_crop" / "wiki.mat"], "wiki.mat is no face database: it lacks image, age, gender"
+    )
+    refused(train, ["--resume"], "there is no stopped run in checkpoints")
+    refused_by_parser(train, ["--depth", "12"], "argument --depth: invalid choice", capsys)
+    refused_by_parser(train, ["--validation_split", "1"], "1.0 is not strictly between 0 and 1", capsys)
+    refused_by_parser(train, ["--resume", "--restart"], "--resume and --restart exclude each other", capsys)
+    (tmp_path / "cut.mat").write_bytes((drawn / "wiki_db.mat").read_bytes()[:50_000])
+    refused(train, ["-i", "cut.mat"], "cut.mat cannot be read .* cut off or damaged")
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_train_on_two_databases_at_once(drawn, tmp_path, capsys):
+    half = tmp_path / "half.mat"
+    create_db.main(["--data_dir", str(drawn / "wiki_crop"), "-o", str(half), "--img_size", "32", "--max_age", "40"])
+    train.main(
+        ["-i", str(drawn / "wiki_db.mat"), str(half), "--nb_epochs", "1", *SMALL_RUN, "--output_path", str(tmp_path)]
+    )
+    assert len(inspect(next(tmp_path.glob("weights.*"))).split["databases"]) == 2
+    evaluate.main(["--weight_file", str(tmp_path), "--output_dir", str(tmp_path / "both")])
+    held_out = json.loads((tmp_path / "both" / "metrics.json").read_text())["n"]
+    # The second database repeats photos of the first: repeats stand on one side, so the shares agree only roughly.
+    assert held_out == pytest.approx(
+        0.3 * (len(open_database(half)) + len(open_database(drawn / "wiki_db.mat"))), abs=3
+    )
+    refused(
+        evaluate, ["--weight_file", tmp_path, "-i", half], "the faces held out can be told only with all the databases"
+    )
+
+
+def test_evaluate_scores_the_faces_held_out(trained, drawn, tmp_path, capsys):
+    evaluate.main(["--weight_file", str(trained), "--output_dir", str(tmp_path)])
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    recorded = inspect(sorted(trained.glob("weights.*"))[-1]).training["metrics"]
+    assert metrics["n"] == round(0.3 * len(open_database(drawn / "wiki_db.mat")))
+    assert metrics["age_mae"]["value"] == pytest.approx(recorded["val_pred_age_mae"], rel=1e-3)
+    assert metrics["gender_accuracy"]["value"] == pytest.approx(recorded["val_pred_gender_accuracy"], rel=1e-3)
+    for name in ("age_mae", "cs5", "gender_accuracy"):
+        assert metrics[name]["low"] <= metrics[name]["value"] <= metrics[name]["high"]
+        assert metrics[name]["trivial"] >= 0
+    with open(tmp_path / "predictions.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    errors = [abs(float(row["expected_age"]) - float(row["age"])) for row in rows]
+    assert len(rows) == metrics["n"] and np.mean(errors) == pytest.approx(metrics["age_mae"]["value"], abs=1e-3)
+    assert sum(group["n"] for group in metrics["groups"] if group["by"] == "age") == metrics["n"]
+    plots = ("true_against_expected", "error_by_decade", "mean_distributions", "gender_confusion", "samples")
+    assert all(cv2.imread(str(tmp_path / f"{name}.png")) is not None for name in plots)
+    assert "(they chose the checkpoint" in capsys.readouterr().out
+
+
+def test_evaluate_says_when_training_faces_are_among_those_scored(trained, tmp_path, capsys):
+    evaluate.main(["--weight_file", str(trained), "--part", "all", "--output_dir", str(tmp_path)])
+    assert "training faces among them: the scores flatter" in capsys.readouterr().out
+
+
+def test_evaluate_reports_races_and_unknown_labels(trained, tmp_path):
+    from conftest import noise, write_database
+
+    database = write_database(
+        tmp_path / "races.mat",
+        noise(12, 32),
+        age=np.array([5, 15, -1] * 4),
+        gender=np.array([0, 1, 1, -1] * 3),
+        race=np.array([0, 1, -1, 1, 0, 0] * 2),
+        texts={"db": "utkface", "detector": "none", "race_names": ("White", "Black")},
+        scalars={"margin": 0.4},
+    )
+    evaluate.main(["--weight_file", str(trained), "-i", str(database), "--output_dir", str(tmp_path / "out")])
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    counts = {(group["by"], group["name"]): group["n"] for group in metrics["groups"]}
+    assert counts == {
+        ("age", "0-9"): 4, ("age", "10-19"): 4, ("gender", "F"): 3, ("gender", "M"): 6, ("race", "White"): 6, ("race", "Black"): 4,
+    }  # fmt: skip
+
+
+def test_demo_writes_a_row_for_each_face_and_one_for_each_image(trained, drawn, tmp_path, capsys):
+    photos = tmp_path / "photos"
+    shutil.copytree(drawn / "photos", photos)
+    (photos / "bröken.jpg").write_bytes(b"\xff\xd8 not much of a picture")
+    (photos / "empty.png").write_bytes(b"")
+    (photos / "notes.txt").write_text("no image")
+    output = photos / "found"  # within the folder searched: a second run must not find its own results
+    for _ in range(2):
+        demo.main(
+            ["--weight_file", str(trained), "--image_dir", str(photos), "--output_dir", str(output), "--no_display"]
+        )
+    with open(output / "predictions.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    with open(photos / "truth.csv", newline="", encoding="utf-8") as file:
+        truth = list(csv.DictReader(file))
+    statuses = {row["input"]: row["status"] for row in rows}
+    images = {path.relative_to(photos).as_posix() for path in photos.rglob("*.jpg") if output not in path.parents}
+    assert set(statuses) == images | {"empty.png"}
+    assert statuses["bröken.jpg"] == statuses["empty.png"] == "unreadable"
+    assert statuses["landscape.jpg"] == "no_face"
+    for face in truth:
+        centre_x, centre_y = (float(face["x1"]) + float(face["x2"])) / 2, (float(face["y1"]) + float(face["y2"])) / 2
+        hits = [
+            row for row in rows if row["input"] == face["file"] and row["status"] == "ok"
+            and float(row["x1"]) < centre_x < float(row["x2"]) and float(row["y1"]) < centre_y < float(row["y2"])
+        ]  # fmt: skip
+        assert len(hits) == 1, face
+        assert 0 <= float(hits[0]["age"]) <= 100 and hits[0]["gender"] == (
+            "M" if float(hits[0]["p_male"]) >= 0.5 else "F"
+        )
+        annotated = cv2.imdecode(np.fromfile(output / face["file"], np.uint8), cv2.IMREAD_COLOR)
+        original = cv2.imdecode(np.fromfile(photos / face["file"], np.uint8), cv2.IMREAD_COLOR)
+        assert annotated.shape == original.shape and np.abs(annotated.astype(int) - original).max() > 100
+    assert len([row for row in rows if row["status"] == "ok"]) == len(truth)
+    told = json.loads((output / "predictions.json").read_text(encoding="utf-8"))
+    assert [row["input"] for row in told] == [row["input"] for row in rows]
+    assert tuple(told[0]) == demo.COLUMNS
+
+
+def test_demo_on_a_video_writes_every_frame(trained, drawn, tmp_path):
+    picture = cv2.resize(cv2.imread(str(drawn / "photos" / "couple.jpg")), (320, 240))
+    video = tmp_path / "film.mp4"
+    writer = cv2.VideoWriter(str(video), cv2.VideoWriter_fourcc(*"mp4v"), 20.0, (320, 240))
+    for shift in range(5):
+        writer.write(np.roll(picture, shift, axis=1))
+    writer.release()
+    demo.main(
+        ["--weight_file", str(trained), "--video", str(video), "--output_dir", str(tmp_path / "out"), "--no_display"]
+    )
+    rows = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert sorted({row["frame"] for row in rows}) == [0, 1, 2, 3, 4]
+    capture = cv2.VideoCapture(str(tmp_path / "out" / "film.mp4"))
+    assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 5
+    assert round(capture.get(cv2.CAP_PROP_FPS)) == 20
+
+
+def test_demo_gives_the_ages_that_the_network_gives_to_the_crop(trained, drawn, tmp_path):
+    from backend import compiled_predict
+    from faces import crop_face, read_image
+    from labels import expected_age
+
+    name = "father.jpg"
+    demo.main(
+        [
+            "--weight_file",
+            str(trained),
+            "--image",
+            str(drawn / "photos" / name),
+            "--output_dir",
+            str(tmp_path),
+            "--no_display",
+        ]
+    )
+    (row,) = json.loads((tmp_path / "predictions.json").read_text())
+    model, checkpoint = load(sorted(trained.glob("weights.*"))[-1])
+    box = tuple(row[side] for side in ("x1", "y1", "x2", "y2"))
+    crop = crop_face(read_image(drawn / "photos" / name), box, checkpoint.margin, checkpoint.image_size)
+    gender, age = compiled_predict(model)(crop[None])
+    assert row["age"] == pytest.approx(float(expected_age(age)[0]), abs=0.01)
+    assert row["p_male"] == pytest.approx(float(gender[0, MALE]), abs=1e-3)
+
+
+def test_demo_refuses(trained, drawn, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    weights = ["--weight_file", trained, "--no_display"]
+    refused(demo, ["--image_dir", drawn], "there is no checkpoint in checkpoints/: train one with train.py")
+    refused(demo, ["--weight_file", "none.hdf5"], "none.hdf5 is not there")
+    refused(demo, [*weights, "--image_dir", "nowhere"], "nowhere is no folder")
+    (tmp_path / "empty").mkdir()
+    refused(demo, [*weights, "--image_dir", "empty"], "empty holds no image, nor do its subfolders")
+    refused(demo, [*weights, "--image", "empty"], "empty is no file; --image takes one image")
+    (tmp_path / "text.mp4").write_text("no film")
+    refused(demo, [*weights, "--video", "text.mp4"], "text.mp4 cannot be played")
+    refused(demo, [*weights, "--camera", "77"], "there is no camera 77")
+    (tmp_path / "bad.jpg").write_text("no image")
+    refused(demo, [*weights, "--image", "bad.jpg"], "nothing could be read")
+    assert json.loads((tmp_path / "demo_output" / "predictions.json").read_text())[0]["status"] == "unreadable"
+    refused_by_parser(demo, [*weights, "--depth", "16", "--image_dir", drawn], "has depth 10; leave it out", capsys)
+    refused_by_parser(demo, ["--image", "a", "--video", "b"], "not allowed with argument", capsys)
+    whole = sorted(trained.glob("weights.*"))[-1].read_bytes()
+    (tmp_path / "cut.hdf5").write_bytes(whole[: len(whole) // 2])
+    refused(
+        demo,
+        ["--weight_file", "cut.hdf5", "--image_dir", drawn / "photos"],
+        "cut.hdf5 is no checkpoint, or it is cut off",
+    )
+
+
+def test_errors_are_one_line_and_exit_2(drawn, tmp_path):
+    (tmp_path / "text.hdf5").write_text("not a checkpoint")
+    for command, said in (
+        (("create_db.py",), "is not there"),
+        (("train.py", "-i", "no.mat"), "no.mat is not there"),
+        (("evaluate.py", "--weight_file", "text.hdf5"), "text.hdf5 is no checkpoint"),
+        (("demo.py", "--image_dir", "nowhere"), "there is no checkpoint"),
+    ):
+        result = run(*command, folder=tmp_path)
+        assert result.returncode == 2, result.stderr
+        assert result.stderr.count("\n") == 1 and said in result.stderr, result.stderr
+        assert result.stderr.startswith(f"{command[0]}: error: ")
+
+
+def test_without_a_display_the_demo_says_where_results_go(trained, drawn, tmp_path):
+    result = run(
+        "demo.py",
+        "--weight_file",
+        trained,
+        "--image_dir",
+        drawn / "photos",
+        folder=tmp_path,
+        DISPLAY="",
+        WAYLAND_DISPLAY="",
+    )
+    assert result.returncode == 0, result.stderr
+    assert "no display to open a window on: results go to demo_output/" in result.stdout
+    assert (tmp_path / "demo_output" / "couple.jpg").is_file()
+    assert result.stderr == ""
+
+
+def test_three_bare_commands_one_after_the_other(drawn, tmp_path):
+    """create_db, train --aug, demo with their defaults, but for a small network: WRN-16-8 takes minutes an epoch."""
+    shutil.copytree(drawn / "wiki_crop", tmp_path / "data" / "wiki_crop")
+    for command in (
+        ("create_db.py",),
+        ("train.py", "--aug", "--depth", "10", "--width", "1", "--nb_epochs", "1"),
+        ("demo.py", "--image_dir", drawn / "photos"),
+    ):
+        result = run(*command, folder=tmp_path, DISPLAY="", WAYLAND_DISPLAY="")
+        assert result.returncode == 0, result.stderr
+    with h5py.File(tmp_path / "data" / "wiki_db.mat") as file:
+        assert file["image"].shape[1:] == (64, 64, 3)
+    assert (tmp_path / "demo_output" / "predictions.csv").is_file()
