@@ -332,7 +332,7 @@ def test_evaluate_scores_the_faces_held_out(trained, drawn, tmp_path, capsys):
     evaluate.main(["--weight_file", str(trained), "--output_dir", str(tmp_path)])
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     recorded = inspect(sorted(trained.glob("weights.*"))[-1]).training["metrics"]
-    assert metrics["n"] == round(0.3 * len(open_database(drawn / "wiki_db.mat")))
+    assert metrics["n"] == pytest.approx(0.3 * len(open_database(drawn / "wiki_db.mat")), abs=0.5)
     assert metrics["age_mae"]["value"] == pytest.approx(recorded["val_pred_age_mae"], rel=1e-3)
     assert metrics["gender_accuracy"]["value"] == pytest.approx(recorded["val_pred_gender_accuracy"], rel=1e-3)
     for name in ("age_mae", "cs5", "gender_accuracy"):
