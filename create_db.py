@@ -144,7 +144,7 @@ def clean(records: Records, min_score: float, min_age: int, max_age: int, exclud
 def announce(output: Path, rows: int, size: int) -> None:
     """Says what will be written, and refuses where the disk lacks the room."""
     needed = rows * size * size * 3
-    print(f"writing {rows:,} faces of {size} x {size} pixels to {output}, {needed / 1e6:,.1f} MB", flush=True)
+    print(f"writing {rows:,} faces of {size} x {size} pixels to {output}: {needed:,} bytes", flush=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(output.parent).free
     if free < needed:

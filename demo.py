@@ -22,6 +22,7 @@ CHECKPOINTS = Path("checkpoints")
 DEFAULT_OUTPUT = Path("demo_output")
 WRITABLE = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 COLUMNS = ("input", "frame", "face", "status", "x1", "y1", "x2", "y2", "score", "age", "gender", "p_male")
+WINDOW = "age and gender"
 END_KEYS = (27, ord("q"))
 
 
@@ -210,8 +211,13 @@ def ended_by_key(picture, wait: bool) -> bool:
     """Shows a picture; whether the user wants to end. An image stays until a key is pressed."""
     import cv2
 
-    cv2.imshow("age and gender", picture)
-    return cv2.waitKey(0 if wait else 1) & 0xFF in END_KEYS
+    cv2.imshow(WINDOW, picture)
+    while True:
+        key = cv2.waitKey(100 if wait else 1)
+        if key & 0xFF in END_KEYS or cv2.getWindowProperty(WINDOW, cv2.WND_PROP_VISIBLE) < 1:  # closed by the mouse
+            return True
+        if key != -1 or not wait:
+            return False
 
 
 class Output:

@@ -1,5 +1,6 @@
 """Where pictures come from: a file, a folder, a video or a camera, all as an iterator of frames."""
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -56,6 +57,18 @@ def images(paths: list[Path], folder: Path) -> Iterator[Frame]:
         yield Frame(path.relative_to(folder).as_posix(), 0, lambda path=path: read_image(path))
 
 
+def _open(what: int | str) -> cv2.VideoCapture:
+    """Opens a camera or a video; OpenCV's own complaints are kept back, since the caller says what failed."""
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it
+    level = logging.getLogLevel()
+    logging.setLogLevel(0)
+    try:
+        return cv2.VideoCapture(what)
+    finally:
+        logging.setLogLevel(level)
+
+
 class Video:
     """A video file, frame by frame; `frames_per_second` and `size` (width, height) are the file's own.
 
@@ -68,7 +81,7 @@ class Video:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{path} is not there")
-        self._capture = cv2.VideoCapture(str(path))
+        self._capture = _open(str(path))
         if not self._capture.isOpened():
             raise ValueError(f"{path} cannot be played: it is no video, or of a kind that OpenCV does not know")
         self.frames_per_second = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
@@ -95,7 +108,7 @@ class Camera:
 
     def __init__(self, index: int, width: int = 640, height: int = 480):
         self.name = f"camera {index}"
-        self._capture = cv2.VideoCapture(index)
+        self._capture = _open(index)
         self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
         if not self._capture.isOpened() or not self._capture.read()[0]:

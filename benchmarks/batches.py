@@ -1,0 +1,249 @@
+"""How many images a second does MixupGenerator make with full augmentation on one core, and where does the time go?
+
+    python benchmarks/batches.py
+    python benchmarks/batches.py --faces 8192 --image_size 128
+
+Batches of 32 from an array in memory and from a mapped database, and each part of the work alone. Peers in the same
+run: the classic pipeline image by image (classic_pipeline.py: NumPy and SciPy, as Keras 2's ImageDataGenerator did
+it) on one core too, and Keras's own preprocessing layers in tf.data on all cores. The physical limit is copying a
+finished batch in memory.
+
+TensorFlow is imported in the function of that last peer alone: what benchmarks compare with may need it, the suite's
+own code leaves it to backend.py.
+"""
+
+import argparse
+import multiprocessing
+import os
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
+
+import common
+
+import cli
+
+IN_MEMORY, MAPPED, PLAIN = "MixupGenerator, in memory", "MixupGenerator, mapped", "MixupGenerator, mapped, no changes"
+CLASSIC, KERAS, LIMIT = "classic, NumPy and SciPy", "Keras layers in tf.data", "limit: copy of a batch"
+WARM_UP_BATCHES = 20
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = common.parser_for(__doc__, "batches.py")
+    parser.add_argument("--faces", type=cli.number(int, 64), default=38138, metavar="N", help="in the database")
+    parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
+    parser.add_argument("--batch_size", type=cli.number(int, 1), default=32, metavar="N", help="faces in a batch")
+    parser.add_argument("--batches", type=cli.number(int, 1), default=400, metavar="N", help="in each repetition")
+    parser.add_argument(
+        "--slow_batches", type=cli.number(int, 1), default=40, metavar="N", help="the same for the classic pipeline"
+    )
+    parser.set_defaults(repeats=7)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write a database, pin to one core, measure, report."""
+    quick = {"faces": 2048, "batches": 40, "slow_batches": 4, "repeats": 3}
+    args = common.parse(build_parser(), argv, quick)
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, cores[-1:])  # before NumPy and OpenCV count the cores
+    import cv2
+
+    import backend
+
+    cv2.setNumThreads(1)
+    backend.start()  # keeps TensorFlow's greetings from the terminal
+    with common.work_folder() as folder:
+        stack = write_faces(folder / "faces.mat", args)
+        in_memory = stack[range(args.faces)]
+        rows = measure_pipelines(stack, in_memory, args)
+        parts = measure_parts(stack, in_memory, args)
+    os.sched_setaffinity(0, cores)
+    context = multiprocessing.get_context("spawn")  # a fresh process, whose TensorFlow sees all cores
+    with ProcessPoolExecutor(1, context) as pool:
+        seconds = pool.submit(keras_layers, args).result()
+    rows.insert(-1, row(KERAS, args.batches * args.batch_size, seconds, len(cores)))
+    show(rows, parts)
+    common.report("batches", args, rows + parts)
+
+
+def write_faces(path: Path, args: argparse.Namespace):
+    """Writes a database and opens it as train.py does."""
+    from utils import ImageStack, open_database
+
+    common.write_noise(path, args.faces, args.image_size)
+    return ImageStack([open_database(path)])
+
+
+def row(name: str, images: int, seconds: list[float], cores: int = 1) -> dict:
+    """A figure in images a second."""
+    return {"what": name, "cores": cores, "images_per_second": common.rates(images, seconds)}
+
+
+def measure_pipelines(stack, in_memory, args: argparse.Namespace) -> list[dict]:
+    """Whole batches on one core."""
+    import numpy as np
+
+    from mixup_generator import NO_AUGMENTATION, Augmentation, MixupGenerator
+
+    gender, age = common.noise_labels(args.faces)
+    few = min(args.slow_batches, args.batches)
+    batch = in_memory[: args.batch_size]
+    copy = np.empty_like(batch)
+    pipelines = {
+        IN_MEMORY: (MixupGenerator(in_memory, gender, age, None, args.batch_size, Augmentation()).__getitem__, None),
+        MAPPED: (MixupGenerator(stack, gender, age, None, args.batch_size, Augmentation()).__getitem__, None),
+        PLAIN: (MixupGenerator(stack, gender, age, None, args.batch_size, NO_AUGMENTATION).__getitem__, None),
+        CLASSIC: (classic(in_memory, gender, age, args.batch_size), few),
+        LIMIT: (lambda index: np.copyto(copy, batch), None),
+    }
+    whole = args.faces // args.batch_size  # the last, smaller batch is left out
+
+    def make_batches(make, count):
+        for index in range(count or args.batches):
+            make(index % whole)
+
+    tasks = {name: partial(make_batches, *pipeline) for name, pipeline in pipelines.items()}
+    seconds = common.interleaved(tasks, args.repeats)
+    return [
+        row(name, (count or args.batches) * args.batch_size, seconds[name]) for name, (_, count) in pipelines.items()
+    ]
+
+
+def classic(images, gender, age, batch_size: int):
+    """A function of a number that makes a batch as the original suite did."""
+    from classic_pipeline import ClassicBatches
+
+    from labels import NUM_AGES, NUM_GENDERS
+    from mixup_generator import one_hot
+
+    return ClassicBatches(images, one_hot(gender, NUM_GENDERS)[0], one_hot(age, NUM_AGES)[0], batch_size)
+
+
+def measure_parts(stack, in_memory, args: argparse.Namespace) -> list[dict]:
+    """The parts of MixupGenerator's work, each alone on one core, in microseconds a batch."""
+    seconds = common.interleaved(parts(stack, in_memory, args), args.repeats * args.batches, WARM_UP_BATCHES)
+    return [
+        {"what": name, "cores": 1, "microseconds_per_batch": common.spread(value * 1e6 for value in values)}
+        for name, values in seconds.items()
+    ]
+
+
+def parts(stack, in_memory, args: argparse.Namespace) -> dict:
+    """The steps of MixupGenerator.__getitem__ as tasks of their own."""
+    import numpy as np
+
+    from labels import NUM_AGES, NUM_GENDERS
+    from mixup_generator import Augmentation, mix_images, mix_labels, one_hot, shift_and_flip
+    from random_eraser import draw_rectangles, erase_in_place
+
+    setting, size, count = Augmentation(), args.image_size, args.batch_size
+    rng = np.random.default_rng(0)
+    gender, age = common.noise_labels(args.faces)
+    images = in_memory[:count].copy()
+    share, partner = rng.beta(setting.mixup_alpha, setting.mixup_alpha, count), rng.permutation(count)
+
+    def some_rows():
+        return rng.integers(0, args.faces, count)
+
+    def make_labels():
+        rows = some_rows()
+        for values, classes in ((gender, NUM_GENDERS), (age, NUM_AGES)):
+            mix_labels(*one_hot(values[rows], classes), partner, share)
+
+    return {
+        "draw the rows": some_rows,
+        "gather, in memory": lambda: in_memory[some_rows()],
+        "gather, mapped": lambda: stack[some_rows()],
+        "seed a generator": lambda: np.random.default_rng((0, 0, 1)),
+        "shift and flip": lambda: shift_and_flip(images, setting.shift, setting.flip, rng),
+        "mix images": lambda: mix_images(images, partner, share),
+        "draw and erase": lambda: erase_in_place(images, draw_rectangles(rng, count, size, size, setting.erase), rng),
+        "labels": make_labels,
+    }
+
+
+def keras_layers(args: argparse.Namespace) -> list[float]:
+    """Seconds of each repetition with Keras's preprocessing layers in tf.data; runs in a process of its own."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    import backend
+
+    backend.start()
+    import numpy as np
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")  # tf.data computes on the CPU, and the arrays belong there
+    shape = (args.faces, args.image_size, args.image_size, 3)
+    images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
+    targets = tf.concat(
+        [tf.one_hot(*pair) for pair in zip(common.noise_labels(args.faces), label_sizes(), strict=True)], axis=1
+    )
+    change = layer_chain()
+
+    def make(rows):
+        return change(tf.gather(images, rows), tf.gather(targets, rows))
+
+    dataset = tf.data.Dataset.range(args.faces).shuffle(args.faces).repeat().batch(args.batch_size)
+    batches = iter(dataset.map(make, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE))
+
+    def epoch():
+        for _ in range(args.batches):
+            next(batches)
+
+    epoch()  # warm-up: tracing, and how many to make at once is found out
+    seconds = []
+    for _ in range(args.repeats):
+        started = time.perf_counter()
+        epoch()
+        seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def label_sizes() -> tuple[int, int]:
+    """Classes of the two heads."""
+    from labels import NUM_AGES, NUM_GENDERS
+
+    return NUM_GENDERS, NUM_AGES
+
+
+def layer_chain():
+    """MixupGenerator's changes by the nearest of Keras's layers: images and joined labels in, (images, labels) out."""
+    import keras
+    import tensorflow as tf
+
+    from mixup_generator import Augmentation
+    from random_eraser import AREA
+
+    setting = Augmentation()
+    flip = keras.layers.RandomFlip("horizontal")
+    shift = keras.layers.RandomTranslation(setting.shift, setting.shift, fill_mode="nearest")
+    mix = keras.layers.MixUp(setting.mixup_alpha)
+    erase = keras.layers.RandomErasing((setting.erase, setting.erase), scale=AREA, value_range=(0, 255))
+
+    def change(images, targets):
+        images = shift(flip(images, training=True), training=True)
+        mixed = mix({"images": images, "labels": targets}, training=True)
+        images = erase(mixed["images"], training=True)
+        return images, tuple(tf.split(mixed["labels"], label_sizes(), axis=1))
+
+    return change
+
+
+def show(rows: list[dict], parts: list[dict]) -> None:
+    """Prints both tables."""
+    from tabulate import tabulate
+
+    table = [(r["what"], r["cores"], common.shown(r["images_per_second"], ",.0f")) for r in rows]
+    print(tabulate(table, headers=("", "cores", "images/s")))
+    print()
+    table = [(part["what"], common.shown(part["microseconds_per_batch"], ",.0f")) for part in parts]
+    print(tabulate(table, headers=("part (one core)", "microseconds a batch")))
+
+
+if __name__ == "__main__":
+    cli.run(main)

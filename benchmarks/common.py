@@ -1,0 +1,279 @@
+"""What the benchmarks share: options, timing, memory, drawn faces, the machine's description, results on disk.
+
+Times are wall times in seconds and megabytes are 1e6 bytes. Nothing here passes or fails: a benchmark only measures.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
+
+import cli
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+PACKAGES = (
+    *("numpy", "scipy", "h5py", "opencv-python", "opencv-python-headless", "dlib-bin"),
+    *("keras", "tensorflow", "jax"),
+)
+MEGABYTE = 1e6
+NOISE_BLOCK = 1024  # faces written at a time
+
+
+# ---------------------------------------------------------------------------------------------- options
+
+
+def parser_for(docstring: str, script: str) -> argparse.ArgumentParser:
+    """A parser with the options that every benchmark has."""
+    parser = cli.parser_for(docstring, f"{script} [options]")
+    parser.add_argument("--repeats", type=cli.number(int, 1), default=5, metavar="N", help="repetitions that count")
+    parser.add_argument("--quick", action="store_true", help="small sizes, to try the script; not a measurement")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="result (default: benchmarks/results/{name}.json)")
+    return parser
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str] | None, quick: dict[str, object]) -> argparse.Namespace:
+    """The arguments; `quick` are the defaults under --quick."""
+    if parser.parse_args(argv).quick:
+        parser.set_defaults(**quick)
+    return parser.parse_args(argv)
+
+
+@contextlib.contextmanager
+def work_folder(parent: Path | None = None) -> Iterator[Path]:
+    """A temporary folder, in one that the user named or where the system has its temporary files."""
+    if parent:
+        parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="benchmark-", dir=parent, ignore_cleanup_errors=True) as folder:
+        yield Path(folder)
+
+
+# ---------------------------------------------------------------------------------------------- timing
+
+
+def interleaved(tasks: dict[str, Callable[[], object]], repeats: int, warm_ups: int = 1) -> dict[str, list[float]]:
+    """Seconds of each task at each repetition.
+
+    The tasks take turns, forwards and backwards, so that whatever else the machine does falls on all of them.
+    """
+    for _ in range(warm_ups):
+        for task in tasks.values():
+            task()
+    seconds = {name: [] for name in tasks}
+    for repetition in range(repeats):
+        for name in list(tasks)[:: -1 if repetition % 2 else 1]:
+            seconds[name].append(seconds_of(tasks[name]))
+    return seconds
+
+
+def seconds_of(task: Callable[[], object]) -> float:
+    """How long one call takes."""
+    started = time.perf_counter()
+    task()
+    return time.perf_counter() - started
+
+
+def spread(values: Iterable[float]) -> dict[str, float]:
+    """Median, min and max of some repetitions, and how many there were."""
+    values = list(values)
+    return {"median": statistics.median(values), "min": min(values), "max": max(values), "repeats": len(values)}
+
+
+def rates(count: float, seconds: Iterable[float]) -> dict[str, float]:
+    """The spread of `count` things for each of some times, in things a second."""
+    return spread(count / value for value in seconds)
+
+
+def shown(figure: dict[str, float] | None, style: str = ",.1f", scale: float = 1.0) -> str:
+    """A spread for a table: 'median (min..max)'."""
+    if figure is None:
+        return ""
+    median, low, high = (format(figure[name] * scale, style) for name in ("median", "min", "max"))
+    return f"{median} ({low}..{high})"
+
+
+# ---------------------------------------------------------------------------------------------- processes and memory
+
+
+class Run(NamedTuple):
+    """One run of a command as a process of its own.
+
+    Attributes:
+        seconds: wall time from start to end.
+        cpu_seconds: of all its threads, user and system.
+        peak_mb: most memory it had, as the operating system counts it (resident).
+        status: its exit status; negative is a signal.
+        output, errors: what it printed.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    status: int
+    output: str
+    errors: str
+
+
+def run_process(command: Sequence[object]) -> Run:
+    """Runs a command to its end and measures it from outside."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        launcher = [sys.executable, str(ROOT / "benchmarks" / "launch.py"), str(report)]
+        done = subprocess.run([*launcher, *map(str, command)], capture_output=True, text=True, cwd=ROOT)
+        if done.returncode:
+            raise ValueError(f"{command[0]} could not be started: {done.stderr.strip()}")
+        return Run(**json.loads(report.read_text(encoding="utf-8")), output=done.stdout, errors=done.stderr)
+
+
+def resident_mb() -> float:
+    """Memory that this process has now, in MB (Linux; NaN elsewhere)."""
+    return _status_mb("VmRSS")
+
+
+def private_mb() -> float:
+    """The part of it that is no mapped file, in MB (Linux; NaN elsewhere): the page cache can give back the rest."""
+    return _status_mb("RssAnon")
+
+
+def _status_mb(name: str) -> float:
+    return _kilobytes(Path("/proc/self/status"), name) * 1024 / MEGABYTE
+
+
+def available_mb() -> float:
+    """Memory that can still be had on this machine, in MB (Linux; NaN elsewhere)."""
+    return _kilobytes(Path("/proc/meminfo"), "MemAvailable") * 1024 / MEGABYTE
+
+
+def _kilobytes(table: Path, name: str) -> float:
+    with contextlib.suppress(OSError):
+        for line in table.read_text().splitlines():
+            if line.startswith(f"{name}:"):
+                return float(line.split()[1])
+    return float("nan")
+
+
+def drop_from_cache(path: Path) -> None:
+    """Asks the operating system to forget a file's content, so that the next reader finds it on the disk alone."""
+    with open(path, "rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+# ---------------------------------------------------------------------------------------------- data
+
+
+def import_samples():
+    """The modules draw_face and sample_sets of samples/."""
+    sys.path.append(str(ROOT / "samples"))
+    import draw_face
+    import sample_sets
+
+    return draw_face, sample_sets
+
+
+def noise_labels(count: int):
+    """Random genders and ages, (n,) int64 each."""
+    import numpy as np
+
+    from labels import NUM_AGES, NUM_GENDERS
+
+    rng = np.random.default_rng(0)
+    return rng.integers(0, NUM_GENDERS, count), rng.integers(0, NUM_AGES, count)
+
+
+def write_noise(path: Path, faces: int, image_size: int, sparse: bool = False) -> None:
+    """Writes a database of noise: what its pixels show costs no reader anything.
+
+    Args:
+        path: of the database.
+        faces: how many.
+        image_size: height and width, in pixels.
+        sparse: write the last images alone; HDF5 leaves a hole in the file for the others, which reads as zeros.
+    """
+    import numpy as np
+
+    from utils import writing_database
+
+    rng = np.random.default_rng(0)
+    gender, age = noise_labels(faces)
+    digest = rng.integers(-(2**63), 2**63, faces)
+    with writing_database(path, faces, image_size) as writer:
+        if sparse:
+            writer.written = max(0, faces - NOISE_BLOCK)
+        while (left := faces - writer.written) > 0:
+            shape = (min(left, NOISE_BLOCK), image_size, image_size, 3)
+            writer.append(rng.integers(0, 256, shape, np.uint8))
+        writer.finish({"gender": gender, "age": age, "digest": digest}, {"margin": 0.4}, {"db": "noise"})
+
+
+# ---------------------------------------------------------------------------------------------- results
+
+
+def report(name: str, args: argparse.Namespace, rows: list[dict], device: str | None = None) -> None:
+    """Writes the result file and says where it is.
+
+    Args:
+        name: of the benchmark.
+        args: its arguments, recorded as its settings.
+        rows: the figures, as JSON takes them.
+        device: what Keras computes on; None where Keras does not compute.
+    """
+    from utils import replacing
+
+    machine = describe_machine()
+    if device:
+        machine["device"] = device
+    settings = {key: value for key, value in vars(args).items() if key != "output"}
+    content = {
+        "benchmark": name,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine,
+        "versions": versions(),
+        "settings": settings,
+        "figures": rows,
+    }
+    path = args.output or RESULTS / f"{name}{'.quick' if args.quick else ''}.json"
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+    print(f"\n{machine['cpu']}, {machine['cores']} cores, load {machine['load_average']:.1f}; result in {path}")
+
+
+def describe_machine() -> dict[str, object]:
+    """Processor, cores that may be used, memory, system, and the load of the last minute: was the machine quiet?"""
+    return {
+        "cpu": _processor(),
+        "cores": cli.available_cores(),
+        "memory_gb": round(_kilobytes(Path("/proc/meminfo"), "MemTotal") * 1024 / 1e9, 1),
+        "system": platform.platform(),
+        "load_average": os.getloadavg()[0],
+    }
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages that are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found

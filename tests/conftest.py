@@ -1,0 +1,119 @@
+"""What several test files share: the folder of genuine data, small databases, and one tiny network."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+settings.register_profile("few", max_examples=25, deadline=None, derandomize=True, database=None)
+settings.load_profile("few")
+
+SHARED_VARIABLE = "AGE_GENDER_SHARED"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder that holds `data/` and `legacy/`, genuine files that are no part of the project."""
+    folder = os.environ.get(SHARED_VARIABLE)
+    if not folder:
+        pytest.skip(f"{SHARED_VARIABLE} is not set: it names the folder of genuine datasets and files")
+    return Path(folder)
+
+
+def noise(count: int, size: int = 8, seed: int = 0) -> np.ndarray:
+    """(count, size, size, 3) uint8: no two images alike."""
+    return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), np.uint8)
+
+
+def make_database(count: int, size: int = 8, seed: int = 0, **fields):
+    """A database in memory; fields that are not given are drawn or have their defaults."""
+    from utils import Database
+
+    rng = np.random.default_rng(seed)
+    defaults = {
+        "source": Path(f"drawn_{seed}.mat"),
+        "image": noise(count, size, seed),
+        "age": rng.integers(0, 101, count),
+        "gender": rng.integers(0, 2, count),
+        "db": "wiki",
+    }
+    chosen = {name: np.asarray(value) if isinstance(value, list) else value for name, value in fields.items()}
+    return Database(**{**defaults, **chosen})
+
+
+def write_database(path: Path, images: np.ndarray, /, rows: int | None = None, texts=None, scalars=None, **columns):
+    """Writes images and columns as a database; age and gender are all 30 and 1 where not given. Returns the path."""
+    from utils import writing_database
+
+    labels = {"age": np.full(len(images), 30), "gender": np.ones(len(images), np.int64)}
+    with writing_database(path, len(images) if rows is None else rows, images.shape[1]) as writer:
+        writer.append(images)
+        writer.finish({**labels, **columns}, scalars or {}, texts or {"db": "wiki", "detector": "none"})
+    return path
+
+
+def give_every_weight_a_value(model, seed: int = 0):
+    """Replaces all weights, the batch norms' statistics too, so that no two can change places unnoticed."""
+    rng = np.random.default_rng(seed)
+    for layer in model.layers:
+        drawn = []
+        for weight in layer.weights:
+            if "variance" in weight.path:
+                drawn.append(rng.uniform(0.5, 1.5, weight.shape))
+            elif "gamma" in weight.path:
+                drawn.append(rng.uniform(0.7, 1.3, weight.shape))
+            elif "kernel" in weight.path:
+                drawn.append(rng.normal(0, 1 / np.sqrt(np.prod(weight.shape[:-1])), weight.shape))
+            else:
+                drawn.append(rng.normal(0, 0.3, weight.shape))
+        layer.set_weights(drawn)
+    return model
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    """WRN-10-1 at 32 px with weights of its own; tests must not change it."""
+    from wide_resnet import wide_resnet
+
+    return give_every_weight_a_value(wide_resnet(32, depth=10, width=1))
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint_file(tiny_model, tmp_path_factory) -> Path:
+    """`tiny_model` as a checkpoint of this suite, margin 0.25."""
+    from models import Checkpoint, save
+
+    path = tmp_path_factory.mktemp("checkpoint") / "weights.07-4.56.hdf5"
+    save(tiny_model, path, Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, margin=0.25))
+    return path
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory) -> Path:
+    """The folder of a small drawn dataset: `wiki_crop` with 24 records and `photos` with `truth.csv`."""
+    from make_samples import write_samples
+
+    folder = tmp_path_factory.mktemp("drawn")
+    write_samples(str(folder), count=24, seed=0)
+    return folder
+
+
+def overlap(box, other) -> float:
+    """Intersection over union of two boxes x1, y1, x2, y2."""
+    width = min(box[2], other[2]) - max(box[0], other[0])
+    height = min(box[3], other[3]) - max(box[1], other[1])
+    shared_area = max(width, 0) * max(height, 0)
+    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (box, other)]
+    return shared_area / (sum(areas) - shared_area)
+
+
+def paired(boxes, others, least=0.5) -> bool:
+    """Whether each box has one of the others for itself, which it overlaps by `least`, and none is left over."""
+    if not len(boxes) == len(others):
+        return False
+    matches = [[overlap(box, other) >= least for other in others] for box in boxes]
+    return all(sum(row) == 1 for row in matches) and all(sum(column) == 1 for column in zip(*matches, strict=True))

@@ -1,0 +1,59 @@
+"""Prediction as one compiled call gives what Keras's own loop gives, for any number of images and any thread."""
+
+import os
+import re
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from conftest import noise
+
+import backend
+
+
+@pytest.fixture(scope="module")
+def predict(tiny_model):
+    return backend.compiled_predict(tiny_model)
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_any_number_of_images_gives_what_keras_predicts(tiny_model, predict, count):
+    images = noise(count, 32, seed=count)
+    for ours, keras_own in zip(predict(images), tiny_model.predict(images, verbose=0), strict=True):
+        assert type(ours) is np.ndarray and ours.dtype == np.float32 and ours.shape == keras_own.shape
+        np.testing.assert_allclose(ours, keras_own, rtol=1e-4, atol=1e-6)
+
+
+def test_earlier_results_stay_as_they_were(predict):
+    first = predict(noise(2, 32, seed=1))
+    kept = [output.copy() for output in first]
+    predict(noise(2, 32, seed=2))
+    for output, before in zip(first, kept, strict=True):
+        assert np.array_equal(output, before)
+
+
+def test_images_that_are_no_contiguous_block_are_taken(predict):
+    images = noise(6, 32)
+    for ours, expected in zip(predict(images[::-2, :, ::-1]), predict(images[::-2, :, ::-1].copy()), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-6)
+
+
+def test_another_thread_gets_the_same(predict):
+    images = noise(3, 32)
+    with ThreadPoolExecutor(1) as pool:
+        elsewhere = pool.submit(predict, images).result()
+    for one, other in zip(elsewhere, predict(images), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_start_names_the_device_and_gives_stderr_back(capfd):
+    assert re.fullmatch(r"CPU|GPU \(.*\)|\d+ GPUs \(.*\)", backend.start())
+    os.write(2, b"still heard\n")
+    assert "still heard" in capfd.readouterr().err
+
+
+def test_what_native_code_says_meanwhile_is_held_back_and_can_be_asked_for(capfd):
+    with backend._held_back_stderr() as said:
+        os.write(2, b"a library greets\n")
+        assert said() == "a library greets\n"
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,269 @@
+"""Reading pictures of every kind and the one crop, against exact slices, np.pad and cv2.imread."""
+
+import cv2
+import numpy as np
+import pytest
+from conftest import noise
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faces import IMAGE_SUFFIXES, crop_face, decode, draw_label, read_bytes, read_image, resize_square
+
+
+def gradient(height: int = 60, width: int = 90) -> np.ndarray:
+    """(height, width, 3) uint8 whose blue is x, green y, red x + y: every pixel tells where it is."""
+    y, x = np.mgrid[:height, :width]
+    return np.stack([x, y, x + y], axis=2).astype(np.uint8)
+
+
+def smooth(height: int, width: int) -> np.ndarray:
+    """A picture with structure at the scale of a face and none finer."""
+    return cv2.GaussianBlur(np.random.default_rng(1).integers(0, 256, (height, width, 3), np.uint8), (0, 0), 9) * 3 // 2
+
+
+def encoded(image: np.ndarray, suffix: str, *options: int) -> bytes:
+    return cv2.imencode(suffix, image, list(options))[1].tobytes()
+
+
+def turned(jpeg: bytes, orientation: int) -> bytes:
+    """A JPEG with an EXIF segment that holds nothing but the orientation (EXIF 2.3, tag 0x0112, one SHORT)."""
+    entry = b"\x12\x01\x03\x00" + (1).to_bytes(4, "little") + orientation.to_bytes(2, "little") + b"\0\0"
+    exif = b"Exif\0\0" + b"II*\0\x08\0\0\0" + b"\x01\0" + entry + bytes(4)
+    return jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
+
+
+# EXIF's orientation -> what must be done to the stored pixels to see the picture upright.
+UPRIGHT = {
+    1: lambda image: image,
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.transpose(1, 0, 2),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(image, 2).transpose(1, 0, 2),
+    8: lambda image: np.rot90(image, 1),
+}
+
+
+# ------------------------------------------------------------------------------------------------- the crop
+
+
+def test_the_crop_of_a_box_without_margin_is_that_box():
+    image = gradient()
+    assert np.array_equal(crop_face(image, (10, 20, 34, 44), 0.0, 24), image[20:44, 10:34])
+
+
+def test_the_margin_is_a_share_of_width_and_height_on_every_side():
+    image = gradient()
+    assert np.array_equal(crop_face(image, (30, 20, 50, 40), 0.4, 36), image[12:48, 22:58])
+    # 10 wide and 20 high: 5 pixels left and right, 10 above and below; then halved in height alone.
+    tall = crop_face(image, (40, 20, 50, 40), 0.5, 20)
+    halved = image[10:50, 35:55].reshape(20, 2, 20, 3).mean(axis=1)
+    assert np.abs(tall - halved).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    "box",
+    [(-5, -5, 15, 15), (80, -5, 100, 15), (-5, 50, 15, 70), (80, 50, 100, 70), (-19, 20, 1, 40), (20, 59, 40, 79)],
+)
+@pytest.mark.parametrize("margin", [0.0, 0.4])
+def test_outside_the_picture_its_edge_is_repeated(box, margin):
+    image, size = gradient(), round(20 * (1 + 2 * margin))
+    wide = np.pad(image, ((100, 100), (100, 100), (0, 0)), mode="edge")
+    left, top = (round(value - margin * 20) + 100 for value in box[:2])
+    assert np.array_equal(crop_face(image, box, margin, size), wide[top : top + size, left : left + size])
+
+
+@given(st.integers(-15, 38), st.integers(-15, 28), st.integers(16, 45), st.integers(0, 60))
+def test_any_square_crop_is_a_window_of_the_picture_with_its_edges_repeated(x, y, side, grow):
+    image, margin = gradient(30, 40), grow / side
+    size = side + 2 * grow
+    wide = np.pad(image, ((150, 150), (150, 150), (0, 0)), mode="edge")
+    expected = wide[150 + y - grow : 150 + y - grow + size, 150 + x - grow : 150 + x - grow + size]
+    assert np.array_equal(crop_face(image, (x, y, x + side, y + side), margin, size), expected)
+
+
+@pytest.mark.parametrize(
+    "box", [(39.8, 0, 50, 10), (5, 29.7, 15, 40), (-10, 3, 0.3, 13), (3, -10, 13, 0.3), (39.9, 29.9, 60, 60)]
+)
+def test_a_box_that_touches_the_picture_by_less_than_half_a_pixel_shows_its_edge(box):
+    image = np.full((30, 40, 3), 77, np.uint8)
+    for _ in range(5):
+        assert np.all(crop_face(image, box, 0.0, 16) == 77)
+
+
+def test_a_large_crop_shrinks_by_area_and_a_small_one_grows_linearly():
+    image = noise(1, 64)[0]
+    quarter = crop_face(image, (0, 0, 64, 64), 0.0, 16)
+    assert np.abs(quarter - image.reshape(16, 4, 16, 4, 3).mean(axis=(1, 3))).max() <= 0.5
+    grown = crop_face(gradient(8, 8) * 8, (0, 0, 8, 8), 0.0, 16).astype(int)
+    assert np.all(np.diff(grown[..., 0], axis=1) >= 0) and set(np.diff(grown[4, 2:-2, 0])) == {4}
+
+
+def test_a_box_smaller_than_a_pixel_is_one_pixel():
+    image = gradient()
+    assert np.array_equal(crop_face(image, (10.6, 20.6, 10.9, 20.9), 0.0, 4), np.tile(image[21, 11], (4, 4, 1)))
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        (10, 10, 10, 20),
+        (10, 10, 20, 10),
+        (20, 10, 10, 20),
+        (-20, 0, 0, 10),
+        (0, -20, 10, 0),
+        (90, 0, 100, 10),
+        (0, 60, 10, 70),
+        (float("nan"), 0, 10, 10),
+    ],
+)
+def test_a_box_without_area_in_the_picture_is_refused(box):
+    with pytest.raises(ValueError, match=r"the box \(.*\) has no area within a picture of 90 x 60 pixels"):
+        crop_face(gradient(), box, 0.4, 16)
+
+
+def test_the_picture_is_not_changed_by_a_crop():
+    image = gradient()
+    crop_face(image, (10, 10, 40, 40), 0.0, 30)[...] = 0
+    assert np.array_equal(image, gradient())
+
+
+def test_resize_square_to_the_same_size_changes_nothing():
+    image = noise(1, 32)[0]
+    assert np.array_equal(resize_square(image, 32), image)
+    assert resize_square(gradient(), 16).shape == (16, 16, 3)
+
+
+# -------------------------------------------------------------------------------------------------- reading
+
+
+@pytest.mark.parametrize("suffix", [suffix for suffix in IMAGE_SUFFIXES if suffix != ".jpe"])
+def test_every_kind_of_file_is_read_as_opencv_reads_it(tmp_path, suffix):
+    path = tmp_path / f"picture{suffix}"
+    path.write_bytes(encoded(smooth(40, 50), suffix))
+    image = read_image(path)
+    assert image.dtype == np.uint8 and image.shape == (40, 50, 3)
+    assert np.array_equal(image, cv2.imread(str(path)))
+
+
+def test_a_lossless_file_comes_back_as_it_was():
+    assert np.array_equal(decode(encoded(noise(1, 20)[0], ".png")), noise(1, 20)[0])
+
+
+def test_a_grey_picture_gets_three_equal_channels():
+    grey = noise(1, 20)[0, :, :, 0]
+    assert np.array_equal(decode(encoded(grey, ".png")), np.repeat(grey[..., None], 3, axis=2))
+    image = decode(encoded(grey, ".jpg"))
+    assert image.shape == (20, 20, 3) and np.all(image == image[:, :, :1])
+
+
+def test_alpha_is_dropped_and_the_colours_stay():
+    colour = noise(1, 20)[0]
+    alpha = np.full((20, 20, 1), 255, np.uint8)
+    assert np.array_equal(decode(encoded(np.concatenate([colour, alpha], axis=2), ".png")), colour)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_sixteen_bits_become_eight(suffix):
+    deep = np.random.default_rng(0).integers(0, 2**16, (20, 30, 3), np.uint16)
+    image = decode(encoded(deep, suffix))
+    assert image.dtype == np.uint8
+    assert np.abs(image.astype(int) - deep / 257).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", UPRIGHT)
+@pytest.mark.parametrize("at_least", [None, 16])
+def test_exifs_orientation_is_applied(orientation, at_least):
+    content = encoded(smooth(64, 96), ".jpg")
+    upright = decode(turned(content, orientation), at_least)
+    assert np.array_equal(upright, UPRIGHT[orientation](decode(content, at_least)))
+    assert upright.shape[:2] != (64, 96) or at_least is None
+
+
+@pytest.mark.parametrize("name", ["Gesicht ä ö.jpg", "лицо.jpg", "顔.png", "visage 😀.png", "a%20b#c.jpg"])
+def test_names_beyond_ascii_are_read(tmp_path, name):
+    path = tmp_path / name
+    path.write_bytes(encoded(smooth(30, 30), path.suffix))
+    assert np.array_equal(read_image(path), decode(path.read_bytes()))
+    assert read_image(path).shape == (30, 30, 3)
+
+
+def test_what_is_no_picture_is_none(tmp_path):
+    text, empty = tmp_path / "text.jpg", tmp_path / "empty.jpg"
+    text.write_text("no picture at all " * 20)
+    empty.touch()
+    for path in (text, empty, tmp_path / "nowhere.jpg", tmp_path):
+        assert read_image(path) is None
+    assert read_bytes(tmp_path / "nowhere.jpg") is None and read_bytes(tmp_path) is None
+    assert read_bytes(empty) == b""
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp"])
+@pytest.mark.parametrize("share", [0.01, 0.3, 0.9])
+@pytest.mark.parametrize("at_least", [None, 16])
+def test_a_file_that_is_cut_off_is_none(suffix, share, at_least):
+    content = encoded(smooth(300, 200), suffix)
+    assert decode(content[: int(len(content) * share)], at_least) is None
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "at_least", "factor"),
+    [
+        (512, 512, 64, 8),
+        (511, 800, 64, 4),
+        (800, 511, 64, 4),
+        (256, 256, 64, 4),
+        (255, 255, 64, 2),
+        (128, 128, 64, 2),
+        (127, 300, 64, 1),
+        (64, 64, 64, 1),
+        (40, 40, 64, 1),
+    ],
+)
+def test_a_jpeg_is_decoded_as_small_as_allowed_and_no_smaller(height, width, at_least, factor):
+    image = decode(encoded(smooth(height, width), ".jpg"), at_least)
+    assert image.shape == (-(-height // factor), -(-width // factor), 3)
+    assert min(image.shape[:2]) >= min(at_least, height, width)
+
+
+@pytest.mark.parametrize("options", [(), (cv2.IMWRITE_JPEG_PROGRESSIVE, 1), (cv2.IMWRITE_JPEG_RST_INTERVAL, 4)])
+def test_a_reduced_jpeg_makes_the_same_face(options):
+    content = encoded(smooth(400, 480), ".jpg", *options)
+    content = content[:2] + b"\xff\xfe" + (40_000).to_bytes(2, "big") + bytes(39_998) + content[2:]  # a long comment
+    whole, reduced = decode(content), decode(content, at_least=50)
+    assert whole.shape == (400, 480, 3) and reduced.shape == (50, 60, 3)
+    difference = np.abs(resize_square(whole, 50).astype(int) - resize_square(reduced, 50))
+    assert difference.mean() < 1 and difference.max() <= 6
+
+
+def test_other_files_than_jpegs_are_decoded_whole():
+    image = noise(1, 256)[0]
+    assert np.array_equal(decode(encoded(image, ".png"), at_least=16), image)
+
+
+# -------------------------------------------------------------------------------------------------- drawing
+
+
+def test_a_label_is_drawn_on_the_picture_itself_and_near_its_box():
+    image = np.zeros((300, 400, 3), np.uint8)
+    draw_label(image, (100, 120, 180, 200), "27, F")
+    changed = np.argwhere(image.any(axis=2))
+    assert image[120, 140, 0] > 150 and image[200, 140, 0] > 150  # the edges, softened
+    assert not image[130:190, 110:170].any()  # the face stays visible
+    (top, left), (bottom, right) = changed.min(axis=0), changed.max(axis=0)
+    assert 85 < top < 118 and 96 < left <= 100 and bottom <= 203 and right <= 203
+    assert (image == 255).all(axis=2).any()  # letters
+
+
+def letters_of(box) -> tuple[int, int]:
+    """Height and width of the white letters drawn for a box."""
+    image = np.zeros((300, 400, 3), np.uint8)
+    draw_label(image, box, "100, M")
+    letters = np.argwhere((image > 200).all(axis=2))
+    return tuple((letters.max(axis=0) - letters.min(axis=0)).tolist())
+
+
+@pytest.mark.parametrize("box", [(10, -5, 90, 60), (-30, 10, 40, 290), (350, 200, 500, 400), (-50, -50, 500, 400)])
+def test_a_label_stays_whole_within_the_picture(box):
+    assert letters_of(box) == letters_of((100, 120, 180, 200))

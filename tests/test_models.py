@@ -1,0 +1,372 @@
+"""Checkpoints: what is saved is loaded, files of the original suite and of others, and what is refused."""
+
+import json
+import logging
+import os
+import shutil
+from dataclasses import asdict
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from conftest import give_every_weight_a_value, noise, write_database
+
+import models
+from models import ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Checkpoint, build, choose, inspect, load, save
+from wide_resnet import wide_resnet
+
+
+def predict(model, size=32, count=3):
+    return model.predict(noise(count, size), verbose=0)
+
+
+def assert_same_predictions(model, other, size=32, tolerance=1e-6):
+    for one, another in zip(predict(model, size), predict(other, size), strict=True):
+        assert one.shape == another.shape
+        np.testing.assert_allclose(one, another, atol=tolerance)
+
+
+# --------------------------------------------------------------------------------------------- our own files
+
+
+def test_what_is_saved_is_loaded(tiny_model, tmp_path):
+    said = Checkpoint(
+        "wide_resnet",
+        {"depth": 10, "width": 1},
+        32,
+        margin=0.17,
+        detector="dlib",
+        trivial={"age": 31, "gender": 1},
+        split={"validation_split": 0.1, "seed": 5, "databases": ["abc"]},
+        training={"arguments": {"aug": True, "lr": 0.1, "input": ["é.mat"]}, "epoch": 3},
+    )
+    path = tmp_path / "weights.03-4.56.hdf5"
+    save(tiny_model, path, said)
+    model, checkpoint = load(path)
+    assert checkpoint == said and inspect(path) == said and checkpoint.origin == ORIGIN_OURS
+    assert model.output_names == ["pred_gender", "pred_age"]
+    assert_same_predictions(model, tiny_model, tolerance=0)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_training_alone_needs_is_not_in_the_loaded_network(tmp_path):
+    said = Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32)
+    model = give_every_weight_a_value(build(said, dropout=0.3, weight_decay=0.1))
+    assert len(model.losses) == 11
+    save(model, tmp_path / "weights.hdf5", said)
+    assert_same_predictions(load(tmp_path / "weights.hdf5")[0], model)
+
+
+def test_a_save_that_fails_leaves_nothing_and_keeps_what_was_there(tiny_model, tmp_path):
+    path = tmp_path / "weights.01-1.00.hdf5"
+    unspeakable = Checkpoint("wide_resnet", {}, 32, training={"arguments": {1, 2}})  # JSON knows no sets
+    with pytest.raises(TypeError):
+        save(tiny_model, path, unspeakable)
+    assert list(tmp_path.iterdir()) == []
+    path.write_text("the best so far")
+    with pytest.raises(TypeError):
+        save(tiny_model, path, unspeakable)
+    assert path.read_text() == "the best so far" and list(tmp_path.iterdir()) == [path]
+    assert logging.root.manager.disable == logging.NOTSET
+
+
+def test_a_checkpoint_holds_no_optimiser(tiny_checkpoint_file):
+    with h5py.File(tiny_checkpoint_file) as file:
+        assert list(file) == ["model_weights"]
+        assert json.loads(file.attrs["age_gender"])["arguments"] == {"depth": 10, "width": 1}
+
+
+def test_an_unknown_network_is_refused():
+    with pytest.raises(ValueError, match="'resnet99' is no network; there are wide_resnet"):
+        build(Checkpoint("resnet99", {}, 32))
+
+
+def with_attribute(source, path, **changes):
+    """A copy of a checkpoint that says something else of itself."""
+    shutil.copy(source, path)
+    with h5py.File(path, "r+") as file:
+        said = {**json.loads(file.attrs["age_gender"]), **changes}
+        file.attrs["age_gender"] = json.dumps({name: value for name, value in said.items() if value is not None})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"arguments": {"depth": 16, "width": 1}}, "the weights in .* do not fit the network it names"),
+        ({"arguments": {"depth": 10, "width": 2}}, "the weights in .* do not fit the network it names"),
+        ({"network": "resnet99"}, "'resnet99' is no network"),
+        ({"genders": ["M", "F"]}, r"was trained for genders \('M', 'F'\) and ages in years; this version reads"),
+        ({"age_scale": "adience"}, "was trained for genders .* and ages in adience"),
+        ({"network": None}, "its attribute 'age_gender' cannot be understood"),
+        ({"genders": None}, "its attribute 'age_gender' cannot be understood"),
+        ({"colour": "red"}, "its attribute 'age_gender' cannot be understood: .*colour"),
+    ],
+)
+def test_a_checkpoint_that_contradicts_itself_is_refused(tiny_checkpoint_file, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        load(with_attribute(tiny_checkpoint_file, tmp_path / "odd.hdf5", **changes))
+
+
+def test_an_attribute_that_is_no_json_is_refused(tiny_checkpoint_file, tmp_path):
+    path = shutil.copy(tiny_checkpoint_file, tmp_path / "odd.hdf5")
+    with h5py.File(path, "r+") as file:
+        file.attrs["age_gender"] = "{"
+    with pytest.raises(ValueError, match="odd.hdf5: its attribute 'age_gender' cannot be understood"):
+        inspect(path)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.4, 0.99])
+def test_a_checkpoint_that_is_cut_off_is_refused(tiny_checkpoint_file, tmp_path, share):
+    path = shutil.copy(tiny_checkpoint_file, tmp_path / "cut.hdf5")
+    os.truncate(path, int(path.stat().st_size * share))
+    for use in (inspect, load):
+        with pytest.raises(ValueError, match=r"cut\.hdf5 is no checkpoint, or it is cut off or damaged"):
+            use(path)
+
+
+def test_a_text_a_missing_file_and_a_folder_are_refused(tmp_path):
+    (tmp_path / "notes.hdf5").write_text("epoch, loss\n" * 500)
+    with pytest.raises(ValueError, match=r"notes\.hdf5 is no checkpoint, or it is cut off or damaged"):
+        load(tmp_path / "notes.hdf5")
+    for path in (tmp_path / "nowhere.hdf5", tmp_path):
+        with pytest.raises(FileNotFoundError, match="is not there; train.py makes checkpoints"):
+            load(path)
+
+
+def test_hdf5_of_something_else_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="neither a checkpoint of this suite nor of the original one, and Keras"):
+        load(write_database(tmp_path / "faces.mat", noise(3)))
+    with h5py.File(tmp_path / "empty.hdf5", "w"):
+        pass
+    with pytest.raises(ValueError, match="neither a checkpoint of this suite nor of the original one, and Keras"):
+        load(tmp_path / "empty.hdf5")
+
+
+# ------------------------------------------------------------------------------- files of the original suite
+
+
+def names_in_order_of_creation(model, depth):
+    """Our layers in the order in which the original suite's script made its own."""
+    present = {layer.name for layer in model.layers}
+    names = ["stem"]
+    for group in (1, 2, 3):
+        for block in range(1, (depth - 4) // 6 + 1):
+            names += [f"group{group}_block{block}_{part}" for part in ("1_bn", "conv1", "2_bn", "conv2", "shortcut")]
+    return [name for name in [*names, "final_bn"] if name in present]
+
+
+def write_like_keras_2(path, model, depth, first=1, whole=True, heads=("pred_gender", "pred_age"), flat=False):
+    """Writes weights as Keras 2 did: layers by kind and running number, the shapeless layers as empty groups.
+
+    Args:
+        first: number of the first layer of each kind; 0 is written without a number (conv2d, conv2d_1, ...).
+        whole: a whole model (a group, `model_config`) or bare weights.
+        flat: whether weights lie directly in their layer's group.
+    """
+    numbers = {}
+
+    def named(kind):
+        numbers[kind] = numbers.get(kind, first - 1) + 1
+        return f"{kind}_{numbers[kind]}" if numbers[kind] else kind
+
+    with h5py.File(path, "w") as file:
+        root = file.create_group("model_weights") if whole else file
+        written = []
+
+        def add(name, weights):
+            group = root.create_group(name)
+            for weight, values in weights.items():
+                (group if flat else group.require_group(name))[f"{weight}:0"] = values
+            group.attrs["weight_names"] = [f"{name}/{weight}:0".encode() for weight in weights]
+            written.append(name.encode())
+
+        add(named("input"), {})
+        for name in names_in_order_of_creation(model, depth):
+            values = model.get_layer(name).get_weights()
+            if len(values) == 1:
+                add(named("conv2d"), {"kernel": values[0]})
+            else:
+                parts = ("gamma", "beta", "moving_mean", "moving_variance")
+                add(named("batch_normalization"), dict(zip(parts, values, strict=True)))
+                add(named("activation"), {})
+        for kind in ("add", "average_pooling2d", "flatten"):
+            add(named(kind), {})
+        for ours, theirs in zip(("pred_gender", "pred_age"), heads, strict=True):
+            add(theirs, {"kernel": model.get_layer(ours).get_weights()[0]})
+        root.attrs["layer_names"] = written
+        root.attrs["keras_version"], root.attrs["backend"] = b"2.3.1", b"tensorflow"
+        if whole:
+            file.attrs["model_config"] = json.dumps({"class_name": "Model", "config": {"name": "model_1"}})
+            file.create_group("optimizer_weights")["iterations:0"] = 7
+    return path
+
+
+@pytest.fixture(scope="module")
+def original_models():
+    """The original's network for some depths, widths and sizes, each with weights of its own."""
+    return {
+        key: give_every_weight_a_value(wide_resnet(key[2], depth=key[0], width=key[1], original=True), seed)
+        for seed, key in enumerate([(10, 1, 32), (16, 2, 32), (10, 2, 64)])
+    }
+
+
+@pytest.mark.parametrize("key", [(10, 1, 32), (16, 2, 32), (10, 2, 64)])
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize(
+    ("first", "heads", "flat"),
+    [
+        (1, ("pred_gender", "pred_age"), False),
+        (0, ("pred_gender", "pred_age"), True),
+        (12, ("dense_1", "dense_2"), False),
+        (96, ("dense_10", "dense_9"), False),
+    ],
+)
+def test_files_of_the_original_suite_give_the_original_network(
+    tmp_path, original_models, key, whole, first, heads, flat
+):
+    depth, width, size = key
+    source = original_models[key]
+    path = write_like_keras_2(tmp_path / "weights.hdf5", source, depth, first, whole, heads, flat)
+    checkpoint = inspect(path)
+    assert checkpoint.arguments == {"depth": depth, "width": width, "original": True}
+    assert (checkpoint.network, checkpoint.image_size, checkpoint.margin) == ("wide_resnet", size, 0.4)
+    assert checkpoint.origin == ORIGIN_ORIGINAL
+    model, again = load(path)
+    assert again == checkpoint
+    for layer in source.layers:
+        for ours, theirs in zip(model.get_layer(layer.name).get_weights(), layer.get_weights(), strict=True):
+            assert np.array_equal(ours, theirs), layer.name
+    if first == 1 and whole:
+        assert_same_predictions(model, source, size)
+
+
+def test_the_original_suites_own_checkpoint_gives_its_own_predictions(shared):
+    recorded = np.load(shared / "legacy" / "weights.02-5.15.predictions.npz")
+    model, checkpoint = load(shared / "legacy" / "weights.02-5.15.hdf5")
+    assert checkpoint.arguments == {"depth": 10, "width": 1, "original": True} and checkpoint.image_size == 64
+    gender, age = model.predict(recorded["image"], verbose=0)
+    np.testing.assert_allclose(gender, recorded["pred_gender"], atol=1e-4)
+    np.testing.assert_allclose(age, recorded["pred_age"], atol=1e-4)
+    assert np.ptp(recorded["pred_gender"][:, 0]) > 0.1  # they are no constants that any network might give
+
+
+def test_keras_2_weights_of_another_network_are_refused(tmp_path, original_models):
+    path = write_like_keras_2(tmp_path / "weights.hdf5", original_models[10, 1, 32], 10)
+    with h5py.File(path, "r+") as file:
+        del file["model_weights"]["conv2d_3"]
+    with pytest.raises(ValueError, match="no wide residual network of the original suite: 6 convolutions of 3 x 3"):
+        inspect(path)
+
+
+def test_a_checkpoint_of_the_original_suite_that_is_cut_off_is_refused(tmp_path, original_models):
+    path = write_like_keras_2(tmp_path / "weights.hdf5", original_models[10, 1, 32], 10)
+    os.truncate(path, path.stat().st_size // 2)
+    with pytest.raises(ValueError, match="is no checkpoint, or it is cut off or damaged"):
+        load(path)
+
+
+# ------------------------------------------------------------------------------------------ other Keras models
+
+
+def foreign_model(outputs=(("age", 101), ("gender", 2)), shape=(16, 16, 3)):
+    image = keras.Input(shape, name="pixels")
+    features = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image))
+    heads = [keras.layers.Dense(units, activation="softmax", name=name)(features) for name, units in outputs]
+    return keras.Model(image, heads)
+
+
+def test_a_foreign_models_outputs_are_put_in_our_order(tmp_path):
+    source, path = foreign_model(), tmp_path / "foreign.keras"
+    source.save(path)
+    model, checkpoint = load(path)
+    assert (checkpoint.origin, checkpoint.network, checkpoint.image_size) == (ORIGIN_KERAS, "", 16)
+    age, gender = source.predict(noise(3, 16).astype(np.float32), verbose=0)
+    ours = model.predict(noise(3, 16), verbose=0)
+    assert model.inputs[0].dtype == "uint8" and [output.shape for output in ours] == [(3, 2), (3, 101)]
+    np.testing.assert_allclose(ours[0], gender, atol=1e-6)
+    np.testing.assert_allclose(ours[1], age, atol=1e-6)
+
+
+def test_a_foreign_model_in_our_order_stays_in_it(tmp_path):
+    source, path = foreign_model((("gender", 2), ("age", 101))), tmp_path / "foreign.h5"
+    source.save(path)
+    model, checkpoint = load(path)
+    assert checkpoint.origin == ORIGIN_KERAS
+    for ours, theirs in zip(
+        model.predict(noise(3, 16), verbose=0), source.predict(noise(3, 16).astype(np.float32), verbose=0), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "shape", "message"),
+    [
+        ((("age", 8), ("gender", 2)), (16, 16, 3), r"two outputs, 2 genders and 101 ages; this one has .*8"),
+        ((("age", 101),), (16, 16, 3), "two outputs, 2 genders and 101 ages; this one has"),
+        ((("mask", 2), ("age", 101), ("gender", 2)), (16, 16, 3), "two outputs, 2 genders and 101 ages; this one has"),
+        ((("age", 101), ("gender", 2)), (16, 20, 3), "takes one square colour image of fixed size; this one takes"),
+        ((("age", 101), ("gender", 2)), (16, 16, 1), "takes one square colour image of fixed size; this one takes"),
+    ],
+)
+def test_a_foreign_model_for_something_else_is_refused(tmp_path, outputs, shape, message):
+    path = tmp_path / "foreign.keras"
+    foreign_model(outputs, shape).save(path)
+    with pytest.raises(ValueError, match=message):
+        load(path)
+
+
+def test_a_keras_file_that_is_none_is_refused(tmp_path):
+    (tmp_path / "damaged.keras").write_text("no archive")
+    with pytest.raises(
+        ValueError, match=r"damaged\.keras is neither a checkpoint of this suite .* Keras cannot load it"
+    ):
+        load(tmp_path / "damaged.keras")
+
+
+# ------------------------------------------------------------------------------------------- which checkpoint
+
+
+def touch(path, seconds):
+    path.touch()
+    os.utime(path, (seconds, seconds))
+    return path
+
+
+def test_the_newest_checkpoint_is_chosen_by_its_time_and_not_its_name(tmp_path):
+    touch(tmp_path / "weights.30-2.00.hdf5", 1_000)
+    newest = touch(tmp_path / "weights.01-9.00.hdf5", 3_000)
+    touch(tmp_path / "weights.07-3.00.hdf5", 2_000)
+    touch(tmp_path / "age_gender.hdf5", 4_000)
+    touch(tmp_path / "resume.weights.h5", 5_000)
+    assert choose(None, tmp_path) == newest
+    assert choose(tmp_path, tmp_path / "elsewhere") == newest
+
+
+def test_the_shipped_model_is_chosen_where_there_is_no_run(tmp_path):
+    shipped = touch(tmp_path / "age_gender.hdf5", 1_000)
+    assert choose(None, tmp_path) == shipped
+
+
+def test_a_named_file_is_taken_whatever_else_there_is(tmp_path):
+    touch(tmp_path / "weights.01-9.00.hdf5", 3_000)
+    named = touch(tmp_path / "mine.h5", 1_000)
+    assert choose(named, tmp_path) == named
+
+
+def test_no_checkpoint_is_an_error_that_says_what_to_do(tmp_path):
+    message = "there is no checkpoint in .*: train one with train.py, or name one with --weight_file"
+    for arguments in ((None, tmp_path), (None, tmp_path / "nowhere"), (tmp_path, tmp_path)):
+        with pytest.raises(FileNotFoundError, match=message):
+            choose(*arguments)
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.hdf5 is not there; train\.py makes checkpoints"):
+        choose(tmp_path / "nowhere.hdf5", tmp_path)
+
+
+def test_every_backbone_is_built_by_the_image_size_and_its_arguments():
+    for name, arguments in {"wide_resnet": {"depth": 10, "width": 1}}.items():
+        model = build(Checkpoint(name, arguments, 32))
+        assert model.output_names == ["pred_gender", "pred_age"] and model.input_shape == (None, 32, 32, 3)
+    assert set(models.BACKBONES) == {"wide_resnet"}
+    assert asdict(Checkpoint("wide_resnet", {}, 64))["genders"] == ("F", "M")

@@ -1,0 +1,134 @@
+"""The drawn dataset: laid out as WIKI is, dirty as WIKI is, the same for the same seed, and read as it was drawn."""
+
+import csv
+from collections import Counter
+
+import numpy as np
+import pytest
+from scipy.io import loadmat
+
+import sample_sets
+from create_db import clean
+from faces import read_image
+from make_samples import main, write_samples
+from readers.imdb_wiki import read_wiki
+
+DTYPES = {
+    "dob": "int32",
+    "photo_taken": "uint16",
+    "full_path": "object",
+    "gender": "float64",
+    "name": "object",
+    "face_location": "object",
+    "face_score": "float64",
+    "second_face_score": "float64",
+}
+
+
+def content_of(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def columns_of(path):
+    struct = loadmat(path)["wiki"]
+    return {name: struct[name][0, 0] for name in struct.dtype.names}
+
+
+def test_the_same_seed_gives_the_same_bytes(drawn, tmp_path):
+    write_samples(str(tmp_path), count=24, seed=0)
+    first, again = content_of(drawn), content_of(tmp_path)
+    assert first.keys() == again.keys() and all(first[name] == again[name] for name in first)
+    assert len(first) == 23 + 1 + 8 + 1  # one record's photo is missing; wiki.mat; photos; truth.csv
+
+
+def test_another_seed_gives_other_records():
+    first, other = (sample_sets.draw_records(24, seed) for seed in (0, 1))
+    assert first == sample_sets.draw_records(24, 0)
+    assert not {record.path for record in first} & {record.path for record in other}
+
+
+def test_wiki_mat_has_the_fields_types_and_shapes_of_the_genuine_file(drawn):
+    columns = columns_of(drawn / "wiki_crop" / "wiki.mat")
+    assert {name: str(column.dtype) for name, column in columns.items()} == DTYPES
+    assert {column.shape for column in columns.values()} == {(1, 24)}
+    assert columns["face_location"][0, 0].shape == (1, 4)
+
+
+def test_those_fields_and_types_are_indeed_the_genuine_ones(shared, drawn):
+    genuine, ours = columns_of(shared / "data" / "wiki.mat"), columns_of(drawn / "wiki_crop" / "wiki.mat")
+    assert {name: str(column.dtype) for name, column in genuine.items()} == DTYPES
+    assert list(genuine) == list(ours)
+    for name in ("full_path", "face_location"):
+        assert genuine[name][0, 0].shape == ours[name][0, 0].shape
+
+
+def test_every_kind_of_dirt_is_there_and_is_dropped_for_its_reason(drawn):
+    drawn_records = sample_sets.draw_records(24, 0)
+    kinds = Counter(record.kind for record in drawn_records)
+    assert set(kinds) == {sample_sets.CLEAN, *sample_sets.DIRT}
+    records = read_wiki(drawn / "wiki_crop")
+    kept, dropped = clean(records, min_score=1.0, min_age=0, max_age=100, excluded=set())
+    assert dropped == {
+        "face score below 1": kinds["no face"] + kinds["poor face"],
+        "second face": kinds["second face"],
+        "age outside 0..100": kinds["born after the photo"] + kinds["birth date impossible"],
+        "gender unknown": kinds["gender unknown"],
+    }
+    unreadable = {"not an image", "file missing"}
+    assert {drawn_records[row].kind for row in kept} == {sample_sets.CLEAN, *unreadable}
+    for row in kept:
+        path = drawn / "wiki_crop" / records.path[row]
+        assert (read_image(path) is None) == (drawn_records[row].kind in unreadable)
+        assert path.exists() == (drawn_records[row].kind != "file missing")
+
+
+def test_the_labels_that_are_read_are_those_that_were_drawn(drawn):
+    records = read_wiki(drawn / "wiki_crop")
+    for row, record in enumerate(sample_sets.draw_records(24, 0)):
+        assert records.path[row] == record.path
+        if record.kind in (sample_sets.CLEAN, "no face", "poor face", "second face", "gender unknown"):
+            assert records.age[row] == record.age
+        if record.kind != "gender unknown":
+            assert records.gender[row] == record.gender
+
+
+def test_ages_and_dates_agree_for_many_records():
+    from labels import age_in_year
+
+    records = [record for record in sample_sets.draw_records(3000, 5) if record.kind == sample_sets.CLEAN]
+    ages = age_in_year(np.array([record.birth_serial for record in records]), np.array([r.taken for r in records]))
+    assert ages.tolist() == [record.age for record in records]
+    assert len(set(ages.tolist())) > 70 and 0.45 < np.mean([record.gender for record in records]) < 0.55
+
+
+def test_truth_lists_every_face_of_every_photo(drawn):
+    with open(drawn / "photos" / "truth.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    listed = Counter(row["file"] for row in rows)
+    assert listed == Counter({name: len(people) for name, (_, people) in sample_sets.PHOTOS.items() if people})
+    for row in rows:
+        width, height = sample_sets.PHOTOS[row["file"]][0]
+        x1, y1, x2, y2 = (int(row[name]) for name in ("x1", "y1", "x2", "y2"))
+        assert 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height
+        assert read_image(drawn / "photos" / row["file"]).shape == (height, width, 3)
+
+
+def test_nothing_is_overwritten(drawn):
+    before = content_of(drawn)
+    with pytest.raises(FileExistsError, match="wiki_crop exists already. Remove it or choose another --output_dir"):
+        write_samples(str(drawn), count=24, seed=1)
+    assert content_of(drawn) == before
+
+
+def test_too_few_records_for_every_kind_of_dirt_are_refused(tmp_path, capsys):
+    with pytest.raises(ValueError, match="count must be 16 or more, to hold every kind of dirt. Received: 15"):
+        write_samples(str(tmp_path), count=15, seed=0)
+    with pytest.raises(SystemExit) as ended:
+        main(["--output_dir", str(tmp_path / "new"), "--seed", "-1"])
+    assert ended.value.code == 2 and "--seed must be 0 or more. Received: -1" in capsys.readouterr().err
+
+
+def test_a_sheet_shows_women_above_men(tmp_path):
+    main(["--sheet", str(tmp_path / "sheet.png")])
+    sheet = read_image(tmp_path / "sheet.png")
+    assert sheet.shape == (2 * 180, 10 * 180, 3) and not np.array_equal(sheet[:180], sheet[180:])

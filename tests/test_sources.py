@@ -1,0 +1,184 @@
+"""Where pictures come from: folders with junk in them, a film that the test makes, a camera that it plays."""
+
+import time
+
+import cv2
+import numpy as np
+import pytest
+
+import sources
+from sources import Camera, Video, find_images, images
+
+
+def plant(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+
+
+def found_in(folder, **arguments):
+    return [path.relative_to(folder).as_posix() for path in find_images(folder, **arguments)]
+
+
+def test_images_are_found_below_the_folder_too_sorted_and_junk_is_passed_over(tmp_path):
+    plant(tmp_path, "b.jpg", "a.PNG", "sub/deep/c.Jpeg", "sub/ä ö.tiff", "x.webp")
+    plant(tmp_path, "notes.txt", "jpg", "a.jpg.part", "Thumbs.db", "film.mp4")
+    (tmp_path / "folder.jpg").mkdir()
+    assert found_in(tmp_path) == sorted(["b.jpg", "a.PNG", "sub/deep/c.Jpeg", "sub/ä ö.tiff", "x.webp"])
+
+
+def test_hidden_files_and_folders_are_left_out_unless_the_folder_itself_is_hidden(tmp_path):
+    plant(tmp_path, ".cache/seen.jpg", ".cache/.thumbs/small.jpg", ".cache/._seen.jpg", "open.jpg", ".one.jpg")
+    assert found_in(tmp_path) == ["open.jpg"]
+    assert found_in(tmp_path / ".cache") == ["seen.jpg"]
+
+
+def test_the_output_folder_is_left_out(tmp_path):
+    plant(tmp_path, "a.jpg", "found/a.jpg", "found/sub/b.jpg", "found_too/c.jpg")
+    assert found_in(tmp_path, leave_out=tmp_path / "found") == ["a.jpg", "found_too/c.jpg"]
+    assert found_in(tmp_path, leave_out=tmp_path / "not_yet") == [
+        "a.jpg",
+        "found/a.jpg",
+        "found/sub/b.jpg",
+        "found_too/c.jpg",
+    ]
+
+
+def test_an_output_folder_around_the_images_leaves_none_out(tmp_path):
+    plant(tmp_path, "photos/a.jpg", "photos/sub/b.jpg")
+    assert found_in(tmp_path / "photos", leave_out=tmp_path / "photos") == ["a.jpg", "sub/b.jpg"]
+    assert found_in(tmp_path / "photos", leave_out=tmp_path) == ["a.jpg", "sub/b.jpg"]
+
+
+def test_a_relative_output_folder_is_left_out(tmp_path, monkeypatch):
+    plant(tmp_path, "photos/a.jpg", "photos/found/a.jpg")
+    monkeypatch.chdir(tmp_path)
+    assert [path.as_posix() for path in find_images("photos", sources.Path("photos/found"))] == ["photos/a.jpg"]
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    plant(tmp_path, "notes.txt")
+    with pytest.raises(
+        FileNotFoundError, match=r"holds no image, nor do its subfolders; images end in \.bmp, .*\.webp"
+    ):
+        find_images(tmp_path)
+
+
+def test_what_is_no_folder_is_refused(tmp_path):
+    plant(tmp_path, "a.jpg")
+    for path in (tmp_path / "a.jpg", tmp_path / "nowhere"):
+        with pytest.raises(FileNotFoundError, match="is no folder; --image_dir takes a folder of images, --image one"):
+            find_images(path)
+
+
+def test_each_frame_reads_its_own_image_when_it_is_asked_to(tmp_path):
+    names = ["a.png", "sub/b.png", "c.png"]
+    frames = list(images([tmp_path / name for name in names], tmp_path))
+    for value, name in enumerate(names):  # after the frames were listed
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(cv2.imencode(".png", np.full((4, 5, 3), 50 * value, np.uint8))[1].tobytes())
+    assert [frame.name for frame in frames] == names and {frame.number for frame in frames} == {0}
+    assert [int(frame.read()[0, 0, 0]) for frame in frames] == [0, 50, 100]
+    plant(tmp_path, "a.png")
+    assert frames[0].read() is None
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Twelve frames of 96 x 64 pixels at 10 a second, each 20 brighter than the one before."""
+    path = tmp_path / "film.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 10, (96, 64))
+    if not writer.isOpened():
+        pytest.skip("OpenCV cannot write mp4 files here")
+    for number in range(12):
+        writer.write(np.full((64, 96, 3), 20 * number, np.uint8))
+    writer.release()
+    return path
+
+
+def test_a_video_gives_its_frames_in_order(film):
+    video = Video(film)
+    assert video.size == (96, 64) and video.frames_per_second == pytest.approx(10)
+    frames = list(video)
+    assert [frame.number for frame in frames] == list(range(12)) and {frame.name for frame in frames} == {"film.mp4"}
+    pictures = [frame.read() for frame in frames]
+    assert all(picture.shape == (64, 96, 3) and picture.dtype == np.uint8 for picture in pictures)
+    np.testing.assert_allclose([picture.mean() for picture in pictures], np.arange(12) * 20, atol=4)
+
+
+def test_what_is_no_video_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.mp4 is not there"):
+        Video(tmp_path / "nowhere.mp4")
+    (tmp_path / "text.mp4").write_text("no film at all\n" * 100)
+    (tmp_path / "empty.mp4").touch()
+    for name in ("text.mp4", "empty.mp4"):
+        with pytest.raises(ValueError, match=f"{name} cannot be played: it is no video, or of a kind that OpenCV"):
+            Video(tmp_path / name)
+
+
+def test_the_genuine_video_is_played(shared):
+    video = Video(shared / "data" / "photos" / "three_faces_640x360.mp4")
+    assert video.size == (640, 360)
+    frames = iter(video)
+    pictures = [next(frames).read() for _ in range(3)]
+    assert {picture.shape for picture in pictures} == {(360, 640, 3)} and pictures[0].std() > 10
+    frames.close()
+
+
+class PlayedCamera:
+    """Stands for cv2.VideoCapture: 30 frames, the n-th all of value n, then the camera is unplugged."""
+
+    def __init__(self, index):
+        self.number, self.released, self.properties = 0, False, {}
+
+    def isOpened(self):  # noqa: N802 - OpenCV's name
+        return True
+
+    def set(self, name, value):
+        self.properties[name] = value
+
+    def get(self, name):
+        return self.properties[name]
+
+    def read(self):
+        time.sleep(0.002)
+        self.number += 1
+        return self.number <= 30, np.full((4, 4, 3), self.number, np.uint8)
+
+    def release(self):
+        self.released = True
+
+
+def test_a_camera_passes_over_what_comes_while_one_works_and_ends_when_it_is_unplugged(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", PlayedCamera)
+    camera = Camera(3, width=320, height=200)
+    assert camera.size == (320, 200)
+    seen, numbers = [], []
+    for frame in camera:
+        seen.append(int(frame.read()[0, 0, 0]))
+        numbers.append(frame.number)
+        assert frame.name == "camera 3"
+        if len(seen) == 3:
+            time.sleep(0.03)  # slower than the camera
+    assert seen == sorted(set(seen)) and seen[0] >= 2  # none twice, none out of order
+    assert len(seen) < 29 and numbers == list(range(len(seen)))
+    assert camera._capture.released
+
+
+def test_a_camera_is_let_go_when_the_caller_stops(monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", PlayedCamera)
+    camera = Camera(0)
+    frames = iter(camera)
+    next(frames)
+    frames.close()
+    assert camera._capture.released
+
+
+def test_a_camera_that_is_not_there_is_refused(monkeypatch):
+    class NoCamera(PlayedCamera):
+        def isOpened(self):  # noqa: N802 - OpenCV's name
+            return False
+
+    monkeypatch.setattr(cv2, "VideoCapture", NoCamera)
+    with pytest.raises(ValueError, match="there is no camera 7; choose another with --camera, or use --image_dir"):
+        Camera(7)

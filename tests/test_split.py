@@ -1,0 +1,143 @@
+"""The split: nobody and no photo on both sides, and always the same for the same seed."""
+
+import numpy as np
+import pytest
+from conftest import make_database, noise
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from utils import split
+
+
+def side_of(databases, share=0.5, seed=0):
+    """For each row whether it is held out; checks that both sides are sorted and hold every row once."""
+    training, validation = split(databases, share, seed)
+    count = sum(map(len, databases))
+    assert training.tolist() == sorted(training) and validation.tolist() == sorted(validation)
+    assert sorted([*training, *validation]) == list(range(count))
+    held_out = np.zeros(count, bool)
+    held_out[validation] = True
+    return held_out
+
+
+def always_together(databases, *rows, seeds=40):
+    """Whether these rows are on one side for every seed."""
+    sides = [side_of(databases, seed=seed)[list(rows)] for seed in range(seeds)]
+    return all(len(set(side.tolist())) == 1 for side in sides)
+
+
+def groups_by_hand(databases):
+    """Rows that share a person of one dataset or a photo, directly or over others: a list of sets."""
+    keys, start = [], 0
+    for database in databases:
+        for row in range(len(database)):
+            mine = {("photo", int(database.digest[row]))}
+            if database.subject is not None and database.subject[row] != -1:
+                mine.add((database.db, int(database.subject[row])))
+            keys.append(mine)
+        start += len(database)
+    groups = []
+    for row, mine in enumerate(keys):
+        rows = {row}
+        for tied in [group for group in groups if group[1] & mine]:
+            groups.remove(tied)
+            rows, mine = rows | tied[0], mine | tied[1]
+        groups.append((rows, mine))
+    return [rows for rows, _ in groups]
+
+
+@st.composite
+def databases_of_acquaintances(draw):
+    databases = []
+    for name in draw(st.sampled_from([["wiki"], ["wiki", "imdb"], ["wiki", "imdb", "utkface"]])):
+        count = draw(st.integers(3, 25))
+        numbers = draw(st.lists(st.integers(-1, 12), min_size=count, max_size=count))
+        digests = draw(st.lists(st.integers(-3, 60), min_size=count, max_size=count))
+        subject = np.array(numbers) if draw(st.booleans()) else None
+        databases.append(make_database(count, 4, db=name, subject=subject, digest=digests))
+    return databases
+
+
+@given(databases_of_acquaintances(), st.floats(0.05, 0.95), st.integers(0, 10**9))
+def test_groups_stay_whole_and_the_share_is_within_half_a_group_of_what_was_asked(databases, share, seed):
+    try:
+        held_out = side_of(databases, share, seed)
+    except ValueError:
+        assume(False)
+    groups = groups_by_hand(databases)
+    for rows in groups:
+        assert len(set(held_out[list(rows)].tolist())) == 1
+    assert abs(held_out.sum() - share * len(held_out)) <= max(map(len, groups)) / 2 + 1e-9
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another():
+    databases = [make_database(200)]
+    first, again, other = (side_of(databases, 0.3, seed) for seed in (5, 5, 6))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
+def test_faces_that_all_stand_alone_give_exactly_the_share():
+    for share, expected in ((0.1, 100), (0.25, 250), (0.9, 900)):
+        assert side_of([make_database(1000, 4)], share).sum() == expected
+
+
+def test_who_is_held_out_is_drawn_from_the_whole_database():
+    held_out = np.flatnonzero(side_of([make_database(1000, 4)], 0.2))
+    assert 400 < held_out.mean() < 600 and held_out.min() < 50 and held_out.max() > 950
+
+
+def test_a_subjects_faces_stay_together():
+    assert always_together([make_database(12, subject=[3, 1, 2, 3, 4, 5, 6, 7, 8, 9, 3, 10])], 0, 3, 10)
+
+
+def test_identical_photos_stay_together_by_their_digest():
+    assert always_together([make_database(8, digest=[7, 1, 2, 3, 7, 4, 5, 6])], 0, 4)
+
+
+def test_identical_images_stay_together_where_no_digest_is_recorded():
+    images = noise(8)
+    images[6] = images[1]
+    assert always_together([make_database(8, image=images)], 1, 6)
+    assert not always_together([make_database(8)], 1, 6)
+
+
+def test_identical_photos_of_two_databases_stay_together():
+    databases = [make_database(5, digest=[1, 2, 3, 4, 5]), make_database(5, db="utkface", digest=[6, 7, 3, 8, 9])]
+    assert always_together(databases, 2, 7)
+    assert not always_together(databases, 1, 6)
+
+
+def test_ties_reach_over_a_third():
+    # 0 and 1 are one person, 1 and 2 one photo, 2 and 3 one person.
+    database = make_database(8, subject=[1, 1, 2, 2, -1, -1, -1, -1], digest=[10, 11, 11, 12, 13, 14, 15, 16])
+    assert always_together([database], 0, 1, 2, 3)
+
+
+def test_subjects_of_two_datasets_with_the_same_number_are_different_people():
+    databases = [
+        make_database(6, subject=[1, 2, 3, 4, 5, 6]),
+        make_database(6, db="imdb", seed=1, subject=[1, 2, 3, 4, 5, 6]),
+    ]
+    assert not always_together(databases, 0, 6)
+
+
+def test_a_subject_of_one_dataset_is_one_person_in_all_its_databases():
+    # Two databases of IMDB, of the young and of the old perhaps: celebrity 3 is in both.
+    databases = [
+        make_database(6, db="imdb", subject=[1, 2, 3, 4, 5, 6]),
+        make_database(6, db="imdb", seed=1, subject=[7, 8, 3, 9, 10, 11]),
+    ]
+    assert always_together(databases, 2, 8)
+
+
+def test_unknown_subjects_stand_alone():
+    database = make_database(8, subject=[-1] * 8)
+    assert not always_together([database], 0, 1)
+    assert side_of([database], 0.5).sum() == 4
+
+
+def test_a_split_that_leaves_a_side_empty_is_refused():
+    with pytest.raises(ValueError, match=r"6 faces of 1 people cannot be split .* share of 0\.5; give more faces"):
+        split([make_database(6, subject=[4] * 6)], 0.5, 0)
+    with pytest.raises(ValueError, match="3 faces of 3 people cannot be split"):
+        split([make_database(3)], 0.01, 0)

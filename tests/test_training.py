@@ -1,0 +1,354 @@
+"""The schedule by hand, metrics against NumPy, callbacks step by step, and what a masked label may move."""
+
+import csv
+import json
+import os
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+from conftest import noise
+
+from mixup_generator import NO_AUGMENTATION, Augmentation, MixupGenerator
+from models import read_resume
+from training import (
+    AgeError,
+    AgeSpread,
+    Epochs,
+    Journal,
+    KeepBest,
+    MaleShare,
+    Resume,
+    StepDecay,
+    StopAtNan,
+    trivial_answers,
+    weighted_metrics,
+)
+from wide_resnet import two_heads
+
+LOSSES = ["categorical_crossentropy"] * 2
+
+
+def small_model(seed=0, optimizer=None):
+    """Two heads on a batch norm and a dense layer: everything a training touches, at no cost."""
+    keras.utils.set_random_seed(seed)
+    image = keras.Input((8, 8, 3), dtype="uint8")
+    x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 127.5, -1.0)(image))
+    x = keras.layers.BatchNormalization(name="norm")(keras.layers.Dense(6, activation="relu", name="body")(x))
+    model = keras.Model(image, two_heads(x))
+    model.compile(optimizer or keras.optimizers.SGD(0.1), loss=LOSSES, weighted_metrics=weighted_metrics())
+    return model
+
+
+def fit(model, batches, epochs=1, first=0, callbacks=()):
+    return model.fit(
+        batches,
+        epochs=epochs,
+        initial_epoch=first,
+        shuffle=False,
+        verbose=0,
+        callbacks=[Epochs(batches), *callbacks],
+    ).history
+
+
+# ---------------------------------------------------------------------------------------------------- schedule
+
+
+def rates(schedule, steps):
+    return [float(schedule(step)) for step in steps]
+
+
+def test_the_rate_falls_to_a_fifth_at_each_quarter():
+    schedule = StepDecay(0.1, epochs=8, steps_per_epoch=10, warmup_steps=0)
+    expected = [0.1, 0.1, 0.02, 0.02, 0.004, 0.004, 0.0008, 0.0008]
+    np.testing.assert_allclose(rates(schedule, [0, 19, 20, 39, 40, 59, 60, 79]), expected, rtol=1e-5)
+
+
+def test_quarters_that_are_no_whole_epochs_end_with_their_epoch():
+    schedule = StepDecay(1.0, epochs=10, steps_per_epoch=3, warmup_steps=0)  # after epochs 3, 5 and 8
+    expected = [1, 0.2, 0.2, 0.04, 0.04, 0.008]
+    np.testing.assert_allclose(rates(schedule, [8, 9, 14, 15, 23, 24]), expected, rtol=1e-5)
+
+
+def test_a_single_epoch_keeps_its_rate():
+    schedule = StepDecay(0.1, epochs=1, steps_per_epoch=10, warmup_steps=0)
+    np.testing.assert_allclose(rates(schedule, [0, 9]), [0.1, 0.1], rtol=1e-5)
+
+
+def test_the_warm_up_rises_linearly_from_its_first_step():
+    schedule = StepDecay(0.1, epochs=8, steps_per_epoch=10, warmup_steps=4)
+    np.testing.assert_allclose(rates(schedule, range(6)), [0.025, 0.05, 0.075, 0.1, 0.1, 0.1], rtol=1e-5)
+
+
+def test_an_optimiser_follows_the_schedule():
+    optimizer = keras.optimizers.SGD(StepDecay(0.1, epochs=4, steps_per_epoch=1, warmup_steps=0))
+    variable = keras.Variable([0.0])
+    optimizer.build([variable])
+    steps = []
+    for _ in range(4):
+        before = float(variable.numpy()[0])
+        optimizer.apply([np.float32([1.0])])
+        steps.append(before - float(variable.numpy()[0]))
+    np.testing.assert_allclose(steps, [0.1, 0.02, 0.004, 0.0008], rtol=1e-3)
+
+
+# ----------------------------------------------------------------------------------------------------- metrics
+
+
+def distributions(count, seed):
+    drawn = np.random.default_rng(seed).random((count, 101)) ** 8
+    return (drawn / drawn.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_age_error_is_the_weighted_mean_over_all_batches():
+    truth, said = distributions(10, 0), distributions(10, 1)
+    weight = np.array([1, 1, 0, 1, 0, 0.5, 1, 1, 0, 1], np.float32)
+    metric = AgeError(name="mae")
+    for part in (slice(0, 7), slice(7, 10)):
+        metric.update_state(truth[part], said[part], weight[part])
+    years = np.arange(101)
+    errors = np.abs(truth @ years - said @ years)
+    assert float(metric.result()) == pytest.approx(np.average(errors, weights=weight), rel=1e-4)
+    metric.reset_state()
+    metric.update_state(np.eye(101, dtype=np.float32)[[20, 90]], np.eye(101, dtype=np.float32)[[25, 80]])
+    assert float(metric.result()) == pytest.approx(7.5)
+
+
+def test_age_spread_is_the_standard_deviation_of_the_expected_ages():
+    said, metric = distributions(50, 2), AgeSpread("spread")
+    for part in (slice(0, 32), slice(32, 50)):
+        metric.update_state(distributions(50, 3)[part], said[part], np.zeros(50)[part])  # labels do not matter
+    assert float(metric.result()) == pytest.approx(np.std(said @ np.arange(101)), rel=1e-3)
+    metric.reset_state()
+    metric.update_state(None, np.eye(101, dtype=np.float32)[[99] * 40])
+    assert float(metric.result()) == pytest.approx(0, abs=1e-3)
+
+
+def test_male_share_counts_every_face():
+    metric = MaleShare(name="male_share")
+    metric.update_state(np.zeros((3, 2)), np.float32([[0.4, 0.6], [0.9, 0.1], [0.0, 1.0]]), np.zeros(3))
+    metric.update_state(np.zeros((1, 2)), np.float32([[0.7, 0.3]]))
+    assert float(metric.result()) == pytest.approx(0.5)
+
+
+def test_evaluation_reports_what_numpy_computes():
+    model = small_model()
+    rng = np.random.default_rng(0)
+    gender, age = rng.integers(-1, 2, 21), rng.integers(-1, 101, 21)
+    age[3] = -1
+    images = noise(21)
+    values = model.evaluate(
+        MixupGenerator(images, gender, age, batch_size=8, shuffle=False), return_dict=True, verbose=0
+    )
+    p_gender, p_age = model.predict(images, verbose=0)
+    expected = p_age @ np.arange(101)
+    known, sexed = age >= 0, gender >= 0
+    assert values["pred_age_mae"] == pytest.approx(np.abs(expected - age)[known].mean(), rel=1e-4)
+    assert values["pred_age_spread"] == pytest.approx(expected.std(), rel=1e-2)
+    assert values["pred_gender_accuracy"] == pytest.approx((p_gender.argmax(axis=1) == gender)[sexed].mean(), rel=1e-4)
+    assert values["pred_gender_male_share"] == pytest.approx(p_gender.argmax(axis=1).mean(), rel=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------ masked labels
+
+
+@pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, Augmentation()], ids=["plain", "augmented"])
+@pytest.mark.parametrize(("masked", "other"), [("gender", "age"), ("age", "gender")])
+def test_a_head_without_labels_does_not_move_and_the_other_does(augmentation, masked, other):
+    labels = {"gender": np.arange(16) % 2, "age": np.arange(16) * 6}
+    labels[masked] = np.full(16, -1)
+    model = small_model()
+    before = {name: model.get_layer(f"pred_{name}").get_weights() for name in labels}
+    batches = MixupGenerator(noise(16), labels["gender"], labels["age"], batch_size=8, augmentation=augmentation)
+    history = fit(model, batches, epochs=2)
+    after = {name: model.get_layer(f"pred_{name}").get_weights() for name in labels}
+    assert all(np.array_equal(old, new) for old, new in zip(before[masked], after[masked], strict=True))
+    assert not any(np.array_equal(old, new) for old, new in zip(before[other], after[other], strict=True))
+    assert np.isfinite(history["loss"]).all()
+
+
+def test_a_face_without_a_label_moves_its_head_nowhere():
+    # One step on 8 faces of which 4 have no gender: the gender head goes where the known 4 alone push it.
+    labels = np.array([0, 1, 1, 0, -1, -1, -1, -1])
+    images = np.repeat(noise(4, seed=1), 2, axis=0)[[0, 2, 4, 6, 1, 3, 5, 7]]  # the same features for batch norm
+    steps = []
+    for gender, rows in ((labels, np.arange(8)), (np.tile(labels[:4], 2), np.arange(8))):
+        model = small_model()
+        before = model.get_layer("pred_gender").get_weights()[0]
+        fit(model, MixupGenerator(images, gender, np.full(8, 30), rows, batch_size=8, shuffle=False))
+        steps.append(model.get_layer("pred_gender").get_weights()[0] - before)
+    assert np.abs(steps[1]).max() > 1e-4
+    cosine = np.sum(steps[0] * steps[1]) / np.linalg.norm(steps[0]) / np.linalg.norm(steps[1])
+    assert cosine == pytest.approx(1, abs=1e-4)
+
+
+# ---------------------------------------------------------------------------------------------------- callbacks
+
+
+def keep_best(tmp_path, monitor="val_loss", less_is_better=True, patience=0, state=None):
+    written = []
+    callback = KeepBest(
+        tmp_path,
+        lambda path, epoch, logs: written.append((path.name, epoch, logs)),
+        monitor,
+        less_is_better,
+        patience,
+        state,
+    )
+    callback.set_model(SimpleNamespace(stop_training=False))
+    return callback, written
+
+
+def run_epochs(callback, values, monitor="val_loss", first=0):
+    """Ends an epoch with each value; returns the epochs (from 1) that were run before the callback ended the run."""
+    for epoch, value in enumerate(values, first):
+        callback.on_epoch_end(epoch, {"val_loss": 9.876, monitor: value})
+        if callback.model.stop_training:
+            return epoch + 1
+    return first + len(values)
+
+
+def test_a_checkpoint_is_written_for_each_improvement_of_a_loss(tmp_path):
+    callback, written = keep_best(tmp_path)
+    run_epochs(callback, [5.0, 5.0, 4.996, 6.0, 4.0, float("nan"), 4.5, 3.0])
+    assert [name for name, _, _ in written] == [
+        "weights.01-5.00.hdf5",
+        "weights.03-5.00.hdf5",
+        "weights.05-4.00.hdf5",
+        "weights.08-3.00.hdf5",
+    ]
+    assert [epoch for _, epoch, _ in written] == [1, 3, 5, 8]
+    assert written[2][2]["val_loss"] == 4.0
+    assert callback.state == {
+        "best": 3.0,
+        "waited": 0,
+        "path": str(tmp_path / "weights.08-3.00.hdf5"),
+        "epoch": 8,
+    }
+
+
+def test_a_checkpoint_is_written_for_each_improvement_of_an_accuracy(tmp_path):
+    callback, written = keep_best(tmp_path, "val_pred_gender_accuracy", less_is_better=False)
+    run_epochs(callback, [0.5, 0.4, 0.5, 0.6, float("nan"), 0.55, 0.7], "val_pred_gender_accuracy")
+    assert [(name, epoch) for name, epoch, _ in written] == [
+        ("weights.01-9.88.hdf5", 1),  # named by the validation loss whatever decides
+        ("weights.04-9.88.hdf5", 4),
+        ("weights.07-9.88.hdf5", 7),
+    ]
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_epoch_without_a_finite_value_is_never_the_best(tmp_path, value):
+    callback, written = keep_best(tmp_path)
+    run_epochs(callback, [value, value])
+    assert written == [] and callback.state == {"best": None, "waited": 0, "path": None, "epoch": 0}
+    run_epochs(callback, [7.0], first=2)
+    assert [name for name, *_ in written] == ["weights.03-7.00.hdf5"]
+
+
+def test_patience_counts_the_epochs_since_the_best(tmp_path, capsys):
+    callback, _ = keep_best(tmp_path, patience=3)
+    assert run_epochs(callback, [5.0, 6.0, 6.0, 4.0, 7.0, 7.0, 7.0, 7.0]) == 7
+    assert "no better val_loss in 3 epochs: the run ends" in capsys.readouterr().out
+
+
+def test_patience_of_zero_never_ends_a_run(tmp_path):
+    callback, written = keep_best(tmp_path)
+    assert run_epochs(callback, [5.0, *[6.0] * 50]) == 51 and len(written) == 1
+
+
+def test_a_resumed_run_goes_on_with_the_best_and_the_wait_of_the_stopped_one(tmp_path):
+    values = [5.0, 6.0, 4.0, 7.0, 7.0, 3.0, 8.0, 8.0, 8.0, 1.0]
+    whole, written = keep_best(tmp_path, patience=3)
+    ended = run_epochs(whole, values)
+    for stop in range(1, ended):
+        first, before = keep_best(tmp_path, patience=3)
+        run_epochs(first, values[:stop])
+        state = json.loads(json.dumps(first.state))
+        second, after = keep_best(tmp_path, patience=3, state=state)
+        assert run_epochs(second, values[stop:], first=stop) == ended
+        assert [name for name, *_ in before + after] == [name for name, *_ in written]
+        assert second.state == whole.state
+
+
+def test_a_run_whose_loss_is_no_number_is_stopped():
+    callback = StopAtNan()
+    callback.set_model(SimpleNamespace(stop_training=False))
+    callback.on_train_batch_end(0, {"loss": 3.0})
+    assert not callback.stopped and not callback.model.stop_training
+    callback.on_train_batch_end(1, {"loss": float("nan")})
+    assert callback.stopped and callback.model.stop_training
+
+
+def test_a_resumed_training_ends_where_an_unbroken_one_does(tmp_path):
+    def batches():
+        return MixupGenerator(
+            noise(20), np.arange(20) % 2, np.arange(20) * 5, batch_size=8, augmentation=Augmentation(), seed=2
+        )
+
+    def optimizer():
+        rate = StepDecay(0.1, epochs=4, steps_per_epoch=3, warmup_steps=2)
+        return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
+
+    unbroken = small_model(optimizer=optimizer())
+    fit(unbroken, batches(), epochs=4)
+
+    stopped = small_model(optimizer=optimizer())
+    resume = Resume(tmp_path, lambda: {"best": {"best": 4.5}, "arguments": {"aug": True}})
+    fit(stopped, batches(), epochs=2, callbacks=[resume])
+    kept = read_resume(tmp_path)
+    assert kept == {"epoch": 2, "best": {"best": 4.5}, "arguments": {"aug": True}}
+    assert [path.name for path in tmp_path.iterdir()] == ["resume.weights.h5"]
+
+    resumed = small_model(seed=99, optimizer=optimizer())
+    resumed.optimizer.build(resumed.trainable_variables)
+    resumed.load_weights(resume.path)
+    fit(resumed, batches(), epochs=4, first=kept["epoch"])
+    for one, other in zip(resumed.get_weights(), unbroken.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-7)
+    assert int(resumed.optimizer.iterations) == 12
+
+
+def test_a_resume_file_that_is_missing_or_damaged_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"there is no stopped run in .*; train without --resume"):
+        read_resume(tmp_path)
+    resume = Resume(tmp_path, dict)
+    resume.set_model(small_model())
+    resume.on_epoch_end(0)
+    assert read_resume(tmp_path) == {"epoch": 1}
+    os.truncate(resume.path, 3000)
+    with pytest.raises(ValueError, match=r"is damaged \(.*\); --restart discards it and starts over"):
+        read_resume(tmp_path)
+    resume.model.save_weights(resume.path)  # whole, but with nothing of ours in it
+    with pytest.raises(ValueError, match="is damaged"):
+        read_resume(tmp_path)
+
+
+def test_the_journal_keeps_every_epoch_and_goes_on_after_a_stop(tmp_path, capsys):
+    def end_epoch(journal, epoch):
+        journal.set_params({"steps": 2})
+        journal.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=2 * (epoch + 1))))
+        names = ("loss", "pred_age_mae", "pred_gender_accuracy")
+        logs = {name: epoch + 0.5 for name in [*names, *(f"val_{name}" for name in names)]}
+        journal.on_epoch_begin(epoch)
+        journal.on_train_batch_end(0, logs)
+        journal.on_epoch_end(epoch, logs)
+
+    rate = StepDecay(0.1, epochs=4, steps_per_epoch=2, warmup_steps=0)
+    first = Journal(tmp_path, 4, rate)
+    end_epoch(first, 0)
+    second = Journal(tmp_path, 4, rate, json.loads(json.dumps(first.rows)))
+    end_epoch(second, 1)
+    with open(tmp_path / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2"] and [row["val_loss"] for row in rows] == ["0.5", "1.5"]
+    np.testing.assert_allclose([float(row["learning_rate"]) for row in rows], [0.1, 0.02], rtol=1e-5)
+    assert (tmp_path / "training_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert "epoch   2/4  loss 1.500  val loss 1.500  age error 1.50" in capsys.readouterr().out
+
+
+def test_trivial_answers_are_the_median_age_and_the_commoner_gender():
+    assert trivial_answers(np.array([10, 20, 90, -1]), np.array([0, 0, 1, -1])) == {"age": 20, "gender": 0}
+    assert trivial_answers(np.array([-1, 40, -1]), np.array([1, -1, -1])) == {"age": 40, "gender": 1}
+    assert trivial_answers(np.array([-1]), np.array([-1])) == {"age": 0, "gender": 1}
