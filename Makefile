@@ -27,9 +27,9 @@ BIN := .venv/bin
 quickstart: .venv/installed
 	rm -rf quickstart
 	$(BIN)/python samples/make_samples.py --output_dir quickstart
-	$(BIN)/python create_db.py --data_dir quickstart/wiki_crop --output quickstart/wiki_db.mat
-	$(BIN)/python train.py --input quickstart/wiki_db.mat --aug --depth 10 --width 2 --nb_epochs 30 \
-	  --validation_split 0.2 --output_path quickstart/checkpoints
+	$(BIN)/python create_db.py --data_dir quickstart/wiki_crop --output quickstart/wiki_db.mat --img_size 32
+	$(BIN)/python train.py --input quickstart/wiki_db.mat --aug --depth 10 --width 2 --nb_epochs 80 --batch_size 16 \
+	  --monitor val_pred_age_mae --validation_split 0.2 --output_path quickstart/checkpoints
 	$(BIN)/python evaluate.py --weight_file quickstart/checkpoints --output_dir quickstart/evaluation
 	$(BIN)/python demo.py --weight_file quickstart/checkpoints --image_dir quickstart/photos \
 	  --output_dir quickstart/found --no_display

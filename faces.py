@@ -98,7 +98,10 @@ def crop_face(image: np.ndarray, box: tuple[float, float, float, float], margin:
     grow_x, grow_y = margin * (x2 - x1), margin * (y2 - y1)
     left, right = round(x1 - grow_x), max(round(x2 + grow_x), round(x1 - grow_x) + 1)
     top, bottom = round(y1 - grow_y), max(round(y2 + grow_y), round(y1 - grow_y) + 1)
-    inside = image[max(top, 0) : max(bottom, 1), max(left, 0) : max(right, 1)]
+    # At least one row and one column of the picture, whose edge the rest repeats.
+    first_row, last_row = min(max(top, 0), height - 1), max(min(bottom, height), 1)
+    first_column, last_column = min(max(left, 0), width - 1), max(min(right, width), 1)
+    inside = image[first_row:last_row, first_column:last_column]
     beyond = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
     if any(beyond):
         inside = cv2.copyMakeBorder(inside, *beyond, cv2.BORDER_REPLICATE)

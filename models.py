@@ -273,7 +273,7 @@ def _load_keras(path: Path):
     shape = model.inputs[0].shape
     if len(model.inputs) != 1 or len(shape) != 4 or shape[1] is None or shape[1] != shape[2] or shape[3] != 3:
         raise ValueError(f"{path}: a model takes one square colour image of fixed size; this one takes {shape}")
-    if set(by_size) != {NUM_GENDERS, NUM_AGES}:
+    if len(shapes) != 2 or set(by_size) != {NUM_GENDERS, NUM_AGES}:
         raise ValueError(
             f"{path}: a model has two outputs, {NUM_GENDERS} genders and {NUM_AGES} ages; this one has {shapes}"
         )

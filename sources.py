@@ -35,13 +35,14 @@ def find_images(folder: Path, leave_out: Path | None = None) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder; --image_dir takes a folder of images, --image one file")
-    avoided = leave_out.resolve() if leave_out else None
+    avoided = leave_out.resolve() if leave_out else folder.resolve()
+    within = folder.resolve() in avoided.parents  # results beside or above the images hide none of them
     found = [
         path
         for path in folder.rglob("*")
         if path.suffix.lower() in IMAGE_SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not (avoided and avoided != folder.resolve() and path.resolve().is_relative_to(avoided))
+        and not (within and path.resolve().is_relative_to(avoided))
         and path.is_file()
     ]
     if not found:

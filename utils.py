@@ -17,6 +17,7 @@ import numpy as np
 from labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 
 USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
+ORIGINAL_UTKFACE = ("utk", "utkface")  # what the original suite called its databases of UTKFace
 ORIGINAL_MARGIN = 0.4  # the original suite's databases hold IMDB-WIKI crops and do not say so
 
 
@@ -302,11 +303,14 @@ def _read_matlab5(path: Path) -> dict[str, object]:
         content = loadmat(path)
     except Exception as error:  # scipy raises many types for a file that is cut off or is no MATLAB file
         raise ValueError(f"{path} is no face database: {error}") from None
-    return {
+    content = {
         name: tuple(value) if value.dtype.kind == "U" else value
         for name, value in content.items()
         if not name.startswith("__")
     }
+    if _first(content.get("db"), "") in ORIGINAL_UTKFACE and "gender" in content:
+        content["gender"] = np.where(content["gender"] == 0, MALE, FEMALE)  # the original stored UTKFace's order
+    return content
 
 
 def _checked(path: Path, content: dict[str, object]) -> Database:
@@ -435,24 +439,21 @@ def _groups(databases: list[Database]) -> np.ndarray:
     from scipy.sparse.csgraph import connected_components
 
     count = sum(map(len, databases))
-    # A graph of rows and of what ties them: each subject and each digest is a node beyond the rows.
-    rows, ties, next_tie = [], [], count
-    start = 0
-    for database in databases:
-        if database.subject is not None:
-            known = np.flatnonzero(database.subject != UNKNOWN)
-            people, number = np.unique(database.subject[known], return_inverse=True)
-            rows.append(known + start)
-            ties.append(number + next_tie)
-            next_tie += len(people)
-        start += len(database)
     digests = np.concatenate([_digests(database) for database in databases])
-    photos, number = np.unique(digests, return_inverse=True)
-    rows.append(np.arange(count))
-    ties.append(number + next_tie)
-    next_tie += len(photos)
-    rows, ties = np.concatenate(rows), np.concatenate(ties)
-    graph = coo_array((np.ones(len(rows), bool), (rows, ties)), shape=(next_tie, next_tie))
+    rows, number = [np.arange(count)], [np.unique(digests, return_inverse=True)[1]]
+    dataset = np.concatenate([np.full(len(database), database.db, object) for database in databases])
+    subject = np.concatenate(
+        [np.full(len(database), UNKNOWN) if database.subject is None else database.subject for database in databases]
+    )
+    for name in sorted(set(dataset)):  # a subject is (db, subject): one person in all databases of a dataset
+        known = np.flatnonzero((dataset == name) & (subject != UNKNOWN))
+        people = np.unique(subject[known], return_inverse=True)[1]
+        rows.append(known)
+        number.append(people + 1 + max(map(np.max, filter(len, number))))
+    # A graph of rows and of what ties them together: each digest and each subject is a node beyond the rows.
+    rows, number = np.concatenate(rows), np.concatenate(number) + count
+    size = int(number.max()) + 1
+    graph = coo_array((np.ones(len(rows), bool), (rows, number)), shape=(size, size))
     component = connected_components(graph, directed=False)[1][:count]
     return np.unique(component, return_inverse=True)[1]
 

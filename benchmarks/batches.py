@@ -180,9 +180,8 @@ def keras_layers(args: argparse.Namespace) -> list[float]:
     tf.config.set_visible_devices([], "GPU")  # tf.data computes on the CPU, and the arrays belong there
     shape = (args.faces, args.image_size, args.image_size, 3)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
-    targets = tf.concat(
-        [tf.one_hot(*pair) for pair in zip(common.noise_labels(args.faces), label_sizes(), strict=True)], axis=1
-    )
+    heads = zip(common.noise_labels(args.faces), label_sizes(), strict=True)
+    targets = tf.concat([tf.one_hot(values, classes) for values, classes in heads], axis=1)
     change = layer_chain()
 
     def make(rows):

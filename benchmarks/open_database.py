@@ -58,8 +58,7 @@ def main(argv: list[str] | None = None) -> None:
                     figures[name, cached].append(found)
         rows = [row_of(name, cases[name][1], cached, runs) for (name, cached), runs in figures.items()]
     show(rows)
-    for row in rows:
-        del row["path"]
+    del args.measure  # no setting
     common.report("open_database", args, rows)
 
 
@@ -155,7 +154,7 @@ def with_pread(path: str, rows, length: int):
 def row_of(name: str, path: Path, cached: bool, runs: list[dict]) -> dict:
     """The figures of one case."""
     figures = {key: common.spread(run[key] for run in runs) for key in runs[0]}
-    return {"what": name, "path": path, "file_mb": path.stat().st_size / 1e6, "in_page_cache": cached, **figures}
+    return {"what": name, "file_mb": path.stat().st_size / 1e6, "in_page_cache": cached, **figures}
 
 
 def show(rows: list[dict]) -> None:

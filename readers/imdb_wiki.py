@@ -40,7 +40,7 @@ def _read(folder: Path, name: str) -> Records:
         celebrity = np.asarray(fields["celeb_id"], np.float64)
         subject = np.where(np.isfinite(celebrity), celebrity, UNKNOWN).astype(np.int64)
     return Records(
-        path=[str(np.squeeze(path)) for path in fields["full_path"]],
+        path=[str(path[0]) if len(path) else "" for path in fields["full_path"]],
         age=age_in_year(fields["dob"], fields["photo_taken"]),
         gender=np.where(known, gender, UNKNOWN).astype(np.int64),
         face_score=np.asarray(fields["face_score"], np.float64),

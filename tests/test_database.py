@@ -201,6 +201,20 @@ def test_a_matlab_5_database_is_read(tmp_path):
     assert read_paths(path) == []
 
 
+@pytest.mark.parametrize("name, turned", [("utk", True), ("wiki", False)])
+def test_the_original_suites_utkface_genders_are_turned_round(tmp_path, name, turned):
+    content = {
+        "image": noise(3, 16),
+        "age": [[1, 2, 3]],
+        "gender": [[0, 1, 0]],
+        "db": name,
+        "img_size": 16,
+        "min_score": -1,
+    }
+    scipy.io.savemat(tmp_path / "old.mat", content)
+    assert open_database(tmp_path / "old.mat").gender.tolist() == ([1, 0, 1] if turned else [0, 1, 0])
+
+
 def test_the_original_suites_own_database_is_read(shared):
     path = shared / "legacy" / "wiki_db_matlab5_32px.mat"
     database, content = open_database(path), scipy.io.loadmat(path)

@@ -253,7 +253,7 @@ def test_a_label_is_drawn_on_the_picture_itself_and_near_its_box():
     assert not image[130:190, 110:170].any()  # the face stays visible
     (top, left), (bottom, right) = changed.min(axis=0), changed.max(axis=0)
     assert 85 < top < 118 and 96 < left <= 100 and bottom <= 203 and right <= 203
-    assert (image == 255).all(axis=2).any()  # letters
+    assert (image > 200).all(axis=2).any()  # letters
 
 
 def letters_of(box) -> tuple[int, int]:

@@ -80,7 +80,8 @@ def trained(drawn) -> Path:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_answers_without_the_heavy_packages(script, tmp_path):
-    asked = f"import sys; sys.argv = ['x', '--help']; import runpy; runpy.run_path({str(ROOT / script)!r}, run_name='__main__')"
+    start = f"import runpy; runpy.run_path({str(ROOT / script)!r}, run_name='__main__')"
+    asked = f"import sys; sys.argv = ['x', '--help']; {start}"
     watch = (
         "import atexit, sys; atexit.register(lambda: print('LOADED', sorted({'keras', 'tensorflow', 'cv2', 'scipy', "
         f"'pandas', 'matplotlib'}} & set(sys.modules)))); sys.path.insert(0, {str((ROOT / script).parent)!r}); {asked}"
@@ -369,7 +370,8 @@ def test_evaluate_reports_races_and_unknown_labels(trained, tmp_path):
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     counts = {(group["by"], group["name"]): group["n"] for group in metrics["groups"]}
     assert counts == {
-        ("age", "0-9"): 4, ("age", "10-19"): 4, ("gender", "F"): 3, ("gender", "M"): 6, ("race", "White"): 6, ("race", "Black"): 4,
+        ("age", "0-9"): 4, ("age", "10-19"): 4, ("gender", "F"): 3, ("gender", "M"): 6,
+        ("race", "White"): 6, ("race", "Black"): 4,
     }  # fmt: skip
 
 
