@@ -73,9 +73,8 @@ class Record(NamedTuple):
 
 
 def draw_ages(count, rng):
-    """`count` ages, int (count,), 1 to OLDEST: many adults as among the famous, and enough of every age."""
-    adults = np.clip(np.rint(rng.normal(36, 14, count)), 1, OLDEST)
-    return np.where(rng.random(count) < 0.5, adults, rng.integers(1, OLDEST + 1, count)).astype(int)
+    """`count` ages, int (count,), 1 to OLDEST, all equally likely: so few faces must show what children are."""
+    return rng.integers(1, OLDEST + 1, count)
 
 
 def draw_kinds(count, rng):
