@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -67,6 +68,27 @@ def _device() -> str:
     if not gpus:
         return "CPU"
     return f"GPU ({gpus[0]})" if len(gpus) == 1 else f"{len(gpus)} GPUs ({gpus[0]})"
+
+
+def available_cores() -> int:
+    """The number of cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def can_write_tensorboard() -> bool:
+    """Whether what Keras writes TensorBoard's logs with is installed; under JAX it is kept off the GPU's memory."""
+    if not (find_spec("tensorflow") and find_spec("tensorboard")):
+        return False
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        with _held_back_stderr():
+            import tensorflow as tf
+
+            tf.config.set_visible_devices([], "GPU")
+    return True
 
 
 def compiled_predict(model) -> Predict:

@@ -30,23 +30,21 @@ def number(kind: type, low: float, high: float = float("inf"), exclusive: bool =
             raise argparse.ArgumentTypeError(f"'{text}' is not {'a whole' if kind is int else 'a'} number") from None
         inside = low < value < high if exclusive else low <= value <= high
         if not inside:
-            between = f"between {low:g} and {high:g}" if high != float("inf") else f"{low:g} or more"
-            raise argparse.ArgumentTypeError(f"{value} is not {'strictly ' if exclusive else ''}{between}")
+            if high == float("inf"):
+                allowed = f"above {low:g}" if exclusive else f"{low:g} or more"
+            else:
+                allowed = f"{'strictly ' if exclusive else ''}between {low:g} and {high:g}"
+            raise argparse.ArgumentTypeError(f"{value} is not {allowed}")
         return value
 
     return convert
 
 
-def available_cores() -> int:
-    """The number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 def run(main: Callable[[], int | None]) -> None:
     """Runs a script's main: what is wrong with the input becomes one line on stderr and exit status 2."""
     script = os.path.basename(sys.argv[0])
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # a file name that the terminal cannot show is no error
     try:
         status = main()
     except KeyboardInterrupt:

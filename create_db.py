@@ -9,6 +9,7 @@ Reads on all cores: WIKI's 38,138 photos take a few seconds, and memory does not
 
 import argparse
 import csv
+import os
 import shutil
 import time
 from collections import deque
@@ -18,10 +19,11 @@ from pathlib import Path
 import numpy as np
 
 import cli
+from backend import available_cores
 from labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from readers import READERS, Reader, Records
 
-BLOCK = 32  # photos that one worker decodes at a time
+BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
 SECOND_FACE_SCORE = 0.0  # a second face above this score makes the label doubtful, as in the classic suite
 
 
@@ -59,7 +61,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--workers",
         type=cli.number(int, 1, 256),
-        default=cli.available_cores(),
+        default=available_cores(),
         metavar="N",
         help="threads that decode",
     )
@@ -108,7 +110,7 @@ def read_exclusions(lists: list[Path]) -> set[str]:
     names = set()
     for path in lists:
         try:
-            with open(path, newline="", encoding="utf-8") as file:
+            with open(path, newline="", encoding="utf-8-sig") as file:
                 names.update(row[0].strip().removeprefix("./") for row in csv.reader(file) if row and row[0].strip())
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"--exclude {path} cannot be read as a list of names: {error}") from None
@@ -149,6 +151,8 @@ def announce(output: Path, rows: int, size: int) -> None:
     free = shutil.disk_usage(output.parent).free
     if free < needed:
         raise ValueError(f"{output.parent} has {free / 1e6:,.1f} MB free; make room, or choose a smaller --img_size")
+    if free < 2 * needed:
+        print(f"{free:,} bytes are free: if a photo cannot be read, the copy to the exact size will lack room")
 
 
 def write_database(output: Path, records: Records, kept: np.ndarray, reader: Reader, folder: Path, args):
@@ -201,7 +205,8 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, args):
     """
     from tqdm import tqdm
 
-    blocks = [kept[start : start + BLOCK] for start in range(0, len(kept), BLOCK)]
+    count = max(1, BLOCK_BYTES // (3 * args.img_size**2))
+    blocks = [kept[start : start + count] for start in range(0, len(kept), count)]
     pool = ThreadPoolExecutor(args.workers)
     waiting = deque()
     try:
@@ -209,7 +214,7 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, args):
             for block in blocks:
                 waiting.append(pool.submit(decode_block, records.path, block, folder, args.img_size))
                 if len(waiting) > 2 * args.workers:
-                    progress.update(BLOCK)
+                    progress.update(count)
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -226,7 +231,7 @@ def decode_block(paths: list[str], rows: np.ndarray, folder: Path, size: int):
     images = np.empty((len(rows), size, size, 3), np.uint8)
     good, digests, failures = [], [], []
     for row in rows:
-        content = read_bytes(folder / paths[row])
+        content = read_bytes(os.path.join(folder, paths[row]))
         image = None if content is None else decode(content, at_least=size)
         if image is None:
             failures.append(("file missing" if content is None else "unreadable image", paths[row]))
@@ -274,7 +279,10 @@ def list_failures(output: Path, failures: dict[str, list[str]]) -> None:
     if not rows:
         listing.unlink(missing_ok=True)  # of an earlier run
         return
-    with replacing(listing) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(listing) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         csv.writer(file).writerows([("path", "reason"), *rows])
     shown = "".join(f"\n  {path}: {reason}" for path, reason in rows[:5])
     more = f"\n  and {len(rows) - 5:,} more" if len(rows) > 5 else ""

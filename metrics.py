@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from labels import UNKNOWN
+from labels import MALE, NUM_GENDERS, UNKNOWN
 
 CS_YEARS = 5  # CS@5: the share of faces whose age is hit within 5 years (cumulative score)
 RESAMPLES = 1000
@@ -28,6 +28,15 @@ class Scores(NamedTuple):
     cs5: Estimate
     gender_accuracy: Estimate
     n: int
+
+
+def trivial_answers(age: np.ndarray, gender: np.ndarray) -> dict[str, int]:
+    """The answers that use no picture: median age in years and commoner gender; unknown labels are left out."""
+    ages, genders = age[age != UNKNOWN], gender[gender != UNKNOWN]
+    return {
+        "age": int(np.median(ages)) if len(ages) else 0,
+        "gender": int(np.bincount(genders, minlength=NUM_GENDERS).argmax()) if len(genders) else MALE,
+    }
 
 
 def score(

@@ -108,9 +108,12 @@ def load(path: Path):
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged or is no model for ages and genders.
     """
+    path = Path(path)
     checkpoint = inspect(path)
     if checkpoint.origin == ORIGIN_KERAS:
-        return _load_keras(Path(path)), checkpoint
+        return _load_keras(path), checkpoint
+    if checkpoint.origin == ORIGIN_OURS and (path.suffix not in (".hdf5", ".h5") or path.name.endswith(".weights.h5")):
+        raise ValueError(f"Keras tells formats by the name's end: rename {path} to end in .hdf5")
     model = build(checkpoint)
     try:
         if checkpoint.origin == ORIGIN_ORIGINAL:
@@ -165,7 +168,7 @@ def _from_json(path: Path, text: str) -> Checkpoint:
 
 
 def _original_layers(file) -> dict[str, list[tuple[int, dict[str, np.ndarray]]]]:
-    """kind of layer -> [(running number, {weight name -> HDF5 shape})] in the order of creation."""
+    """kind of layer -> [(running number, {weight name -> array})] in the order of creation."""
     group = file["model_weights"] if "model_weights" in file else file
     layers = {}
     for name in group:

@@ -115,7 +115,7 @@ def save_mean_distributions(age: np.ndarray, probabilities: np.ndarray, path: Pa
             axis.plot(probabilities[chosen].mean(0), color=colour, label=f"{low}-{high} (n = {chosen.sum()})")
             axis.axvspan(low, high, ymax=0.02, color=colour)
     axis.set(xlabel="age (years)", ylabel="mean predicted probability", xlim=(0, NUM_AGES - 1), ylim=(0, None))
-    axis.legend(title="true age", fontsize=8)
+    axis.legend(title="true age", fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     axis.grid(alpha=0.3)
     _save(figure, path)
 

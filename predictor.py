@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cli import available_cores
+from backend import available_cores
 from detectors import DEFAULT_DETECTOR, DETECTORS, Detection
 from faces import crop_face
 from labels import GENDERS, MALE, expected_age

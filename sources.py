@@ -83,10 +83,10 @@ class Video:
         if not self.path.is_file():
             raise FileNotFoundError(f"{path} is not there")
         self._capture = _open(str(path))
-        if not self._capture.isOpened():
-            raise ValueError(f"{path} cannot be played: it is no video, or of a kind that OpenCV does not know")
         self.frames_per_second = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
         self.size = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        if not self._capture.isOpened() or not all(self.size):
+            raise ValueError(f"{path} cannot be played: it is no video, or of a kind that OpenCV does not know")
 
     def __iter__(self) -> Iterator[Frame]:
         number = 0
@@ -125,12 +125,17 @@ class Camera:
         ended = threading.Event()
 
         def watch() -> None:
-            while not ended.is_set():
-                good, image = self._capture.read()
-                with arrived:
-                    newest[:] = [image] if good else []
+            try:
+                while not ended.is_set():
+                    good, image = self._capture.read()
                     if not good:
-                        ended.set()
+                        break
+                    with arrived:
+                        newest[:] = [image]
+                        arrived.notify()
+            finally:  # also where OpenCV raises
+                with arrived:
+                    ended.set()
                     arrived.notify()
 
         thread = threading.Thread(target=watch, daemon=True)

@@ -124,7 +124,8 @@ def main(argv: list[str] | None = None) -> int:
     print(f"computing on {backend.start()}", flush=True)
     import keras
 
-    from training import Epochs, Journal, KeepBest, Resume, StopAtNan, trivial_answers
+    from metrics import trivial_answers
+    from training import Epochs, Journal, KeepBest, Resume, StopAtNan, set_dropout_seeds
 
     keras.utils.set_random_seed(args.seed)
     if args.mixed_precision:
@@ -149,21 +150,28 @@ def main(argv: list[str] | None = None) -> int:
         args.output_path,
         lambda: {"arguments": plain(args), "best": best.state, "history": journal.rows, "split": checkpoint.split},
     )
+    if args.restart:
+        resume.path.unlink(missing_ok=True)
     if stopped:
         if stopped["split"] != checkpoint.split:
             raise ValueError("the databases are not those that the stopped run was trained on; --restart discards it")
         model.optimizer.build(model.trainable_variables)
         model.load_weights(resume.path)
-    callbacks = [guard, Epochs(training), *tensorboard(args.output_path), best, journal, resume]
-    model.fit(
-        training,
-        validation_data=validation,
-        epochs=args.nb_epochs,
-        initial_epoch=stopped.get("epoch", 0),
-        shuffle=False,
-        verbose=0,
-        callbacks=callbacks,
-    )
+        set_dropout_seeds(model, stopped["dropout_seeds"])
+    try:
+        model.fit(
+            training,
+            validation_data=validation,
+            epochs=args.nb_epochs,
+            initial_epoch=stopped.get("epoch", 0),
+            shuffle=False,
+            verbose=0,
+            callbacks=[guard, Epochs(training), *tensorboard(args.output_path), best, journal, resume],
+        )
+    except KeyboardInterrupt:
+        done = resume.saved or stopped.get("epoch", 0)
+        print(f"\nstopped after {done} whole epochs" + (f"; --resume goes on at epoch {done + 1}" if done else ""))
+        raise
     resume.path.unlink(missing_ok=True)  # finished, or not worth continuing
     return report(args, data, checkpoint, best, journal, guard, steps=len(training) * len(journal.rows))
 
@@ -173,10 +181,10 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
 
     A resumed run has its own arguments as defaults; an argument that says otherwise is refused.
     """
-    parser = build_parser()
-    args = parser.parse_args(argv)
     from models import RESUME_FILE, read_resume
 
+    parser = build_parser()
+    args = parser.parse_args(argv)
     stopped = {}
     if args.resume and args.restart:
         parser.error("--resume and --restart exclude each other")
@@ -257,6 +265,7 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
         split={
             "validation_split": args.validation_split,
             "seed": args.seed,
+            "image_size": largest.image_size,
             "databases": [database.fingerprint() for database in data.databases],
         },
         training={"arguments": plain(args), "versions": versions},
@@ -330,11 +339,11 @@ def writer(model, checkpoint):
 
 def tensorboard(folder: Path) -> list:
     """Keras's TensorBoard callback; none where TensorFlow, which it writes with, is not installed."""
-    from importlib.util import find_spec
-
     import keras
 
-    if not (find_spec("tensorflow") and find_spec("tensorboard")):
+    import backend
+
+    if not backend.can_write_tensorboard():
         print("TensorBoard's logs are left out: they need the packages tensorflow and tensorboard")
         return []
     return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)]
@@ -347,10 +356,8 @@ def report(args, data: Data, checkpoint, best, journal, guard, steps: int) -> in
         "check the labels with a look at the database's faces"
     )
     if guard.stopped:
-        print(
-            f"train.py: the loss is not a number any more after {len(journal.rows)} whole epochs: {advice}",
-            file=sys.stderr,
-        )
+        kept = f"; the best before it is {best.state['path']}" if best.state["path"] else ""
+        print(f"train.py: the loss is not a number in epoch {len(journal.rows)}{kept}: {advice}", file=sys.stderr)
         return 1
     if best.state["path"] is None:
         print(f"train.py: no epoch had a finite {args.monitor}: {advice}", file=sys.stderr)

@@ -222,6 +222,7 @@ class Resume(keras.callbacks.Callback):
     def __init__(self, folder: Path, state: Callable[[], dict]):
         super().__init__()
         self.path, self.state = Path(folder) / RESUME_FILE, state
+        self.saved = 0  # epochs, counted from the beginning of the run
 
     def on_epoch_end(self, epoch, logs=None):
         import h5py
@@ -229,13 +230,21 @@ class Resume(keras.callbacks.Callback):
         with replacing(self.path) as temporary:
             self.model.save_weights(temporary)
             with h5py.File(temporary, "r+") as file:
-                file.attrs[RESUME_ATTRIBUTE] = json.dumps({"epoch": epoch + 1, **self.state()})
+                kept = {"epoch": epoch + 1, "dropout_seeds": dropout_seeds(self.model), **self.state()}
+                file.attrs[RESUME_ATTRIBUTE] = json.dumps(kept)
+        self.saved = epoch + 1
 
 
-def trivial_answers(age: np.ndarray, gender: np.ndarray) -> dict[str, int]:
-    """The answers that use no picture: median age in years and commoner gender; unknown labels (-1) are left out."""
-    ages, genders = age[age >= 0], gender[gender >= 0]
+def dropout_seeds(model) -> dict[str, list[int]]:
+    """The state of each dropout's random generator, which Keras does not save with the weights."""
     return {
-        "age": int(np.median(ages)) if len(ages) else 0,
-        "gender": int(np.bincount(genders, minlength=2).argmax()) if len(genders) else MALE,
+        layer.name: ops.convert_to_numpy(layer.seed_generator.state).tolist()
+        for layer in model.layers
+        if hasattr(layer, "seed_generator")
     }
+
+
+def set_dropout_seeds(model, seeds: dict[str, list[int]]) -> None:
+    """Puts the generators back into the state that `dropout_seeds` returned."""
+    for name, state in seeds.items():
+        model.get_layer(name).seed_generator.state.assign(np.array(state, np.uint32))

@@ -73,6 +73,8 @@ def read_struct(path: Path, name: str, wanted: list[str], optional: list[str] = 
     if name not in content:
         raise ValueError(f"{path} holds no struct named '{name}'; is it another dataset's file?")
     struct = content[name]
+    if not struct.size:
+        raise ValueError(f"the struct '{name}' in {path} is empty")
     fields = struct.dtype.names or ()
     if missing := [field for field in wanted if field not in fields]:
         raise ValueError(f"the struct '{name}' in {path} lacks {', '.join(missing)}; it has {', '.join(fields)}")
@@ -117,20 +119,35 @@ class DatabaseWriter:
         self.image_size = image_size
         self.written = 0
         self._file = self._create(path, rows)
+        # Images are written past h5py, which would keep the decoding threads from Python's lock meanwhile.
+        self._block = open(path, "r+b")
+        self._start = self._file["image"].id.get_offset()
 
     def _create(self, path: Path, rows: int):
         import h5py
 
         file = h5py.File(path, "w", userblock_size=USER_BLOCK, libver="earliest")
-        images = file.create_dataset("image", (rows, self.image_size, self.image_size, 3), np.uint8)
+        shape = (rows, self.image_size, self.image_size, 3)
+        layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # so that the block has its place before it is written
+        images = file.create_dataset("image", shape, np.uint8, dcpl=layout, fill_time="never")
         images.attrs["MATLAB_class"] = np.bytes_("uint8")
         return file
 
     def append(self, images: np.ndarray) -> None:
-        """Writes (k, size, size, 3) uint8 BGR images after those already written."""
-        end = self.written + len(images)
-        self._file["image"][self.written : end] = images
-        self.written = end
+        """Writes (k, size, size, 3) uint8 BGR images after those already written.
+
+        Raises:
+            ValueError: if they are of another shape or type, or more than were announced.
+        """
+        shape = (self.image_size, self.image_size, 3)
+        if images.shape[1:] != shape or images.dtype != np.uint8 or self.written + len(images) > self.rows:
+            raise ValueError(
+                f"room for {self.rows - self.written} images {shape} uint8; received {images.shape} {images.dtype}"
+            )
+        self._block.seek(self._start + self.written * images[:1].nbytes)
+        self._block.write(np.ascontiguousarray(images))
+        self.written += len(images)
 
     def finish(self, columns: dict[str, object], scalars: dict[str, float], texts: dict[str, object]) -> None:
         """Adds the labels and completes the file.
@@ -144,6 +161,7 @@ class DatabaseWriter:
         Raises:
             ValueError: if a column is not as long as the images.
         """
+        self._block.close()
         if self.written < self.rows:
             self._shrink()
         for name, column in columns.items():
@@ -163,7 +181,8 @@ class DatabaseWriter:
             file.write(header + bytes(8) + b"\x00\x02IM")
 
     def close(self) -> None:
-        """Closes the HDF5 file; a second call does nothing."""
+        """Closes the file; a second call does nothing."""
+        self._block.close()
         self._file.close()
 
     def _add_numbers(self, name: str, values: np.ndarray) -> None:
@@ -235,9 +254,9 @@ class Database:
         return self.image.shape[1]
 
     def fingerprint(self) -> str:
-        """Short hex digest of the labels: the same for the same database, whatever its file is called."""
-        content = hashlib.sha256(f"{self.db} {self.image.shape}".encode())
-        for column in (self.age, self.gender, self.digest):
+        """Short hex digest of the labels: the same for the same faces, whatever the file's name and image size."""
+        content = hashlib.sha256(f"{self.db} {len(self)}".encode())
+        for column in (self.age, self.gender, self.digest, self.subject):
             if column is not None:
                 content.update(np.ascontiguousarray(column, "<i8").tobytes())
         return content.hexdigest()[:16]

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
 
+import backend
 import cli
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -255,7 +256,7 @@ def describe_machine() -> dict[str, object]:
     """Processor, cores that may be used, memory, system, and the load of the last minute: was the machine quiet?"""
     return {
         "cpu": _processor(),
-        "cores": cli.available_cores(),
+        "cores": backend.available_cores(),
         "memory_gb": round(_kilobytes(Path("/proc/meminfo"), "MemTotal") * 1024 / 1e9, 1),
         "system": platform.platform(),
         "load_average": os.getloadavg()[0],

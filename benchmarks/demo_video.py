@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 
 import common
 
+import backend
 import cli
 
 WIDTH, HEIGHT, FRAMES_PER_SECOND = 640, 360, 25
@@ -85,7 +86,7 @@ def draw_video(path: Path, count: int) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FRAMES_PER_SECOND, (WIDTH, HEIGHT))
     if not writer.isOpened():
         raise ValueError("OpenCV cannot write a video here; name one with --video")
-    with ThreadPoolExecutor(cli.available_cores()) as pool:
+    with ThreadPoolExecutor(backend.available_cores()) as pool:
         for image in pool.map(draw, range(count)):
             writer.write(image)
     writer.release()
@@ -120,7 +121,7 @@ def detector():
 
 def tasks(video: Path, frames: list, predictor, checkpoints: dict[str, Path], folder: Path, args) -> dict:
     """What is measured, by name; each task works through the whole video."""
-    detect, *others = (detector() for _ in range(cli.available_cores()))
+    detect, *others = (detector() for _ in range(backend.available_cores()))
     chosen = {
         READ: lambda: deque((frame.read() for frame in open_video(video)), maxlen=0),
         ONE_THREAD: lambda: deque(map(detect, frames), maxlen=0),

@@ -17,7 +17,8 @@ def load() -> Detect:
     def detect(image: np.ndarray) -> list[Detection]:
         scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
         if scale < 1:
-            image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+            size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
+            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
         boxes, scores, _ = detector.run(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), UPSAMPLE)
         # dlib's right and bottom edges belong to the box.
         return [

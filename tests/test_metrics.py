@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import metrics
-from metrics import mean_interval, score
+from metrics import mean_interval, score, trivial_answers
 
 TRIVIAL = {"age": 30, "gender": 1}
 
@@ -93,3 +93,9 @@ def test_the_memory_of_the_resamples_does_not_change_them(monkeypatch):
     reach = 1.96 * values.std() / math.sqrt(len(values))
     np.testing.assert_allclose(intervals, [values.mean() - reach, values.mean() + reach], atol=0.2 * reach)
     assert metrics.CONFIDENCE == 0.95
+
+
+def test_trivial_answers_are_the_median_age_and_the_commoner_gender():
+    assert trivial_answers(np.array([10, 20, 90, -1]), np.array([0, 0, 1, -1])) == {"age": 20, "gender": 0}
+    assert trivial_answers(np.array([-1, 40, -1]), np.array([1, -1, -1])) == {"age": 40, "gender": 1}
+    assert trivial_answers(np.array([-1]), np.array([-1])) == {"age": 0, "gender": 1}

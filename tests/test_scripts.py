@@ -122,6 +122,11 @@ def test_create_db_counts_and_lists_what_it_could_not_read(drawn):
         assert (drawn / "wiki_crop" / path).exists() == (reason == "unreadable image")
 
 
+def test_a_list_with_a_byte_order_mark_is_read_from_its_first_line(tmp_path):
+    (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf00/a.jpg\r\n./00/b.jpg\r\n\r\n")
+    assert create_db.read_exclusions([tmp_path / "list.txt"]) == {"00/a.jpg", "00/b.jpg"}
+
+
 def test_create_db_leaves_out_what_a_list_names(drawn, tmp_path, capsys):
     paths = read_paths(drawn / "wiki_db.mat")
     (tmp_path / "list.csv").write_text(f"path,reason\n{paths[0]},ugly\n{Path(paths[5]).name}\n", encoding="utf-8")
@@ -253,6 +258,21 @@ def test_train_stopped_and_resumed_ends_where_an_unbroken_run_does(drawn, tmp_pa
     assert names[0] == names[1]
 
 
+def test_resumed_dropout_goes_on_with_its_own_random_numbers(drawn, tmp_path):
+    from training import dropout_seeds, set_dropout_seeds
+    from wide_resnet import wide_resnet
+
+    model = wide_resnet(32, depth=10, width=1, dropout=0.5)
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    model(images, training=True)
+    kept = dropout_seeds(model)
+    assert len(kept) == 3
+    first = np.asarray(model(images, training=True)[1])
+    assert not np.array_equal(first, np.asarray(model(images, training=True)[1]))
+    set_dropout_seeds(model, kept)
+    assert np.array_equal(first, np.asarray(model(images, training=True)[1]))
+
+
 def test_train_that_goes_to_nan_says_so_and_fails(drawn, tmp_path, capsys):
     status = train.main(
         [
@@ -269,7 +289,7 @@ def test_train_that_goes_to_nan_says_so_and_fails(drawn, tmp_path, capsys):
     )
     assert status == 1
     said = capsys.readouterr().err
-    assert "not a number" in said and "try a tenth of the rate (--lr 1e+17)" in said
+    assert "not a number in epoch 1: " in said and "try a tenth of the rate (--lr 1e+17)" in said
     assert not (tmp_path / RESUME_FILE).exists()
 
 
@@ -429,6 +449,29 @@ def test_demo_on_a_video_writes_every_frame(trained, drawn, tmp_path):
     capture = cv2.VideoCapture(str(tmp_path / "out" / "film.mp4"))
     assert int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) == 5
     assert round(capture.get(cv2.CAP_PROP_FPS)) == 20
+
+
+def test_demo_never_overwrites_what_it_reads(trained, drawn, tmp_path, capsys, monkeypatch):
+    shutil.copy(drawn / "photos" / "girl.jpg", tmp_path / "girl.jpg")
+    before = (tmp_path / "girl.jpg").read_bytes()
+    weights = ["--weight_file", trained, "--no_display"]
+    monkeypatch.chdir(tmp_path)
+    for arguments in (["--image", "girl.jpg", "--output_dir", "."], ["--image_dir", ".", "--output_dir", tmp_path]):
+        refused_by_parser(demo, [*weights, *arguments], "would overwrite what they are made of", capsys)
+    refused_by_parser(demo, [*weights, "--video", "film.mp4", "--output_dir", "."], "would overwrite", capsys)
+    assert (tmp_path / "girl.jpg").read_bytes() == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
+def test_a_name_that_is_no_text_and_a_picture_of_one_row_stop_nothing(trained, drawn, tmp_path):
+    shutil.copy(drawn / "photos" / "girl.jpg", os.fsencode(tmp_path) + b"/caf\xe9.jpg")
+    cv2.imwrite(str(tmp_path / "row.png"), np.full((1, 3000, 3), 90, np.uint8))
+    result = run(
+        "demo.py", "--weight_file", trained, "--image_dir", ".", "--output_dir", "out", "--no_display", folder=tmp_path
+    )
+    assert result.returncode == 0, result.stderr
+    rows = json.loads((tmp_path / "out" / "predictions.json").read_text(encoding="utf-8"))
+    assert [(row["input"], row["status"]) for row in rows] == [("caf\udce9.jpg", "ok"), ("row.png", "no_face")]
 
 
 def test_demo_gives_the_ages_that_the_network_gives_to_the_crop(trained, drawn, tmp_path):

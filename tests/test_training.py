@@ -22,7 +22,6 @@ from training import (
     Resume,
     StepDecay,
     StopAtNan,
-    trivial_answers,
     weighted_metrics,
 )
 from wide_resnet import two_heads
@@ -298,7 +297,7 @@ def test_a_resumed_training_ends_where_an_unbroken_one_does(tmp_path):
     resume = Resume(tmp_path, lambda: {"best": {"best": 4.5}, "arguments": {"aug": True}})
     fit(stopped, batches(), epochs=2, callbacks=[resume])
     kept = read_resume(tmp_path)
-    assert kept == {"epoch": 2, "best": {"best": 4.5}, "arguments": {"aug": True}}
+    assert kept == {"epoch": 2, "dropout_seeds": {}, "best": {"best": 4.5}, "arguments": {"aug": True}}
     assert [path.name for path in tmp_path.iterdir()] == ["resume.weights.h5"]
 
     resumed = small_model(seed=99, optimizer=optimizer())
@@ -316,7 +315,7 @@ def test_a_resume_file_that_is_missing_or_damaged_is_refused(tmp_path):
     resume = Resume(tmp_path, dict)
     resume.set_model(small_model())
     resume.on_epoch_end(0)
-    assert read_resume(tmp_path) == {"epoch": 1}
+    assert read_resume(tmp_path) == {"epoch": 1, "dropout_seeds": {}}
     os.truncate(resume.path, 3000)
     with pytest.raises(ValueError, match=r"is damaged \(.*\); --restart discards it and starts over"):
         read_resume(tmp_path)
@@ -346,9 +345,3 @@ def test_the_journal_keeps_every_epoch_and_goes_on_after_a_stop(tmp_path, capsys
     np.testing.assert_allclose([float(row["learning_rate"]) for row in rows], [0.1, 0.02], rtol=1e-5)
     assert (tmp_path / "training_curve.png").read_bytes().startswith(b"\x89PNG")
     assert "epoch   2/4  loss 1.500  val loss 1.500  age error 1.50" in capsys.readouterr().out
-
-
-def test_trivial_answers_are_the_median_age_and_the_commoner_gender():
-    assert trivial_answers(np.array([10, 20, 90, -1]), np.array([0, 0, 1, -1])) == {"age": 20, "gender": 0}
-    assert trivial_answers(np.array([-1, 40, -1]), np.array([1, -1, -1])) == {"age": 40, "gender": 1}
-    assert trivial_answers(np.array([-1]), np.array([-1])) == {"age": 0, "gender": 1}
