@@ -10,7 +10,7 @@ import numpy as np
 
 IMAGE_SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
-# Up to this factor linear interpolation of photos came as near to the area average as INTER_AREA, in a sixth of its time.
+# Up to this factor linear interpolation comes as near to a photo's area average as INTER_AREA, in a sixth of the time.
 LINEAR_SHRINK = 1.6
 
 # Start-of-frame markers of JPEG: the segments that hold the picture's size (ITU-T T.81, table B.1).

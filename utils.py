@@ -256,9 +256,9 @@ class Database:
     def fingerprint(self) -> str:
         """Short hex digest of the labels: the same for the same faces, whatever the file's name and image size."""
         content = hashlib.sha256(f"{self.db} {len(self)}".encode())
-        for column in (self.age, self.gender, self.digest, self.subject):
-            if column is not None:
-                content.update(np.ascontiguousarray(column, "<i8").tobytes())
+        for name in ("age", "gender", "digest", "subject"):
+            if (column := getattr(self, name)) is not None:
+                content.update(name.encode() + np.ascontiguousarray(column, "<i8").tobytes())
         return content.hexdigest()[:16]
 
 

@@ -110,7 +110,7 @@ def test_create_db_keeps_the_clean_records_with_their_labels(drawn, capsys):
         assert database.gender[row] == genders[path]
         photo = cv2.imread(str(drawn / "wiki_crop" / path))
         expected = cv2.resize(photo, (32, 32), interpolation=cv2.INTER_AREA).astype(float)
-        assert np.abs(database.image[row] - expected).mean() < 6  # reduced decoding differs by little
+        assert np.abs(database.image[row] - expected).mean() < 10  # decoding at a quarter differs by some noise
 
 
 def test_create_db_counts_and_lists_what_it_could_not_read(drawn):
