@@ -64,12 +64,18 @@ def main(argv: list[str] | None = None) -> None:
     trivial, trivial_from = trivial_of(checkpoint, faces)
 
     overall, groups = score_groups(faces, trivial, args.seed)
-    args.output_dir.mkdir(parents=True, exist_ok=True)
-    write_tables(args, weight_file, databases, part, trivial, trivial_from, overall, groups, faces)
+    text = table(overall, groups)
+    origin = {
+        "faces": part,
+        "weight_file": str(weight_file),
+        "input": [str(database.source) for database in databases],
+        "trivial": {**trivial, "from": trivial_from},
+    }
+    write_tables(args.output_dir, {**metrics_of(overall, groups), **origin}, text, faces)
     write_plots(args, databases, rows, faces, p_age, overall, groups)
-    print(f"{weight_file} on {', '.join(str(database.source) for database in databases)}: {part}")
+    print(f"{weight_file} on {', '.join(origin['input'])}: {part}")
     print(f"trivial answer: {trivial['age']}, {GENDERS[trivial['gender']]} for every face ({trivial_from})\n")
-    print(table(overall, groups))
+    print(text)
     print(
         f"\nintervals: 95%, bootstrap over faces. Table, metrics.json, predictions.csv and plots in {args.output_dir}/"
     )
@@ -239,9 +245,8 @@ def table(overall, groups) -> str:
     return tabulate(rows, headers, stralign="right", colalign=("left",), disable_numparse=True)
 
 
-def write_tables(args, weight_file, databases, part, trivial, trivial_from, overall, groups, faces) -> None:
-    """metrics.json, table.txt and predictions.csv."""
-    from utils import replacing
+def metrics_of(overall, groups) -> dict[str, object]:
+    """The scores as JSON takes them: what does not exist is None."""
 
     def plain(scores):
         estimates = {name: estimate._asdict() for name, estimate in scores._asdict().items() if name != "n"}
@@ -253,20 +258,20 @@ def write_tables(args, weight_file, databases, part, trivial, trivial_from, over
             },
         }
 
-    metrics = {
-        **plain(overall),
-        "faces": part,
-        "weight_file": str(weight_file),
-        "input": [str(database.source) for database in databases],
-        "trivial": {**trivial, "from": trivial_from},
-        "groups": [{"by": axis, "name": name, **plain(scores)} for axis, name, scores in groups],
-    }
-    with replacing(args.output_dir / "metrics.json") as path:
+    return {**plain(overall), "groups": [{"by": axis, "name": name, **plain(scores)} for axis, name, scores in groups]}
+
+
+def write_tables(folder: Path, metrics: dict[str, object], text: str, faces) -> None:
+    """metrics.json, table.txt and predictions.csv."""
+    from utils import replacing
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing(folder / "metrics.json") as path:
         path.write_text(json.dumps(metrics, indent=1), encoding="utf-8")
-    with replacing(args.output_dir / "table.txt") as path:
-        path.write_text(table(overall, groups) + "\n", encoding="utf-8")
-    with replacing(args.output_dir / "predictions.csv") as path:
-        faces.to_csv(path, index=False, float_format="%.4f")
+    with replacing(folder / "table.txt") as path:
+        path.write_text(text + "\n", encoding="utf-8")
+    with replacing(folder / "predictions.csv") as path:
+        faces.to_csv(path, index=False, float_format="%.4f", errors="backslashreplace")
 
 
 def write_plots(args, databases, rows, faces, p_age, overall, groups) -> None:

@@ -300,13 +300,24 @@ def choose(weight_file: Path | None, default_folder: Path) -> Path:
         return path
     if weight_file and not path.is_dir():
         raise FileNotFoundError(f"{path} is not there; train.py makes checkpoints")
-    written = sorted(path.glob("weights.*.hdf5"), key=lambda file: file.stat().st_mtime)
+    written = sorted(path.glob("weights.*.hdf5"), key=_saved)
     shipped = path / "age_gender.hdf5"
     if written or shipped.is_file():
         return written[-1] if written else shipped
     raise FileNotFoundError(
         f"there is no checkpoint in {path}/: train one with train.py, or name one with --weight_file"
     )
+
+
+def _saved(path: Path) -> float:
+    """When a checkpoint was saved, in seconds; by its own word, since copies have other times than their originals."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return float(json.loads(file.attrs[ATTRIBUTE])["training"]["saved"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return path.stat().st_mtime
 
 
 def read_resume(folder: Path) -> dict:

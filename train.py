@@ -10,6 +10,7 @@ Keeps the checkpoint of the best validation loss, history.csv, training_curve.pn
 
 import argparse
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -331,7 +332,8 @@ def writer(model, checkpoint):
     from models import save
 
     def write(path: Path, epoch: int, values: dict) -> None:
-        reached = {"epoch": epoch, "metrics": {name: float(value) for name, value in values.items()}}
+        metrics = {name: float(value) for name, value in values.items()}
+        reached = {"epoch": epoch, "metrics": metrics, "saved": time.time()}
         save(model, path, replace(checkpoint, training={**checkpoint.training, **reached}))
 
     return write

@@ -237,7 +237,9 @@ def report(name: str, args: argparse.Namespace, rows: list[dict], device: str | 
     machine = describe_machine()
     if device:
         machine["device"] = device
-    settings = {key: value for key, value in vars(args).items() if key != "output"}
+    settings = {
+        key: value.name if isinstance(value, Path) else value for key, value in vars(args).items() if key != "output"
+    }
     content = {
         "benchmark": name,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -258,7 +260,7 @@ def describe_machine() -> dict[str, object]:
         "cpu": _processor(),
         "cores": backend.available_cores(),
         "memory_gb": round(_kilobytes(Path("/proc/meminfo"), "MemTotal") * 1024 / 1e9, 1),
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "load_average": os.getloadavg()[0],
     }
 

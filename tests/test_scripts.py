@@ -223,6 +223,17 @@ def test_train_keeps_what_explains_itself(trained, drawn):
     assert not (trained / RESUME_FILE).exists()
 
 
+def test_the_newest_checkpoint_is_so_by_its_own_word(trained, tmp_path):
+    from models import choose
+
+    last = choose(trained, tmp_path)
+    shutil.copytree(trained, tmp_path / "copied")
+    names = sorted(path.name for path in (tmp_path / "copied").glob("weights.*"))
+    for age, name in enumerate(names):  # the copies' times run backwards
+        os.utime(tmp_path / "copied" / name, (1e9 - age, 1e9 - age))
+    assert choose(tmp_path / "copied", tmp_path).name == last.name == names[-1]
+
+
 def test_train_stopped_and_resumed_ends_where_an_unbroken_run_does(drawn, tmp_path, monkeypatch, capsys):
     from training import Resume
 
