@@ -38,7 +38,7 @@ def test_every_option_and_file_that_the_readme_names_exists():
     text = README.read_text(encoding="utf-8")
     options = {script: set(re.findall(r"--\w+", help_of(script))) for script in SCRIPTS}
     commands = re.findall(r"^python (\w+\.py)(.*)$", text, re.MULTILINE)
-    assert len(commands) >= 8
+    assert len(commands) >= 7
     for script, rest in commands:
         assert set(re.findall(r"--\w+", rest)) <= options[script], script
     for name in re.findall(r"\]\(((?!http)[^)]+)\)", text):
