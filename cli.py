@@ -44,7 +44,8 @@ def run(main: Callable[[], int | None]) -> None:
     """Runs a script's main: what is wrong with the input becomes one line on stderr and exit status 2."""
     script = os.path.basename(sys.argv[0])
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # a file name that the terminal cannot show is no error
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a file name that the terminal cannot show is no error
     try:
         status = main()
     except KeyboardInterrupt:
