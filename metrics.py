@@ -63,7 +63,7 @@ def score(
     error = np.abs(expected_age - age)[known]
     trivial_error = np.abs(trivial["age"] - age)[known]
     known = gender != UNKNOWN
-    hit = ((p_male >= 0.5) == (gender == 1))[known]
+    hit = ((p_male >= 0.5) == (gender == MALE))[known]
     trivial_hit = (gender == trivial["gender"])[known]
     return Scores(
         age_mae=_estimate(error, trivial_error, seed),

@@ -45,7 +45,7 @@ class Checkpoint:
         age_scale: the bins of its age head; "years" are 0..100.
         genders: the order of its gender head.
         trivial: the answers that use no picture: the training faces' median age (years) and commoner gender (index).
-        split: how training and validation were parted: share, seed and fingerprints of the databases; {} unknown.
+        split: share and seed of the split, image size and fingerprints of its databases; {} unknown.
         training: all arguments of the training, its epoch and metrics, and the versions it ran on.
         origin: who wrote the file.
     """

@@ -317,10 +317,15 @@ def announce(data: Data, checkpoint, model) -> None:
     )
 
 
+def validation_labels(data: Data) -> tuple[np.ndarray, np.ndarray]:
+    """The known ages and the known genders of the validation faces."""
+    ages, genders = data.age[data.validation], data.gender[data.validation]
+    return ages[ages != UNKNOWN], genders[genders != UNKNOWN]
+
+
 def trivial_scores(data: Data, trivial: dict[str, int]) -> tuple[float, float]:
     """Validation age error in years and gender accuracy of the answer that uses no picture; NaN without labels."""
-    ages, genders = data.age[data.validation], data.gender[data.validation]
-    ages, genders = ages[ages != UNKNOWN], genders[genders != UNKNOWN]
+    ages, genders = validation_labels(data)
     error = np.abs(ages - trivial["age"]).mean() if len(ages) else np.nan
     return float(error), float((genders == trivial["gender"]).mean()) if len(genders) else np.nan
 
@@ -385,8 +390,7 @@ def report(args, data: Data, checkpoint, best, journal, guard, steps: int) -> in
 
 def collapsed_heads(values: dict[str, float], data: Data) -> list[str]:
     """The heads that answer every validation face alike although the faces differ."""
-    ages, genders = data.age[data.validation], data.gender[data.validation]
-    ages, genders = ages[ages != UNKNOWN], genders[genders != UNKNOWN]
+    ages, genders = validation_labels(data)
     heads = []
     if len(ages) and ages.std() > 2 * CONSTANT_AGE and values["val_pred_age_spread"] < CONSTANT_AGE:
         heads.append("age")

@@ -1,7 +1,7 @@
 """The .mat module: dataset metadata in, face databases out and in, and their split into training and validation.
 
 A database is a MATLAB 7.3 file, which is HDF5 with a MATLAB header, so there is no 4 GiB wall; MATLAB, mat73 and
-h5py open it. Its images are one contiguous block that is memory-mapped: opening takes no time and no memory.
+h5py open it. Its images are one contiguous block that is memory-mapped: opening reads the labels alone.
 MATLAB 5 databases made by the original suite are read too.
 """
 
