@@ -4,9 +4,10 @@
     python demo.py --image_dir photos --output_dir found   # annotated images, predictions.csv and .json
     python demo.py --video film.mp4 --no_display --output_dir found
 
-Without --weight_file it takes the best checkpoint of the newest run in checkpoints/. It runs on a GPU where there is
-one. In the window, ESC or q ends it, and any other key shows the next image. Files are written with --output_dir, or
-where there is no display.
+Without --weight_file it takes the best checkpoint of the newest run in checkpoints/, and before there is any the model
+that comes with the suite, checkpoints/age_gender.hdf5 (docs/MODEL_CARD.md). It runs on a GPU where there is one. In the
+window, ESC or q ends it, and any other key shows the next image. Files are written with --output_dir, or where there
+is no display.
 """
 
 import argparse

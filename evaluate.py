@@ -1,9 +1,10 @@
 """Scores a checkpoint on face databases: a table, metrics.json, predictions.csv and plots.
 
-    python evaluate.py                                                    # newest run, its own validation faces
+    python evaluate.py                                                    # newest run, its own faces kept out
     python evaluate.py --weight_file weights.hdf5 --input data/utkface_db.mat --output_dir evaluation/utkface
 
-On a database that the checkpoint was trained on, only the faces held out then are scored.
+On a database that the checkpoint was trained on, only the faces kept out of its training are scored: its test part, or
+where it has none (train.py --test_split) the faces that chose it.
 """
 
 import argparse
@@ -40,9 +41,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--part",
-        choices=("auto", "validation", "all"),
+        choices=("auto", "test", "validation", "all"),
         default="auto",
-        help="faces to score; auto: those held out, where the checkpoint was trained on these databases, else all",
+        help="faces to score; auto: the test part of the checkpoint's training, else its validation part, where it was "
+        "trained on these databases, else all",
     )
     parser.add_argument(
         "--output_dir", type=Path, default=Path("evaluation"), metavar="DIR", help="folder for the results"
@@ -121,11 +123,14 @@ def choose_rows(databases: list, checkpoint, part: str) -> tuple[np.ndarray, str
             f"{', '.join(checkpoint.training.get('arguments', {}).get('input', [])) or 'unknown'}; "
             "--part all scores every face"
         )
-    _, rows = split(databases, checkpoint.split["validation_split"], checkpoint.split["seed"])
-    return (
-        rows,
-        f"the {len(rows):,} faces held out of {count:,} (they chose the checkpoint, so the scores flatter a little)",
-    )
+    how = checkpoint.split
+    _, validation, test = split(databases, how["validation_split"], how["seed"], how.get("test_split", 0.0))
+    if part == "test" and not len(test):
+        raise ValueError("the checkpoint was trained without --test_split: there is no test part; --part validation")
+    if part == "test" or (part == "auto" and len(test)):
+        return test, f"the {len(test):,} faces of {count:,} that were kept for a test"
+    flatter = "they chose the checkpoint, so the scores flatter a little"
+    return validation, f"the {len(validation):,} faces held out of {count:,} ({flatter})"
 
 
 def predict(weight_file: Path, databases: list, rows: np.ndarray):

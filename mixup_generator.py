@@ -1,4 +1,4 @@
-"""Batches for training: shift, flip, mixup and random erasing, each batch a pure function of (seed, epoch, index).
+"""Batches for training, each a pure function of (seed, epoch, index): moved, mirrored, mixed and partly erased faces.
 
 mixup: Zhang et al., "mixup: Beyond empirical risk minimization", arXiv:1710.09412, equation 1; partners come from
 the same batch, as section 3 of the paper suggests. Random erasing: see random_eraser.py.
@@ -15,22 +15,35 @@ from random_eraser import draw_rectangles, erase_in_place
 
 
 class Augmentation(NamedTuple):
-    """How training images are changed. The defaults are those of `train.py --aug`; `NO_AUGMENTATION` changes nothing.
+    """How training images are changed. The defaults are the classic ones; AUGMENTATIONS has the choices.
 
     Attributes:
         mixup_alpha: of the Beta distribution that mixing shares come from; 0 mixes nothing.
         shift: greatest shift in each direction as a share of the image; what moves in repeats the edge.
         flip: probability of a horizontal mirror image.
         erase: probability of random erasing.
+        rotate: greatest rotation either way, in degrees.
+        scale: greatest enlargement or reduction, as a share: 0.1 scales by 1/1.1 to 1.1.
+        light: greatest change of contrast as a share, and of brightness as a share of the range of values.
+        grey: probability of losing all colour.
     """
 
     mixup_alpha: float = 0.2
     shift: float = 0.1
     flip: float = 0.5
     erase: float = 0.5
+    rotate: float = 0.0
+    scale: float = 0.0
+    light: float = 0.0
+    grey: float = 0.0
 
 
 NO_AUGMENTATION = Augmentation(mixup_alpha=0.0, shift=0.0, flip=0.0, erase=0.0)
+AUGMENTATIONS = {
+    "none": NO_AUGMENTATION,
+    "classic": Augmentation(),
+    "strong": Augmentation(shift=0.06, rotate=10.0, scale=0.12, light=0.2, grey=0.1),
+}
 
 
 class MixupGenerator(keras.utils.PyDataset):
@@ -96,7 +109,9 @@ class MixupGenerator(keras.utils.PyDataset):
             return images, (gender, age), (gender_weight, age_weight)
         # From 1: NumPy gives (seed, epoch, 0) the stream of (seed, epoch), which is the order's.
         rng = np.random.default_rng((self.seed, self.epoch, index + 1))
-        images = shift_and_flip(images, self.augmentation.shift, self.augmentation.flip, rng)
+        images = move(images, self.augmentation, rng)
+        if self.augmentation.light or self.augmentation.grey:
+            change_colours(images, self.augmentation.light, self.augmentation.grey, rng)
         if self.augmentation.mixup_alpha:
             share = rng.beta(self.augmentation.mixup_alpha, self.augmentation.mixup_alpha, len(rows))
             partner = rng.permutation(len(rows))
@@ -115,6 +130,13 @@ def one_hot(labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
     rows = np.zeros((len(labels), classes), np.float32)
     rows[np.arange(len(labels)), np.maximum(labels, 0)] = weight
     return rows, weight
+
+
+def move(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """The images moved as the augmentation says: by whole pixels where it neither rotates nor scales."""
+    if augmentation.rotate or augmentation.scale:
+        return turn_and_scale(images, augmentation, rng)
+    return shift_and_flip(images, augmentation.shift, augmentation.flip, rng)
 
 
 def shift_and_flip(images: np.ndarray, shift: float, flip: float, rng: np.random.Generator) -> np.ndarray:
@@ -140,6 +162,55 @@ def shift_and_flip(images: np.ndarray, shift: float, flip: float, rng: np.random
         else:
             target[...] = window
     return moved
+
+
+def turn_and_scale(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
+    """Rotates, scales, shifts and mirrors each image in one bilinear resampling, so that it blurs once.
+
+    Args:
+        images: (n, h, w, 3) uint8; not changed.
+        augmentation: its rotate, scale, shift and flip.
+
+    Returns:
+        A new array of the same shape; what moves in repeats the edge.
+    """
+    count, height, width = images.shape[:3]
+    centre = np.array([(width - 1) / 2, (height - 1) / 2])
+    angle = np.deg2rad(rng.uniform(-augmentation.rotate, augmentation.rotate, count))
+    zoom = (1 + augmentation.scale) ** rng.uniform(-1, 1, count)
+    shift = rng.uniform(-augmentation.shift, augmentation.shift, (count, 2)) * (width, height)
+    mirror = np.where(rng.random(count) < augmentation.flip, -1.0, 1.0)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]).transpose(2, 0, 1)
+    matrix = turn * zoom[:, None, None] * np.stack([mirror, np.ones(count)], axis=1)[:, None, :]
+    offset = centre + shift - matrix @ centre
+    moved = np.empty_like(images)
+    for image, target, transform in zip(images, moved, np.dstack([matrix, offset]), strict=True):
+        cv2.warpAffine(image, transform, (width, height), dst=target, borderMode=cv2.BORDER_REPLICATE)
+    return moved
+
+
+def change_colours(images: np.ndarray, light: float, grey: float, rng: np.random.Generator) -> None:
+    """Changes contrast and brightness of each image, and takes the colour of some, in place.
+
+    Contrast c and brightness b map a value v to c (v - 128) + 128 + 255 b, cut off at 0 and 255; c comes from
+    1 - light to 1 + light, b from -light / 2 to light / 2. A grey image has the luma of ITU-R BT.601 thrice.
+
+    Args:
+        images: (n, h, w, 3) uint8 BGR.
+        light: as `Augmentation` says.
+        grey: as `Augmentation` says.
+    """
+    count = len(images)
+    contrast = 1 + rng.uniform(-light, light, count)
+    brightness = 255 * rng.uniform(-light / 2, light / 2, count)
+    values = np.arange(256) - 128
+    tables = contrast[:, None] * values + 128 + brightness[:, None]
+    tables = np.clip(np.rint(tables), 0, 255).astype(np.uint8)
+    colourless = (rng.random(count) < grey).tolist()
+    for image, table, without in zip(images, tables, colourless, strict=True):
+        cv2.LUT(image, table, dst=image)
+        if without:
+            image[...] = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None]
 
 
 def mix_images(images: np.ndarray, partner: np.ndarray, share: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 from labels import GENDERS, NUM_AGES, NUM_GENDERS
 from utils import ORIGINAL_MARGIN, replacing
 
+SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "age_gender.hdf5"  # docs/MODEL_CARD.md
 ATTRIBUTE = "age_gender"
 RESUME_FILE = "resume.weights.h5"
 RESUME_ATTRIBUTE = "age_gender_resume"
@@ -42,6 +43,7 @@ class Checkpoint:
         image_size: height and width of its input, in pixels.
         margin: of its training crops, as a share of the face box.
         detector: what found the training faces; "none" where the dataset came cropped.
+        mirror: whether `load` returns a model that averages what the network says of an image and of its mirror image.
         age_scale: the bins of its age head; "years" are 0..100.
         genders: the order of its gender head.
         trivial: the answers that use no picture: the training faces' median age (years) and commoner gender (index).
@@ -55,6 +57,7 @@ class Checkpoint:
     image_size: int
     margin: float = ORIGINAL_MARGIN
     detector: str = "none"
+    mirror: bool = False
     age_scale: str = "years"
     genders: tuple[str, ...] = GENDERS
     trivial: dict[str, int] = field(default_factory=dict)
@@ -122,7 +125,26 @@ def load(path: Path):
             model.load_weights(path)
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"the weights in {path} do not fit the network it names: {error}") from None
-    return model, checkpoint
+    return (mirrored(model) if checkpoint.mirror else model), checkpoint
+
+
+def mirrored(model):
+    """A model that averages what `model` says of an image and of its mirror image: a face has no handedness."""
+    import keras
+
+    class Twins(keras.layers.Layer):
+        def call(self, images):
+            return keras.ops.concatenate([images, keras.ops.flip(images, axis=2)])
+
+    class Mean(keras.layers.Layer):
+        def call(self, twins):
+            return sum(keras.ops.split(twins, 2)) / 2
+
+    image = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
+    outputs = model(Twins(dtype="uint8")(image))
+    return keras.Model(
+        image, [Mean(name=name)(output) for name, output in zip(model.output_names, outputs, strict=True)]
+    )
 
 
 def inspect(path: Path) -> Checkpoint:
@@ -289,8 +311,8 @@ def _load_keras(path: Path):
 def choose(weight_file: Path | None, default_folder: Path) -> Path:
     """The checkpoint a user means: the file named; of a folder, or of the default folder, the newest run's best.
 
-    A run writes only when it improves, so the newest `weights.*` is the best of its run. Where there is none, it is
-    `age_gender.hdf5`, the model that comes with the suite.
+    A run writes only when it improves, so the newest `weights.*` is the best of its run. Where nothing is named and
+    there is no run, it is SHIPPED, the model that comes with the suite.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
@@ -300,10 +322,10 @@ def choose(weight_file: Path | None, default_folder: Path) -> Path:
         return path
     if weight_file and not path.is_dir():
         raise FileNotFoundError(f"{path} is not there; train.py makes checkpoints")
-    written = sorted(path.glob("weights.*.hdf5"), key=_saved)
-    shipped = path / "age_gender.hdf5"
-    if written or shipped.is_file():
-        return written[-1] if written else shipped
+    if written := sorted(path.glob("weights.*.hdf5"), key=_saved):
+        return written[-1]
+    if not weight_file and SHIPPED.is_file():
+        return SHIPPED
     raise FileNotFoundError(
         f"there is no checkpoint in {path}/: train one with train.py, or name one with --weight_file"
     )

@@ -1,7 +1,7 @@
 """Ages and genders of the faces in a picture, from one checkpoint, for this suite's demo and for other programs.
 
 from predictor import Predictor
-predictor = Predictor("checkpoints/weights.28-3.73.hdf5")
+predictor = Predictor()  # the model that comes with the suite, or a checkpoint's path
 faces = predictor(cv2.imread("photo.jpg"))  # [Face(box, score, age, gender, p_male), ...]
 """
 
@@ -51,7 +51,7 @@ class Predictor:
     """Finds faces, crops them as the network was trained, and predicts all of a picture's faces in one call.
 
     Args:
-        weight_file: a checkpoint.
+        weight_file: a checkpoint; None takes the model that comes with the suite.
         detector: a name in detectors.DETECTORS; None takes the one the checkpoint's faces were found with, or dlib
             where they came cropped.
         margin: around the box, as a share of its size; None takes the checkpoint's.
@@ -64,12 +64,12 @@ class Predictor:
         FileNotFoundError, ValueError: if the checkpoint cannot be used.
     """
 
-    def __init__(self, weight_file: Path, detector: str | None = None, margin: float | None = None):
+    def __init__(self, weight_file: Path | None = None, detector: str | None = None, margin: float | None = None):
         import backend
         import models
 
         self.device = backend.start()
-        model, self.checkpoint = models.load(weight_file)
+        model, self.checkpoint = models.load(weight_file or models.SHIPPED)
         self.margin = self.checkpoint.margin if margin is None else margin
         self._predict = backend.compiled_predict(model)
         trained_with = self.checkpoint.detector

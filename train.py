@@ -11,7 +11,7 @@ Keeps the checkpoint of the best validation loss, history.csv, training_curve.pn
 import argparse
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,11 @@ import cli
 from labels import GENDERS, UNKNOWN
 
 MONITORS = {"val_loss": True, "val_pred_age_mae": True, "val_pred_gender_accuracy": False}  # is less better?
-DEFAULT_RATES = {"sgd": 0.1, "adam": 0.001}
+DEFAULT_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.002}
+DEFAULT_DECAYS = {"sgd": 5e-4, "adam": 5e-4, "adamw": 0.02}
+AUGMENTATION_NAMES = ("none", "classic", "strong")
+AGE_LOSS_NAMES = ("cross_entropy", "ldl", "dldl_v2")
+NOT_OF_THE_RUN = {"resume", "restart", "output_path"}  # arguments that do not say what is trained
 WARMUP_STEPS = 500  # at most, and at most a tenth of the run
 CONSTANT_AGE = 1.0  # years: expected ages that spread less than this are one answer for every face
 LEARNING_STEPS = 500  # a run shorter than this may still answer every face alike without having collapsed
@@ -36,6 +40,7 @@ class Data:
     gender: np.ndarray
     training: np.ndarray
     validation: np.ndarray
+    test: np.ndarray
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -50,9 +55,24 @@ def build_parser() -> argparse.ArgumentParser:
         type=cli.number(float, 0, 1, exclusive=True),
         default=0.1,
         metavar="SHARE",
-        help="share of the faces held out, whole people at a time",
+        help="share of the faces held out to choose the checkpoint by, whole people at a time",
     )
-    data.add_argument("--aug", action="store_true", help="mixup, shifts, mirror images and random erasing")
+    data.add_argument(
+        "--test_split",
+        type=cli.number(float, 0, 0.9),
+        default=0.0,
+        metavar="SHARE",
+        help="share of the faces kept out of training and choice, the same whatever the seed; evaluate.py scores them",
+    )
+    data.add_argument(
+        "--aug",
+        choices=AUGMENTATION_NAMES,
+        nargs="?",
+        default="none",
+        const="classic",
+        help="classic, if not said otherwise: mixup, shifts, mirror images and random erasing; strong: "
+        "rotation, scale, light and loss of colour too",
+    )
     data.add_argument(
         "--seed",
         type=cli.number(int, 0),
@@ -63,6 +83,10 @@ def build_parser() -> argparse.ArgumentParser:
     network = parser.add_argument_group("network")
     network.add_argument("--depth", type=int, choices=(10, 16, 22, 28, 34, 40), default=16, help="depth of the WRN")
     network.add_argument("--width", type=cli.number(int, 1, 32), default=8, metavar="K", help="width of the WRN")
+    network.add_argument("--stages", type=int, choices=(3, 4), default=3, help="groups of blocks")
+    network.add_argument(
+        "--stem_stride", type=int, choices=(1, 2), default=1, help="2 halves the image first: a quarter of the work"
+    )
     network.add_argument(
         "--dropout",
         type=cli.number(float, 0, 0.9),
@@ -73,9 +97,43 @@ def build_parser() -> argparse.ArgumentParser:
     network.add_argument(
         "--weight_decay",
         type=cli.number(float, 0, 1),
-        default=5e-4,
         metavar="DECAY",
-        help="of all kernels (half of it is the L2 penalty)",
+        help="of all kernels: half of it is the L2 penalty, for adamw it is the decoupled decay, times the rate "
+        "(default: 0.0005, for adamw 0.02)",
+    )
+    network.add_argument(
+        "--mirror",
+        action="store_true",
+        help="the finished model averages what it says of an image and of its mirror image",
+    )
+    loss = parser.add_argument_group("loss")
+    loss.add_argument(
+        "--age_loss",
+        choices=AGE_LOSS_NAMES,
+        default="cross_entropy",
+        help="cross-entropy on years; ldl: soft labels around the true age; dldl_v2: these and the error of the "
+        "expected age",
+    )
+    loss.add_argument(
+        "--age_sigma",
+        type=cli.number(float, 0, 50, exclusive=True),
+        default=2.0,
+        metavar="YEARS",
+        help="width of the soft labels",
+    )
+    loss.add_argument(
+        "--age_error_weight",
+        type=cli.number(float, 0, 100),
+        default=1.0,
+        metavar="W",
+        help="of the error of the expected age in dldl_v2, in years",
+    )
+    loss.add_argument(
+        "--gender_weight",
+        type=cli.number(float, 0, 100),
+        default=1.0,
+        metavar="W",
+        help="of the gender loss; the age loss has 1",
     )
     fit = parser.add_argument_group("training")
     fit.add_argument("--nb_epochs", type=cli.number(int, 1), default=30, metavar="N", help="epochs")
@@ -85,8 +143,19 @@ def build_parser() -> argparse.ArgumentParser:
         "--lr",
         type=cli.number(float, 0, exclusive=True),
         metavar="RATE",
-        help="first learning rate, divided by 5 at 1/4, 1/2 and 3/4 of the epochs "
-        "(default: 0.1 for sgd, 0.001 for adam)",
+        help="highest learning rate (default: 0.1 for sgd, 0.001 for adam, 0.002 for adamw)",
+    )
+    fit.add_argument(
+        "--schedule",
+        choices=("steps", "cosine"),
+        default="steps",
+        help="steps: the rate is divided by 5 at 1/4, 1/2 and 3/4 of the epochs; cosine: half a cosine down to 0",
+    )
+    fit.add_argument(
+        "--ema",
+        type=cli.number(float, 0, 1, exclusive=True),
+        metavar="MOMENTUM",
+        help="validate and keep a moving average of the weights, such as 0.998, instead of the weights themselves",
     )
     fit.add_argument("--monitor", choices=MONITORS, default="val_loss", help="what makes a checkpoint the best")
     fit.add_argument(
@@ -101,7 +170,7 @@ def build_parser() -> argparse.ArgumentParser:
         choices=("bfloat16", "float16"),
         nargs="?",
         const="bfloat16",
-        help="compute in 16 bits, bfloat16 if not said otherwise; GPUs gain, CPUs rarely",
+        help="compute in 16 bits, bfloat16 if not said otherwise; GPUs gain, and CPUs with AVX-512 BF16 or AMX",
     )
     output = parser.add_argument_group("output")
     output.add_argument(
@@ -138,9 +207,10 @@ def main(argv: list[str] | None = None) -> int:
     announce(data, checkpoint, model)
 
     guard = StopAtNan()
+    averaged = [keras.callbacks.SwapEMAWeights()] if args.ema else []  # validates the averages
     best = KeepBest(
         args.output_path,
-        writer(model, checkpoint),
+        writer(model, checkpoint, averaged),
         args.monitor,
         MONITORS[args.monitor],
         args.patience,
@@ -167,7 +237,7 @@ def main(argv: list[str] | None = None) -> int:
             initial_epoch=stopped.get("epoch", 0),
             shuffle=False,
             verbose=0,
-            callbacks=[guard, Epochs(training), *tensorboard(args.output_path), best, journal, resume],
+            callbacks=[guard, Epochs(training), *averaged, *tensorboard(args.output_path), best, journal, resume],
         )
     except KeyboardInterrupt:
         done = resume.saved or stopped.get("epoch", 0)
@@ -191,6 +261,10 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
         parser.error("--resume and --restart exclude each other")
     if args.resume:
         stopped = read_resume(args.output_path)
+        if stopped["arguments"].keys() != vars(args).keys() - NOT_OF_THE_RUN:
+            raise ValueError(
+                f"the run in {args.output_path} was stopped in a version with other options; --restart discards it"
+            )
         parser.set_defaults(**stopped["arguments"])
         args = parser.parse_args(argv)
         changed = [name for name, value in stopped["arguments"].items() if plain(args)[name] != value]
@@ -202,13 +276,14 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
             "another --output_path leaves it alone"
         )
     args.lr = args.lr or DEFAULT_RATES[args.opt]
+    args.weight_decay = DEFAULT_DECAYS[args.opt] if args.weight_decay is None else args.weight_decay
     args.input = [Path(path) for path in args.input] if args.input else [newest_database()]
     return args, stopped
 
 
 def plain(args: argparse.Namespace) -> dict[str, object]:
     """The arguments that define a run, as JSON takes them."""
-    values = {name: value for name, value in vars(args).items() if name not in ("resume", "restart", "output_path")}
+    values = {name: value for name, value in vars(args).items() if name not in NOT_OF_THE_RUN}
     values["input"] = [str(path) for path in args.input]
     return values
 
@@ -229,21 +304,19 @@ def load_data(args: argparse.Namespace) -> Data:
     image = ImageStack(databases)
     age = np.concatenate([database.age for database in databases])
     gender = np.concatenate([database.gender for database in databases])
-    training, validation = split(databases, args.validation_split, args.seed)
-    return Data(databases, image, age, gender, training, validation)
+    return Data(databases, image, age, gender, *split(databases, args.validation_split, args.seed, args.test_split))
 
 
 def make_batches(data: Data, args: argparse.Namespace):
     """The training batches, augmented if so asked, and the validation batches, always plain."""
-    from mixup_generator import NO_AUGMENTATION, Augmentation, MixupGenerator
+    from mixup_generator import AUGMENTATIONS, NO_AUGMENTATION, MixupGenerator
 
     def batches(rows, augmentation, shuffle):
         return MixupGenerator(
             data.image, data.gender, data.age, rows, args.batch_size, augmentation, shuffle, args.seed
         )
 
-    augmentation = Augmentation() if args.aug else NO_AUGMENTATION
-    return batches(data.training, augmentation, True), batches(data.validation, NO_AUGMENTATION, False)
+    return batches(data.training, AUGMENTATIONS[args.aug], True), batches(data.validation, NO_AUGMENTATION, False)
 
 
 def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
@@ -258,13 +331,15 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
     versions = {"keras": version("keras"), "backend": keras.backend.backend(), "numpy": np.__version__}
     return Checkpoint(
         network="wide_resnet",
-        arguments={"depth": args.depth, "width": args.width},
+        arguments={name: getattr(args, name) for name in ("depth", "width", "stages", "stem_stride")},
         image_size=largest.image_size,
         margin=largest.margin,
         detector=largest.detector,
+        mirror=args.mirror,
         trivial=trivial,
         split={
             "validation_split": args.validation_split,
+            "test_split": args.test_split,
             "seed": args.seed,
             "image_size": largest.image_size,
             "databases": [database.fingerprint() for database in data.databases],
@@ -275,9 +350,12 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
 
 def schedule(args: argparse.Namespace, steps_per_epoch: int):
     """The learning rate as a function of the step."""
-    from training import StepDecay
+    from training import StepDecay, WarmCosine
 
-    warmup = min(WARMUP_STEPS, steps_per_epoch * args.nb_epochs // 10)
+    steps = steps_per_epoch * args.nb_epochs
+    warmup = min(WARMUP_STEPS, steps // 10)
+    if args.schedule == "cosine":
+        return WarmCosine(args.lr, steps, warmup)
     return StepDecay(args.lr, args.nb_epochs, steps_per_epoch, warmup)
 
 
@@ -285,14 +363,27 @@ def build_model(checkpoint, args: argparse.Namespace, rate):
     """The network, compiled."""
     import keras
 
+    import backend
     from models import build
-    from training import weighted_metrics
+    from training import age_loss, weighted_metrics
 
-    optimizer = (
-        keras.optimizers.SGD(rate, momentum=0.9, nesterov=True) if args.opt == "sgd" else keras.optimizers.Adam(rate)
+    average = {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}
+    decoupled = args.opt == "adamw"
+    if decoupled:
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=args.weight_decay, **average)
+        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+    elif args.opt == "adam":
+        optimizer = keras.optimizers.Adam(rate, **average)
+    else:
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **average)
+    model = build(checkpoint, weight_decay=0.0 if decoupled else args.weight_decay, dropout=args.dropout)
+    model.compile(
+        optimizer,
+        loss=["categorical_crossentropy", age_loss(args.age_loss, args.age_sigma, args.age_error_weight)],
+        loss_weights=[args.gender_weight, 1.0],
+        weighted_metrics=weighted_metrics(),
+        jit_compile=backend.jit_compile(),
     )
-    model = build(checkpoint, weight_decay=args.weight_decay, dropout=args.dropout)
-    model.compile(optimizer, loss=["categorical_crossentropy"] * 2, weighted_metrics=weighted_metrics())
     return model
 
 
@@ -306,7 +397,7 @@ def announce(data: Data, checkpoint, model) -> None:
                 "the margin of the largest database"
             )
     print(
-        f"{len(data.training):,} to train, {len(data.validation):,} to validate; "
+        f"{len(data.training):,} to train, {len(data.validation):,} to validate, {len(data.test):,} kept for a test; "
         f"{model.name}, {model.count_params():,} parameters"
     )
     error, accuracy = trivial_scores(data, checkpoint.trivial)
@@ -330,16 +421,18 @@ def trivial_scores(data: Data, trivial: dict[str, int]) -> tuple[float, float]:
     return float(error), float((genders == trivial["gender"]).mean()) if len(genders) else np.nan
 
 
-def writer(model, checkpoint):
-    """A function of path, epoch and values that writes a checkpoint of the run."""
-    from dataclasses import replace
-
+def writer(model, checkpoint, averaged: list):
+    """A function of path, epoch and values that writes a checkpoint of the run, of averaged weights where there are."""
     from models import save
 
     def write(path: Path, epoch: int, values: dict) -> None:
         metrics = {name: float(value) for name, value in values.items()}
         reached = {"epoch": epoch, "metrics": metrics, "saved": time.time()}
+        for swap in averaged:
+            swap.on_test_begin()
         save(model, path, replace(checkpoint, training={**checkpoint.training, **reached}))
+        for swap in averaged:
+            swap.on_test_end()
 
     return write
 

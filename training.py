@@ -39,6 +39,57 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         return self.rate * warm * 0.2**passed
 
 
+class WarmCosine(keras.optimizers.schedules.LearningRateSchedule):
+    """Half a cosine from the full rate down to nothing (SGDR without restarts: Loshchilov and Hutter,
+    arXiv:1608.03983, section 3), after a linear warm-up."""
+
+    def __init__(self, rate: float, steps: int, warmup_steps: int):
+        self.rate, self.steps, self.warmup_steps = rate, steps, warmup_steps
+
+    def __call__(self, step):
+        step = ops.cast(step, "float32")
+        warm = ops.minimum(1.0, (step + 1) / max(self.warmup_steps, 1))
+        done = ops.clip((step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1), 0.0, 1.0)
+        return self.rate * warm * 0.5 * (1.0 + ops.cos(math.pi * done))
+
+
+def age_loss(name: str, sigma: float, error_weight: float) -> Callable:
+    """The loss of the age head, by its name in `train.py --age_loss`.
+
+    cross_entropy: of the 101 years (Rothe et al., DEX, ICCV workshops 2015).
+    ldl: Kullback-Leibler divergence from a normal distribution around the true age (label distribution learning,
+        Gao et al., arXiv:1611.01731, section 3): years near the truth are nearly right.
+    dldl_v2: that, and the absolute error of the expected age, which is what counts in the end (Gao et al., "Age
+        estimation using expectation of label distribution learning", IJCAI 2018, section 3.3).
+
+    Args:
+        name: one of these three.
+        sigma: standard deviation of the normal distribution, in years.
+        error_weight: weight of the absolute error in years, beside the divergence; dldl_v2 alone has it.
+
+    Returns:
+        A loss for Keras: (b, 101) labels, one-hot or mixtures of such, and (b, 101) distributions -> (b,).
+
+    Raises:
+        ValueError: for another name.
+    """
+    if name not in ("cross_entropy", "ldl", "dldl_v2"):
+        raise ValueError(f"there is no age loss '{name}'")
+    if name == "cross_entropy":
+        return keras.losses.categorical_crossentropy
+    years = np.arange(NUM_AGES)
+    around = np.exp(-0.5 * ((years[:, None] - years) / sigma) ** 2)
+    around = (around / around.sum(axis=1, keepdims=True)).astype(np.float32)  # row: the target for one true age
+    error_weight = error_weight if name == "dldl_v2" else 0.0
+
+    def loss(y_true, y_pred):
+        divergence = keras.losses.kl_divergence(ops.matmul(y_true, around), y_pred)
+        error = ops.abs(_expected_age(y_true) - _expected_age(y_pred))
+        return divergence + error_weight * error
+
+    return loss
+
+
 def _expected_age(distributions):
     return ops.matmul(ops.cast(distributions, "float32"), ops.arange(NUM_AGES, dtype="float32")[:, None])[:, 0]
 

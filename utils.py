@@ -1,4 +1,4 @@
-"""The .mat module: dataset metadata in, face databases out and in, and their split into training and validation.
+"""The .mat module: dataset metadata in, face databases out and in, and their split into training, validation, test.
 
 A database is a MATLAB 7.3 file, which is HDF5 with a MATLAB header, so there is no 4 GiB wall; MATLAB, mat73 and
 h5py open it. Its images are one contiguous block that is memory-mapped: opening reads the labels alone.
@@ -18,6 +18,7 @@ from labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 
 USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
 ORIGINAL_UTKFACE = ("utk", "utkface")  # what the original suite called its databases of UTKFace
+TEST_SEED = 2016  # of the test part, whatever the seed of the run
 ORIGINAL_MARGIN = 0.4  # the original suite's databases hold IMDB-WIKI crops and do not say so
 
 
@@ -413,43 +414,55 @@ class ImageStack:
 # ---------------------------------------------------------------------------------------------- split
 
 
-def split(databases: list[Database], validation_split: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Splits the rows of some databases, taken one after the other, into training and validation.
+def split(
+    databases: list[Database], validation_split: float, seed: int, test_split: float = 0.0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Splits the rows of some databases, taken one after the other, into training, validation and test.
 
-    Nobody stands on both sides: faces of one person (a subject of one dataset) stay together, and so do
-    byte-identical photos. Who is not known stands alone. The split depends on the seed and the labels alone.
+    Nobody stands on two sides: faces of one person (a subject of one dataset) stay together, and so do
+    byte-identical photos. Who is not known stands alone. The split depends on the seed and the labels alone; the test
+    part does not even depend on the seed, so that runs with other seeds are compared on the same faces.
 
     Args:
         databases: one or more.
-        validation_split: the share of rows to hold out, in 0..1 exclusive.
+        validation_split: the share of rows to hold out for choosing the checkpoint, in 0..1 exclusive.
         seed: any non-negative integer.
+        test_split: the share of rows that nothing in the training sees, in 0..1.
 
     Returns:
-        training and validation: sorted (k,) int64 rows; row numbers go on from one database to the next.
+        training, validation and test: sorted (k,) int64 rows; row numbers go on from one database to the next.
 
     Raises:
-        ValueError: if one of the sides would be empty.
+        ValueError: if training or validation would be empty, or test although it is asked for.
     """
     groups = _groups(databases)
-    count = len(groups)
-    sizes = np.bincount(groups)
-    order = np.random.default_rng(seed).permutation(len(sizes))
-    # Groups in random order until the share is reached; one that would pass it by more than it falls short stays out.
-    reached = np.cumsum(sizes[order])
-    wanted = validation_split * count
-    taken = int(np.searchsorted(reached, wanted, side="right"))
-    if taken < len(sizes) and reached[taken] - wanted < wanted - (reached[taken - 1] if taken else 0):
-        taken += 1
-    chosen = np.zeros(len(sizes), bool)
-    chosen[order[:taken]] = True
-    held_out = chosen[groups]
-    training, validation = np.flatnonzero(~held_out), np.flatnonzero(held_out)
-    if not len(training) or not len(validation):
+    count, sizes = len(groups), np.bincount(groups)
+    free = np.ones(len(sizes), bool)
+
+    def take(share: float, seed) -> np.ndarray:
+        """Free groups in random order until the share is reached; their rows."""
+        order = np.random.default_rng(seed).permutation(len(sizes))
+        order = order[free[order]]
+        reached = np.cumsum(sizes[order])
+        wanted = share * count
+        taken = int(np.searchsorted(reached, wanted, side="right"))
+        # One that would pass the share by more than it falls short stays out.
+        if taken < len(order) and reached[taken] - wanted < wanted - (reached[taken - 1] if taken else 0):
+            taken += 1
+        chosen = np.zeros(len(sizes), bool)
+        chosen[order[:taken]] = True
+        free[chosen] = False
+        return np.flatnonzero(chosen[groups])
+
+    test = take(test_split, TEST_SEED)
+    validation = take(validation_split, seed)
+    training = np.flatnonzero(free[groups])
+    if not len(training) or not len(validation) or (test_split and not len(test)):
         raise ValueError(
             f"{count} faces of {len(sizes)} people cannot be split into training and validation at a share of "
-            f"{validation_split:g}; give more faces or another share"
+            f"{validation_split:g}{f' and test at {test_split:g}' * bool(test_split)}; give more faces or another share"
         )
-    return training, validation
+    return training, validation, test
 
 
 def _groups(databases: list[Database]) -> np.ndarray:

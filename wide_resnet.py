@@ -18,6 +18,8 @@ def wide_resnet(
     width: int = 8,
     weight_decay: float = WEIGHT_DECAY,
     dropout: float = 0.0,
+    stages: int = 3,
+    stem_stride: int = 1,
     original: bool = False,
 ) -> keras.Model:
     """WRN-depth-width for square images.
@@ -28,6 +30,8 @@ def wide_resnet(
         width: the paper's k: channels are 16 k, 32 k and 64 k.
         weight_decay: of all kernels, as the optimiser's weight decay would be (the L2 penalty is half of it).
         dropout: share dropped between the two convolutions of a block (section 2.4).
+        stages: groups of blocks; a fourth has 128 k channels at half the third's resolution.
+        stem_stride: 2 halves the image in the first convolution: a quarter of the work.
         original: the network of the original suite, needed for its files alone: raw pixels, and heads without bias on
             an 8 x 8 average pooling of stride 1, which keeps every position.
 
@@ -36,21 +40,23 @@ def wide_resnet(
         probability distribution.
 
     Raises:
-        ValueError: for a depth that is not 6 n + 4, or a size or width that is too small.
+        ValueError: for a depth that is not 6 n + 4, a size or width that is too small, or stages or a stride that
+            are not offered.
     """
     if depth < 10 or (depth - 4) % 6:
         raise ValueError(f"the depth of a wide residual network is 6 n + 4: 10, 16, 22, 28, ...; received {depth}")
     if width < 1 or image_size < 32:
         raise ValueError(f"width must be 1 or more and image_size 32 or more; received {width} and {image_size}")
+    if stages not in (3, 4) or stem_stride not in (1, 2):
+        raise ValueError(f"stages are 3 or 4 and stem_stride 1 or 2; received {stages} and {stem_stride}")
     penalty = weight_decay / 2
 
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     scale, offset = (1.0, 0.0) if original else (1 / 127.5, -1.0)
     x = layers.Rescaling(scale, offset, name="normalise")(image)
-    x = _convolution(x, 16, 3, 1, penalty, "stem")  # size x size x 16
-    x = _group(x, 16 * width, 1, depth, penalty, dropout, "group1")  # size x size x 16 k
-    x = _group(x, 32 * width, 2, depth, penalty, dropout, "group2")  # size/2 x size/2 x 32 k
-    x = _group(x, 64 * width, 2, depth, penalty, dropout, "group3")  # size/4 x size/4 x 64 k
+    x = _convolution(x, 16, 3, stem_stride, penalty, "stem")  # size x size x 16, for a stride of 1
+    for stage in range(stages):  # size x size x 16 k, size/2 x size/2 x 32 k, size/4 x size/4 x 64 k
+        x = _group(x, 16 * 2**stage * width, min(stage, 1) + 1, depth, penalty, dropout, f"group{stage + 1}")
     x = _activated(x, "final")
     if original:
         x = layers.AveragePooling2D(8, strides=1, padding="same", name="pool")(x)

@@ -2,21 +2,29 @@
 
 import numpy as np
 import pytest
-from conftest import noise
+from conftest import make_database, noise
 from scipy.stats import beta, kstest
 
 from mixup_generator import (
+    AUGMENTATIONS,
     NO_AUGMENTATION,
     Augmentation,
     MixupGenerator,
+    change_colours,
     mix_images,
     mix_labels,
     one_hot,
     shift_and_flip,
+    turn_and_scale,
 )
+from utils import ImageStack
 
 MIXUP_ALONE = NO_AUGMENTATION._replace(mixup_alpha=0.2)
-ONE_BY_ONE = [NO_AUGMENTATION._replace(**{name: value}) for name, value in Augmentation()._asdict().items()]
+STRONG = AUGMENTATIONS["strong"]
+ONE_BY_ONE = [
+    NO_AUGMENTATION._replace(**{name: value})
+    for name, value in STRONG._replace(shift=Augmentation().shift)._asdict().items()  # its own is no whole pixel here
+]
 
 
 def generator(count=23, size=16, **arguments):
@@ -47,7 +55,7 @@ def rows_of(batch) -> list[int]:
 # ------------------------------------------------------------------------------------------- order and purity
 
 
-@pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, *ONE_BY_ONE, Augmentation()])
+@pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, *ONE_BY_ONE, Augmentation(), STRONG])
 def test_a_batch_depends_on_seed_epoch_and_index_alone(augmentation):
     batches, other = generator(augmentation=augmentation), generator(augmentation=augmentation)
     batches.set_epoch(2)
@@ -61,7 +69,7 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone(augmentation):
         assert equal(batch, forwards[index])
 
 
-@pytest.mark.parametrize("augmentation", [*ONE_BY_ONE, Augmentation()])
+@pytest.mark.parametrize("augmentation", [*ONE_BY_ONE, Augmentation(), STRONG])
 def test_epochs_seeds_and_batches_are_augmented_differently(augmentation):
     same = {"image": np.repeat(noise(1, 16), 64, axis=0), "gender": np.zeros(64, int), "age": np.arange(64)}
     arguments = {**same, "augmentation": augmentation, "batch_size": 32, "shuffle": False}
@@ -116,12 +124,15 @@ def test_without_augmentation_a_batch_is_the_plain_images_and_one_hot_labels():
 def test_an_augmentation_of_zeros_changes_nothing():
     plain = generator()
     silent = generator(augmentation=Augmentation(mixup_alpha=0.0, shift=0.01, flip=0.0, erase=0.0))
+    resampled = generator(augmentation=NO_AUGMENTATION._replace(rotate=1e-9, scale=1e-9, light=1e-9, grey=1e-9))
     for index in range(3):  # a shift of less than a pixel is none, yet the augmenting path is taken
         assert equal(plain[index], silent[index])
+        assert equal(plain[index], resampled[index])
 
 
-def test_the_source_is_never_changed():
-    batches = generator(augmentation=Augmentation(erase=1.0))
+@pytest.mark.parametrize("augmentation", [Augmentation(erase=1.0), STRONG._replace(erase=1.0, grey=1.0)])
+def test_the_source_is_never_changed(augmentation):
+    batches = generator(augmentation=augmentation)
     batches.image.setflags(write=False)
     before = batches.image.copy(), batches.gender.copy(), batches.age.copy()
     for epoch in range(3):
@@ -148,7 +159,22 @@ def test_what_cannot_be_batched_is_refused():
         generator(count=0)
 
 
+def test_the_images_of_several_databases_are_batched_one_after_the_other():
+    databases = [make_database(5, 16, seed) for seed in (0, 1)]
+    ages = np.concatenate([database.age for database in databases])
+    batches = generator(image=ImageStack(databases), age=ages, gender=ages % 2, shuffle=False)
+    assert np.array_equal(batches[0][0], [*databases[0].image, *databases[1].image[:3]])
+    assert np.array_equal(batches[1][0], databases[1].image[3:])
+
+
 # ---------------------------------------------------------------------------------------------------- labels
+
+
+@pytest.mark.parametrize("augmentation", [STRONG._replace(mixup_alpha=0.0), *ONE_BY_ONE[1:]])
+def test_nothing_but_mixup_changes_the_labels(augmentation):
+    plain, moved = generator(), generator(augmentation=augmentation)
+    for index in range(3):
+        assert equal((plain[index][0], *moved[index][1:]), plain[index])
 
 
 def test_an_unknown_label_is_a_row_of_zeros_with_weight_zero():
@@ -269,6 +295,129 @@ def test_shifts_reach_every_offset_and_no_further():
     windows = {wide[y : y + 20, x : x + 20].tobytes() for y in range(5) for x in range(5)}
     moved = shift_and_flip(np.repeat(image, 1000, axis=0), 0.1, 0.0, np.random.default_rng(0))
     assert len(windows) == 25 and {one.tobytes() for one in moved} == windows
+
+
+# ------------------------------------------------------------------------------------------ rotation and scale
+
+
+class SetAmounts:
+    """Stands for a generator: gives the amounts one after the other, and one draw of chances."""
+
+    def __init__(self, *amounts, chances):
+        self.amounts, self.chances, self.asked = list(map(np.array, amounts)), np.array(chances), []
+
+    def uniform(self, low, high, size):
+        self.asked.append((low, high, size))
+        return self.amounts.pop(0)
+
+    def random(self, count):
+        return self.chances
+
+
+def turned(image, angle=0.0, exponent=0.0, shift=(0.0, 0.0), mirror=False, scale=0.5):
+    """One image, turned by the amounts given."""
+    draws = SetAmounts([angle], [exponent], [shift], chances=[0.2 if mirror else 0.7])
+    return turn_and_scale(image[None], Augmentation(rotate=180.0, scale=scale, flip=0.5), draws)[0]
+
+
+def drawn_pattern(x, y):
+    """(h, w, 3) uint8: waves that have no symmetry, at any places x and y."""
+    waves = [np.sin(0.11 * x + 0.3), np.cos(0.13 * y), np.sin(0.07 * x + 0.09 * y)]
+    return np.rint(128 + 100 * np.stack(waves, axis=-1)).astype(np.uint8)
+
+
+PLACES = np.meshgrid(np.arange(60.0), np.arange(40.0))  # x, y of an image of 40 x 60
+
+
+def test_nothing_is_turned_without_angle_scale_shift_and_mirror():
+    images = noise(20, 16)
+    still = turn_and_scale(images, NO_AUGMENTATION, np.random.default_rng(0))
+    assert np.array_equal(still, images) and not np.shares_memory(still, images)
+    mirrored = turn_and_scale(images, NO_AUGMENTATION._replace(flip=1.0), np.random.default_rng(0))
+    assert np.array_equal(mirrored, images[:, :, ::-1]) and np.array_equal(images, noise(20, 16))
+
+
+@pytest.mark.parametrize(("angle", "quarters"), [(90, -1), (-90, 1), (180, 2)])
+@pytest.mark.parametrize("size", [16, 17])
+def test_quarter_turns_are_exact_and_go_both_ways(angle, quarters, size):
+    (image,) = noise(1, size)
+    assert np.array_equal(turned(image, angle), np.rot90(image, quarters))  # 90 is clockwise
+    assert np.array_equal(turned(image, angle, mirror=True), np.rot90(image[:, ::-1], quarters))  # mirrored first
+
+
+@pytest.mark.parametrize(("angle", "exponent"), [(0, 0), (20, 0), (-35, 0), (0, 1), (0, -1), (0, 0.5), (12, -0.4)])
+@pytest.mark.parametrize(("shift", "mirror"), [((0.0, 0.0), False), ((0.1, -0.05), False), ((-0.2, 0.1), True)])
+def test_a_pattern_is_found_where_rotation_scale_shift_and_mirror_put_it(angle, exponent, shift, mirror):
+    image = drawn_pattern(*PLACES)
+    x = PLACES[0] - 29.5 - 60 * shift[0]  # from each place of the result back to the pattern
+    y = PLACES[1] - 19.5 - 40 * shift[1]
+    back, zoom = -np.deg2rad(angle), 1.5**exponent
+    x, y = (x * np.cos(back) - y * np.sin(back)) / zoom, (x * np.sin(back) + y * np.cos(back)) / zoom
+    x, y = (-x if mirror else x) + 29.5, y + 19.5
+    expected = drawn_pattern(np.clip(x, 0, 59), np.clip(y, 0, 39))  # what moves in repeats the edge
+    moved = turned(image, angle, exponent, shift, mirror)
+    assert np.abs(moved.astype(int) - expected).max() <= 2
+    assert np.array_equal(image, drawn_pattern(*PLACES))
+
+
+def test_whole_pixels_move_exactly_and_repeat_the_edge():
+    (image,) = noise(1, 20)
+    wide = np.pad(image, ((3, 3), (3, 3), (0, 0)), mode="edge")
+    assert np.array_equal(turned(image, shift=(0.1, -0.15)), wide[6:26, 1:21])  # 2 to the right, 3 up
+
+
+def test_rotation_scale_and_shift_are_drawn_from_the_ranges_that_are_stated():
+    draws = SetAmounts([0, 0], [0, 0], [[0, 0], [0, 0]], chances=[0.7, 0.7])
+    turn_and_scale(noise(2), Augmentation(rotate=10.0, scale=0.12, shift=0.06), draws)
+    assert draws.asked == [(-10.0, 10.0, 2), (-1, 1, 2), (-0.06, 0.06, (2, 2))]
+    rng = np.random.default_rng(0)
+    disc = (np.hypot(PLACES[0] - 29.5, PLACES[1] - 19.5) < 12)[None, :, :, None] * np.full(3, 200, np.uint8)
+    moved = turn_and_scale(np.repeat(disc, 500, axis=0), NO_AUGMENTATION._replace(scale=0.25), rng)
+    zoom = np.sqrt(moved.sum(axis=(1, 2, 3)) / disc.sum())
+    assert 0.79 < zoom.min() < 0.82 and 1.23 < zoom.max() < 1.26
+    assert np.median(np.log(zoom)) == pytest.approx(0, abs=0.03)
+
+
+@pytest.mark.parametrize("flip", [0.0, 0.3, 1.0])
+def test_the_share_of_mirrored_faces_is_the_one_asked_for(flip):
+    images = np.repeat(noise(1), 2000, axis=0)
+    moved = turn_and_scale(images, NO_AUGMENTATION._replace(flip=flip, rotate=1e-9), np.random.default_rng(0))
+    mirrored = (moved == images[:, :, ::-1]).all(axis=(1, 2, 3))
+    assert np.array_equal(moved[~mirrored], images[~mirrored])
+    assert mirrored.mean() == pytest.approx(flip, abs=0.04 * (0 < flip < 1))
+
+
+# ------------------------------------------------------------------------------------------------------ colours
+
+
+def test_contrast_and_brightness_by_hand():
+    values = [0, 10, 100, 128, 200, 254]
+    images = np.repeat(np.array(values, np.uint8)[None, None, :, None], 3, axis=0).repeat(3, axis=3)
+    draws = SetAmounts([0.5, -0.5, 0.0], [0.2, -0.2, 0.0], chances=[0.9] * 3)
+    change_colours(images, 0.5, 0.1, draws)
+    assert draws.asked == [(-0.5, 0.5, 3), (-0.25, 0.25, 3)]
+    # 1.5 (v - 128) + 128 + 51 and 0.5 (v - 128) + 128 - 51, cut off at 0 and 255
+    expected = [[0, 2, 137, 179, 255, 255], [13, 18, 63, 77, 113, 140], values]
+    assert np.array_equal(images, np.array(expected)[:, None, :, None].repeat(3, axis=3))
+
+
+def test_a_grey_image_has_the_luma_thrice():
+    images, kept = noise(10, 16), noise(10, 16)
+    change_colours(images, 0.0, 1.0, np.random.default_rng(0))
+    assert np.array_equal(images, images[..., :1].repeat(3, axis=3))
+    assert np.abs(images[..., 0] - kept @ [0.114, 0.587, 0.299]).max() < 0.51
+
+
+@pytest.mark.parametrize("grey", [0.0, 0.1, 0.6])
+def test_the_share_of_grey_faces_is_the_one_asked_for_and_the_others_keep_their_colour(grey):
+    images, kept = noise(3000), noise(3000)
+    change_colours(images, 0.0, grey, np.random.default_rng(0))
+    colourless = (images == images[..., :1]).all(axis=(1, 2, 3))
+    assert colourless.mean() == pytest.approx(grey, abs=0.02 * bool(grey))
+    assert np.array_equal(images[~colourless], kept[~colourless])
+
+
+# ---------------------------------------------------------------------------------------------- all of them
 
 
 def test_the_whole_augmentation_erases_after_it_mixes():

@@ -13,7 +13,8 @@ import pytest
 from conftest import give_every_weight_a_value, noise, write_database
 
 import models
-from models import ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Checkpoint, build, choose, inspect, load, save
+from backend import compiled_predict
+from models import ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Checkpoint, build, choose, inspect, load, mirrored, save
 from wide_resnet import wide_resnet
 
 
@@ -58,6 +59,46 @@ def test_what_training_alone_needs_is_not_in_the_loaded_network(tmp_path):
     assert_same_predictions(load(tmp_path / "weights.hdf5")[0], model)
 
 
+def test_stages_and_the_stride_of_the_stem_are_kept(tmp_path):
+    arguments = {"depth": 10, "width": 1, "stages": 4, "stem_stride": 2}
+    said = Checkpoint("wide_resnet", arguments, 40)
+    source = give_every_weight_a_value(build(said))
+    save(source, tmp_path / "weights.hdf5", said)
+    model, checkpoint = load(tmp_path / "weights.hdf5")
+    assert checkpoint.arguments == arguments and model.input_shape == (None, 40, 40, 3)
+    assert_same_predictions(model, source, size=40)
+
+
+def mean_of_both(model, images):
+    """What a mirrored model must say, by hand."""
+    straight, turned = (model(faces, training=False) for faces in (images, images[:, :, ::-1]))
+    return [(np.asarray(one) + np.asarray(other)) / 2 for one, other in zip(straight, turned, strict=True)]
+
+
+def test_a_mirrored_model_is_the_mean_over_an_image_and_its_mirror_image(tiny_model):
+    images, model = noise(4, 32), mirrored(tiny_model)
+    assert model.output_names == ["pred_gender", "pred_age"]
+    assert model.inputs[0].dtype == "uint8" and model.input_shape == (None, 32, 32, 3)
+    expected = mean_of_both(tiny_model, images)
+    assert max(np.abs(one - other).max() for one, other in zip(expected, tiny_model(images), strict=True)) > 1e-3
+    for ours, mean in zip(model.predict(images, verbose=0), expected, strict=True):
+        assert ours.dtype == np.float32
+        np.testing.assert_allclose(ours, mean, rtol=1e-4, atol=1e-6)
+    for one, other in zip(model(images), model(images[:, :, ::-1]), strict=True):
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-4, atol=1e-6)
+
+
+def test_a_checkpoint_that_says_mirror_is_loaded_mirrored(tiny_model, tmp_path):
+    path = tmp_path / "weights.hdf5"
+    save(tiny_model, path, Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, mirror=True))
+    model, checkpoint = load(path)
+    assert checkpoint.mirror and inspect(path).mirror
+    predict = compiled_predict(model)
+    for count in (1, 3):
+        for ours, expected in zip(predict(noise(count, 32)), mean_of_both(tiny_model, noise(count, 32)), strict=True):
+            np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_a_save_that_fails_leaves_nothing_and_keeps_what_was_there(tiny_model, tmp_path):
     path = tmp_path / "weights.01-1.00.hdf5"
     unspeakable = Checkpoint("wide_resnet", {}, 32, training={"arguments": {1, 2}})  # JSON knows no sets
@@ -89,6 +130,17 @@ def with_attribute(source, path, **changes):
         said = {**json.loads(file.attrs["age_gender"]), **changes}
         file.attrs["age_gender"] = json.dumps({name: value for name, value in said.items() if value is not None})
     return path
+
+
+def test_a_checkpoint_from_before_mirror_stages_and_test_split_is_loaded(tiny_model, tiny_checkpoint_file, tmp_path):
+    split = {"validation_split": 0.1, "seed": 0, "image_size": 32, "databases": ["abc"]}
+    path = with_attribute(tiny_checkpoint_file, tmp_path / "old.hdf5", mirror=None, split=split)
+    with h5py.File(path) as file:
+        said = json.loads(file.attrs["age_gender"])
+    assert "mirror" not in said and said["arguments"] == {"depth": 10, "width": 1}
+    model, checkpoint = load(path)
+    assert checkpoint.mirror is False and checkpoint.split == split
+    assert_same_predictions(model, tiny_model)
 
 
 @pytest.mark.parametrize(
@@ -344,9 +396,22 @@ def test_the_newest_checkpoint_is_chosen_by_its_time_and_not_its_name(tmp_path):
     assert choose(tmp_path, tmp_path / "elsewhere") == newest
 
 
-def test_the_shipped_model_is_chosen_where_there_is_no_run(tmp_path):
-    shipped = touch(tmp_path / "age_gender.hdf5", 1_000)
-    assert choose(None, tmp_path) == shipped
+def test_the_shipped_model_is_chosen_where_nothing_is_named_and_there_is_no_run(tmp_path, monkeypatch):
+    shipped = touch(tmp_path / "age_gender.hdf5", 5_000)
+    monkeypatch.setattr(models, "SHIPPED", shipped)
+    runs = tmp_path / "runs"
+    assert choose(None, runs) == shipped
+    runs.mkdir()
+    assert choose(None, runs) == shipped
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint in .*runs/"):
+        choose(runs, tmp_path)
+    own = touch(runs / "weights.01-9.00.hdf5", 1_000)
+    assert choose(None, runs) == own
+
+
+def test_the_shipped_model_is_sought_beside_the_scripts():
+    assert models.SHIPPED.parts[-2:] == ("checkpoints", "age_gender.hdf5")
+    assert (models.SHIPPED.parents[1] / "train.py").is_file()
 
 
 def test_a_named_file_is_taken_whatever_else_there_is(tmp_path):
@@ -355,7 +420,8 @@ def test_a_named_file_is_taken_whatever_else_there_is(tmp_path):
     assert choose(named, tmp_path) == named
 
 
-def test_no_checkpoint_is_an_error_that_says_what_to_do(tmp_path):
+def test_no_checkpoint_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setattr(models, "SHIPPED", tmp_path / "none_is_shipped.hdf5")
     message = "there is no checkpoint in .*: train one with train.py, or name one with --weight_file"
     for arguments in ((None, tmp_path), (None, tmp_path / "nowhere"), (tmp_path, tmp_path)):
         with pytest.raises(FileNotFoundError, match=message):

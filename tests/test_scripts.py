@@ -6,23 +6,25 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import h5py
 import numpy as np
 import pytest
+from conftest import make_database
 
 import create_db
 import demo
 import evaluate
 import train
 from labels import MALE
-from models import RESUME_FILE, inspect, load
-from utils import open_database, read_paths
+from models import RESUME_FILE, Checkpoint, inspect, load
+from utils import open_database, read_paths, split
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ("create_db.py", "train.py", "evaluate.py", "demo.py", "samples/make_samples.py")
+SCRIPTS = ("check_dataset.py", "create_db.py", "train.py", "evaluate.py", "demo.py", "samples/make_samples.py")
 SMALL_RUN = ["--depth", "10", "--width", "1", "--batch_size", "16", "--validation_split", "0.3"]
 
 
@@ -209,7 +211,10 @@ def test_train_keeps_what_explains_itself(trained, drawn):
     checkpoints = sorted(trained.glob("weights.*.hdf5"))
     assert checkpoints
     checkpoint = inspect(checkpoints[-1])
-    assert (checkpoint.network, checkpoint.arguments) == ("wide_resnet", {"depth": 10, "width": 1})
+    assert (checkpoint.network, checkpoint.arguments) == (
+        "wide_resnet",
+        {"depth": 10, "width": 1, "stages": 3, "stem_stride": 1},
+    )
     assert (checkpoint.image_size, checkpoint.margin, checkpoint.genders) == (32, 0.4, ("F", "M"))
     assert checkpoint.split["databases"] == [open_database(drawn / "wiki_db.mat").fingerprint()]
     with open(trained / "history.csv", newline="", encoding="utf-8") as file:
@@ -307,12 +312,12 @@ def test_train_that_goes_to_nan_says_so_and_fails(drawn, tmp_path, capsys):
 def test_a_head_that_answers_every_face_alike_is_called_collapsed(drawn):
     database = open_database(drawn / "wiki_db.mat")
     rows = np.arange(len(database))
-    data = train.Data([database], database.image, database.age, database.gender, rows, rows)
+    data = train.Data([database], database.image, database.age, database.gender, rows, rows, rows[:0])
     learned = {"val_pred_age_spread": 9.0, "val_pred_gender_male_share": 0.5}
     assert train.collapsed_heads(learned, data) == []
     assert train.collapsed_heads({**learned, "val_pred_age_spread": 0.2}, data) == ["age"]
     assert train.collapsed_heads({**learned, "val_pred_gender_male_share": 1.0}, data) == ["gender"]
-    one_gender = train.Data([database], database.image, database.age, np.full(len(database), MALE), rows, rows)
+    one_gender = replace(data, gender=np.full(len(database), MALE))
     assert train.collapsed_heads({**learned, "val_pred_gender_male_share": 1.0}, one_gender) == []
 
 
@@ -378,6 +383,70 @@ def test_evaluate_scores_the_faces_held_out(trained, drawn, tmp_path, capsys):
     plots = ("true_against_expected", "error_by_decade", "mean_distributions", "gender_confusion", "samples")
     assert all(cv2.imread(str(tmp_path / f"{name}.png")) is not None for name in plots)
     assert "(they chose the checkpoint" in capsys.readouterr().out
+
+
+TRAINED_WITH = {"validation_split": 0.2, "seed": 3}
+
+
+def of_training_on(databases, **split):
+    """A checkpoint that was trained on these databases."""
+    known = [database.fingerprint() for database in databases]
+    return Checkpoint("wide_resnet", {}, 8, split={**TRAINED_WITH, "databases": known, **split})
+
+
+@pytest.mark.parametrize(
+    ("part", "test_split", "side", "said"),
+    [
+        ("auto", 0.1, 2, "the 10 faces of 100 that were kept for a test"),
+        ("test", 0.1, 2, "the 10 faces of 100 that were kept for a test"),
+        ("validation", 0.1, 1, "the 20 faces held out of 100 (they chose the checkpoint"),
+        ("auto", 0.0, 1, "the 20 faces held out of 100 (they chose the checkpoint"),
+        ("validation", 0.0, 1, "the 20 faces held out of 100 (they chose the checkpoint"),
+        ("auto", None, 1, "the 20 faces held out of 100 (they chose the checkpoint"),
+    ],
+)
+def test_evaluate_scores_the_part_that_the_training_kept(part, test_split, side, said):
+    databases = [make_database(60, seed=1), make_database(40, seed=2)]
+    older = {} if test_split is None else {"test_split": test_split}  # a checkpoint from before there were test parts
+    rows, words = evaluate.choose_rows(databases, of_training_on(databases, **older), part)
+    assert rows.tolist() == split(databases, 0.2, 3, test_split or 0.0)[side].tolist()
+    assert words.startswith(said)
+
+
+def test_evaluate_on_every_face_or_on_other_faces_knows_no_parts():
+    databases = [make_database(60, seed=1)]
+    checkpoint = of_training_on(databases, test_split=0.1)
+    rows, words = evaluate.choose_rows(databases, checkpoint, "all")
+    assert len(rows) == 60 and "training faces among them" in words
+    others = [make_database(30, seed=9)]
+    rows, words = evaluate.choose_rows(others, checkpoint, "auto")
+    assert len(rows) == 30 and words == "all 30 faces"
+    for part in ("test", "validation"):
+        with pytest.raises(ValueError, match="the faces held out can be told only with all the databases"):
+            evaluate.choose_rows(others, checkpoint, part)
+
+
+@pytest.mark.parametrize("older", [{}, {"test_split": 0.0}])
+def test_evaluate_says_that_there_is_no_test_part(older):
+    databases = [make_database(60, seed=1)]
+    with pytest.raises(ValueError, match="trained without --test_split: there is no test part; --part validation"):
+        evaluate.choose_rows(databases, of_training_on(databases, **older), "test")
+
+
+def test_a_test_part_is_kept_out_of_training_and_scored(drawn, trained, tmp_path, capsys):
+    arguments = ["-i", str(drawn / "wiki_db.mat"), "--nb_epochs", "1", *SMALL_RUN, "--test_split", "0.2", "--mirror"]
+    train.main([*arguments, "--output_path", str(tmp_path)])
+    database = open_database(drawn / "wiki_db.mat")
+    sides = split([database], 0.3, 0, 0.2)
+    training, validation, test = map(len, sides)
+    said = capsys.readouterr().out
+    assert f"{training} to train, {validation} to validate, {test} kept for a test; " in said
+    evaluate.main(["--weight_file", str(tmp_path), "--output_dir", str(tmp_path / "scores")])
+    with open(tmp_path / "scores" / "predictions.csv", newline="", encoding="utf-8") as file:
+        scored = [row["path"] for row in csv.DictReader(file)]
+    paths = read_paths(drawn / "wiki_db.mat")
+    assert scored == [paths[row] for row in sides[2]]
+    refused(evaluate, ["--weight_file", trained, "--part", "test"], "there is no test part; --part validation")
 
 
 def test_evaluate_says_when_training_faces_are_among_those_scored(trained, tmp_path, capsys):
@@ -513,6 +582,7 @@ def test_demo_gives_the_ages_that_the_network_gives_to_the_crop(trained, drawn, 
 
 def test_demo_refuses(trained, drawn, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("models.SHIPPED", tmp_path / "none_is_shipped.hdf5")
     weights = ["--weight_file", trained, "--no_display"]
     refused(demo, ["--image_dir", drawn], "there is no checkpoint in checkpoints/: train one with train.py")
     refused(demo, ["--weight_file", "none.hdf5"], "none.hdf5 is not there")
@@ -543,7 +613,7 @@ def test_errors_are_one_line_and_exit_2(drawn, tmp_path):
         (("create_db.py",), "is not there"),
         (("train.py", "-i", "no.mat"), "no.mat is not there"),
         (("evaluate.py", "--weight_file", "text.hdf5"), "text.hdf5 is no checkpoint"),
-        (("demo.py", "--image_dir", "nowhere"), "there is no checkpoint"),
+        (("demo.py", "--weight_file", "none.hdf5"), "none.hdf5 is not there"),
     ):
         result = run(*command, folder=tmp_path)
         assert result.returncode == 2, result.stderr

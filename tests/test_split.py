@@ -11,7 +11,8 @@ from utils import split
 
 def side_of(databases, share=0.5, seed=0):
     """For each row whether it is held out; checks that both sides are sorted and hold every row once."""
-    training, validation = split(databases, share, seed)
+    training, validation, test = split(databases, share, seed)
+    assert not len(test)
     count = sum(map(len, databases))
     assert training.tolist() == sorted(training) and validation.tolist() == sorted(validation)
     assert sorted([*training, *validation]) == list(range(count))
@@ -136,8 +137,30 @@ def test_unknown_subjects_stand_alone():
     assert side_of([database], 0.5).sum() == 4
 
 
+@given(databases_of_acquaintances(), st.integers(0, 2**31), st.sampled_from([0.1, 0.25, 0.4]))
+def test_nobody_stands_on_two_of_three_sides(databases, seed, test_share):
+    try:
+        sides = split(databases, 0.3, seed, test_share)
+    except ValueError:
+        assume(False)
+    assert sorted(np.concatenate(sides).tolist()) == list(range(sum(map(len, databases))))
+    for rows in groups_by_hand(databases):
+        assert sum(bool(rows & set(side.tolist())) for side in sides) == 1
+
+
+def test_the_test_part_is_the_same_whatever_the_seed_and_the_other_parts_are_not():
+    database = make_database(200)
+    first, second = (split([database], 0.1, seed, 0.25) for seed in (0, 1))
+    assert [len(side) for side in first] == [130, 20, 50]
+    assert first[2].tolist() == second[2].tolist()
+    assert first[1].tolist() != second[1].tolist()
+    assert split([database], 0.3, 5, 0.25)[2].tolist() == first[2].tolist()
+
+
 def test_a_split_that_leaves_a_side_empty_is_refused():
     with pytest.raises(ValueError, match=r"6 faces of 1 people cannot be split .* share of 0\.5; give more faces"):
         split([make_database(6, subject=[4] * 6)], 0.5, 0)
     with pytest.raises(ValueError, match="3 faces of 3 people cannot be split"):
         split([make_database(3)], 0.01, 0)
+    with pytest.raises(ValueError, match=r"at a share of 0\.3 and test at 0\.01; give more"):
+        split([make_database(6)], 0.3, 0, 0.01)

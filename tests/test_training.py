@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from conftest import noise
 
-from mixup_generator import NO_AUGMENTATION, Augmentation, MixupGenerator
-from models import read_resume
+from mixup_generator import AUGMENTATIONS, NO_AUGMENTATION, Augmentation, MixupGenerator
+from models import Checkpoint, read_resume
+from train import writer
 from training import (
     AgeError,
     AgeSpread,
@@ -22,21 +23,26 @@ from training import (
     Resume,
     StepDecay,
     StopAtNan,
+    WarmCosine,
+    age_loss,
     weighted_metrics,
 )
 from wide_resnet import two_heads
 
-LOSSES = ["categorical_crossentropy"] * 2
 
-
-def small_model(seed=0, optimizer=None):
+def small_model(seed=0, optimizer=None, loss_of_age="categorical_crossentropy", eager=False):
     """Two heads on a batch norm and a dense layer: everything a training touches, at no cost."""
     keras.utils.set_random_seed(seed)
     image = keras.Input((8, 8, 3), dtype="uint8")
     x = keras.layers.Flatten()(keras.layers.Rescaling(1 / 127.5, -1.0)(image))
     x = keras.layers.BatchNormalization(name="norm")(keras.layers.Dense(6, activation="relu", name="body")(x))
     model = keras.Model(image, two_heads(x))
-    model.compile(optimizer or keras.optimizers.SGD(0.1), loss=LOSSES, weighted_metrics=weighted_metrics())
+    model.compile(
+        optimizer or keras.optimizers.SGD(0.1),
+        loss=["categorical_crossentropy", loss_of_age],
+        weighted_metrics=weighted_metrics(),
+        run_eagerly=eager,
+    )
     return model
 
 
@@ -80,6 +86,22 @@ def test_the_warm_up_rises_linearly_from_its_first_step():
     np.testing.assert_allclose(rates(schedule, range(6)), [0.025, 0.05, 0.075, 0.1, 0.1, 0.1], rtol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("steps", "warmup", "expected"),
+    [
+        # quarters of the half cosine: (1 + cos 45 degrees) / 2 is 0.853553
+        (110, 10, {0: 0.01, 4: 0.05, 9: 0.1, 10: 0.1, 35: 0.0853553, 60: 0.05, 85: 0.0146447, 110: 0, 999: 0}),
+        (40, 0, {0: 0.1, 10: 0.0853553, 20: 0.05, 30: 0.0146447, 40: 0}),
+        (1, 0, {0: 0.1, 1: 0}),
+    ],
+)
+def test_the_cosine_falls_to_nothing_after_a_linear_warm_up(steps, warmup, expected):
+    schedule = WarmCosine(0.1, steps, warmup)
+    np.testing.assert_allclose(rates(schedule, expected), list(expected.values()), rtol=1e-5, atol=1e-8)
+    every = rates(schedule, range(steps))
+    assert np.all(np.diff(every[:warmup]) > 0) and np.all(np.diff(every[warmup:]) < 0) and min(every) > 0
+
+
 def test_an_optimiser_follows_the_schedule():
     optimizer = keras.optimizers.SGD(StepDecay(0.1, epochs=4, steps_per_epoch=1, warmup_steps=0))
     variable = keras.Variable([0.0])
@@ -90,6 +112,153 @@ def test_an_optimiser_follows_the_schedule():
         optimizer.apply([np.float32([1.0])])
         steps.append(before - float(variable.numpy()[0]))
     np.testing.assert_allclose(steps, [0.1, 0.02, 0.004, 0.0008], rtol=1e-3)
+
+
+# ---------------------------------------------------------------------------------------------------- age losses
+
+YEARS = np.arange(101)
+
+
+def soft(age, sigma):
+    """The normal distribution around an age that label distribution learning aims at."""
+    density = np.exp(-((YEARS - age) ** 2) / (2 * sigma**2))
+    return density / density.sum()
+
+
+def one_hot_ages(*ages):
+    return np.eye(101, dtype=np.float32)[list(ages)]
+
+
+def losses(name, truth, said, sigma=2.0, error_weight=1.0):
+    return np.asarray(age_loss(name, sigma, error_weight)(np.float32(truth), np.float32(said)))
+
+
+def test_cross_entropy_is_that_of_keras():
+    truth, said = distributions(6, 0), distributions(6, 1)
+    expected = np.asarray(keras.losses.categorical_crossentropy(truth, said))
+    assert np.array_equal(losses("cross_entropy", truth, said), expected)
+    np.testing.assert_allclose(expected, -(truth * np.log(np.maximum(said, 1e-7))).sum(axis=1), rtol=1e-3)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 2.0, 5.0])
+@pytest.mark.parametrize(
+    ("name", "error_weight", "counts"), [("ldl", 3.0, 0), ("dldl_v2", 1.0, 1), ("dldl_v2", 0.25, 1)]
+)
+def test_soft_labels_cost_their_divergence_and_the_error_of_the_expected_age(name, error_weight, counts, sigma):
+    ages = [0, 1, 30, 64, 100]
+    said = np.stack([0.5 * soft(age + 7, 6) + 0.5 * soft(50, 20) for age in ages])
+    targets = np.stack([soft(age, sigma) for age in ages])
+    # Both distributions are cut off at 1e-7, as Keras does.
+    cut, cut_said = np.maximum(targets, 1e-7), np.maximum(said, 1e-7)
+    divergence = (cut * np.log(cut / cut_said)).sum(axis=1)
+    assert divergence.min() > 0.1
+    expected = divergence + counts * error_weight * np.abs(said @ YEARS - ages)
+    np.testing.assert_allclose(losses(name, one_hot_ages(*ages), said, sigma, error_weight), expected, rtol=1e-4)
+
+
+def test_who_says_the_soft_label_itself_pays_nothing():
+    ages = [20, 50, 80]
+    targets = np.stack([soft(age, 3.0) for age in ages])
+    for name in ("ldl", "dldl_v2"):
+        np.testing.assert_allclose(losses(name, one_hot_ages(*ages), targets, sigma=3.0), 0, atol=3e-5)
+        assert losses(name, one_hot_ages(*ages), targets, sigma=2.0).min() > 0.05
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "ldl", "dldl_v2"])
+def test_the_losses_of_a_mixture_differ_as_the_mixture_of_their_differences(name):
+    # The entropy of the target is no linear thing, but it is the same for both predictions.
+    one, other = one_hot_ages(60), one_hot_ages(75)
+    said = np.stack([soft(35, 12)]), np.stack([soft(45, 15)])  # both younger than 60: the error has one sign
+
+    def difference(truth):
+        return float((losses(name, truth, said[0]) - losses(name, truth, said[1]))[0])
+
+    assert difference(0.3 * one + 0.7 * other) == pytest.approx(
+        0.3 * difference(one) + 0.7 * difference(other), rel=1e-3
+    )
+    assert abs(difference(one) - difference(other)) > 0.1
+
+
+@pytest.mark.parametrize("augmentation", ["none", "strong"])
+@pytest.mark.parametrize("name", ["ldl", "dldl_v2"])
+def test_faces_without_an_age_move_the_age_head_nowhere_whatever_the_loss(name, augmentation):
+    model = small_model(loss_of_age=age_loss(name, 2.0, 1.0), eager=True)
+    batches = MixupGenerator(
+        noise(16), np.arange(16) % 2, np.full(16, -1), batch_size=8, augmentation=AUGMENTATIONS[augmentation]
+    )
+    before = {name: model.get_layer(name).get_weights() for name in ("pred_age", "pred_gender")}
+    history = fit(model, batches)
+    after = {name: model.get_layer(name).get_weights() for name in ("pred_age", "pred_gender")}
+    assert all(np.array_equal(old, new) for old, new in zip(before["pred_age"], after["pred_age"], strict=True))
+    assert not np.array_equal(before["pred_gender"][0], after["pred_gender"][0])
+    assert np.isfinite(history["loss"]).all()
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "ldl", "dldl_v2"])
+def test_a_prediction_of_zeros_and_ones_gives_finite_steps(name):
+    model = small_model(loss_of_age=age_loss(name, 2.0, 1.0), eager=True)
+    head = model.get_layer("pred_age")
+    head.set_weights([head.get_weights()[0] * 1e5, head.get_weights()[1]])
+    said = np.unique(model.predict(noise(8), verbose=0)[1])
+    assert {0.0, 1.0} == set(said)
+    history = fit(model, MixupGenerator(noise(8), np.arange(8) % 2, np.arange(8) * 12, batch_size=8, shuffle=False))
+    assert np.isfinite(history["loss"]).all() and history["loss"][0] > 1
+    assert all(np.isfinite(weight).all() for weight in model.get_weights())
+
+
+# ------------------------------------------------------------------------------------------- averaged weights
+
+
+def test_a_checkpoint_holds_the_averaged_weights_and_the_training_goes_on_from_its_own(tmp_path):
+    def batches():
+        return MixupGenerator(noise(8), np.arange(8) % 2, np.arange(8) * 12, batch_size=8, seed=1)
+
+    def trainable(model):
+        return [np.asarray(weight) for weight in model.trainable_variables]
+
+    class Watch(keras.callbacks.Callback):
+        """Writes a checkpoint after each epoch, which is one step, and notes the weights after it."""
+
+        def __init__(self, write=None):
+            super().__init__()
+            self.write, self.raw, self.values = write, [], []
+
+        def on_epoch_end(self, epoch, logs=None):
+            if self.write:
+                self.write(tmp_path / f"{epoch}.hdf5", epoch + 1, logs)
+            self.raw.append(trainable(self.model))
+            self.values.append(logs["val_loss"])
+
+    def run(watch, optimizer, callbacks):
+        model = small_model(optimizer=optimizer, eager=True)
+        validation = MixupGenerator(noise(8, seed=5), np.arange(8) % 2, np.arange(8) * 9, batch_size=8, shuffle=False)
+        watch = watch(model)
+        callbacks = [Epochs(batches()), *callbacks, watch]
+        model.fit(batches(), epochs=4, shuffle=False, verbose=0, validation_data=validation, callbacks=callbacks)
+        return model, watch, validation
+
+    swap = keras.callbacks.SwapEMAWeights()
+    said = Checkpoint("wide_resnet", {}, 8)
+    model, averaged, validation = run(
+        lambda model: Watch(writer(model, said, [swap])),
+        keras.optimizers.SGD(0.3, momentum=0.9, use_ema=True, ema_momentum=0.7),
+        [swap],
+    )
+    _, plain, _ = run(lambda model: Watch(), keras.optimizers.SGD(0.3, momentum=0.9), [])
+    expected = averaged.raw[0]
+    for epoch, (raw, alone) in enumerate(zip(averaged.raw, plain.raw, strict=True)):
+        for one, other in zip(raw, alone, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)  # writing and validating leave no trace
+        expected = [0.7 * old + 0.3 * new for old, new in zip(expected, raw, strict=True)]
+        loaded = small_model(seed=9)
+        loaded.load_weights(tmp_path / f"{epoch}.hdf5")
+        for one, other in zip(trainable(loaded), expected, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+    apart = max(np.abs(one - other).max() for one, other in zip(expected, raw, strict=True))
+    assert apart > 1e-2 and np.ptp(averaged.values) > 1e-3
+    assert loaded.evaluate(validation, verbose=0)[0] == pytest.approx(averaged.values[-1], rel=1e-3)
+    for one, other in zip(trainable(model), expected, strict=True):  # a run ends with the averages
+        np.testing.assert_allclose(one, other, atol=1e-4)
 
 
 # ----------------------------------------------------------------------------------------------------- metrics

@@ -8,11 +8,11 @@ from conftest import noise
 from wide_resnet import two_heads, wide_resnet
 
 
-def parameters_by_hand(depth: int, width: int) -> int:
+def parameters_by_hand(depth: int, width: int, stages: int = 3) -> int:
     """All weights of WRN-depth-width with global pooling and both heads, batch norms' statistics included."""
     blocks = (depth - 4) // 6
     count, channels = 3 * 3 * 3 * 16, 16
-    for wanted in (16 * width, 32 * width, 64 * width):
+    for wanted in (16 * width, 32 * width, 64 * width, 128 * width)[:stages]:
         for _ in range(blocks):
             count += 4 * channels + 9 * channels * wanted + 4 * wanted + 9 * wanted * wanted
             if channels != wanted:
@@ -27,6 +27,36 @@ def test_depth_and_width_give_the_number_of_parameters(depth, width):
     assert model.count_params() == parameters_by_hand(depth, width)
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
     assert sum(layer.kernel_size == (3, 3) for layer in convolutions) == depth - 3
+
+
+@pytest.mark.parametrize(("depth", "width"), [(10, 1), (16, 2)])
+def test_a_fourth_stage_adds_its_parameters_and_a_stride_of_the_stem_none(depth, width):
+    for stages in (3, 4):
+        model = wide_resnet(64, depth=depth, width=width, stages=stages, stem_stride=2)
+        assert model.count_params() == parameters_by_hand(depth, width, stages)
+        assert sum(isinstance(layer, keras.layers.Add) for layer in model.layers) == stages * (depth - 4) // 6
+
+
+@pytest.mark.parametrize(
+    ("size", "stages", "stride", "shapes"),
+    [
+        (32, 3, 2, [(16, 16, 32), (8, 8, 64), (4, 4, 128)]),
+        (32, 4, 1, [(32, 32, 32), (16, 16, 64), (8, 8, 128), (4, 4, 256)]),
+        (50, 4, 2, [(25, 25, 32), (13, 13, 64), (7, 7, 128), (4, 4, 256)]),
+    ],
+)
+def test_stages_and_the_stride_of_the_stem_set_the_sizes_of_the_groups(size, stages, stride, shapes):
+    model = wide_resnet(size, depth=10, width=2, stages=stages, stem_stride=stride)
+    groups = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
+    assert [tuple(layer.output.shape[1:]) for layer in groups] == shapes
+    assert tuple(model.get_layer("stem").output.shape[1:]) == (*shapes[0][:2], 16)
+    assert [output.shape for output in model.predict(noise(2, size), verbose=0)] == [(2, 2), (2, 101)]
+
+
+@pytest.mark.parametrize(("stages", "stride"), [(2, 1), (5, 1), (3, 0), (3, 3), (4, 4)])
+def test_other_stages_and_strides_are_refused(stages, stride):
+    with pytest.raises(ValueError, match=f"stages are 3 or 4 and stem_stride 1 or 2; received {stages} and {stride}$"):
+        wide_resnet(32, depth=10, width=1, stages=stages, stem_stride=stride)
 
 
 @pytest.mark.parametrize(("depth", "width", "published"), [(16, 8, 10_961_370), (16, 2, 691_674), (40, 2, 2_243_546)])
@@ -132,7 +162,7 @@ def test_a_depth_that_is_not_6_n_plus_4_is_refused(depth):
         wide_resnet(32, depth=depth)
 
 
-@pytest.mark.parametrize(("width", "size"), [(0, 64), (-1, 64), (1, 16), (1, 31)])
+@pytest.mark.parametrize(("width", "size"), [(0, 64), (-1, 64), (1, 0), (1, 16), (1, 31)])
 def test_a_width_or_size_that_is_too_small_is_refused(width, size):
     with pytest.raises(ValueError, match=f"image_size 32 or more; received {width} and {size}"):
         wide_resnet(size, depth=10, width=width)

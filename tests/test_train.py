@@ -1,0 +1,207 @@
+"""What train.py makes of its options: rates, the network and its loss, and runs that average, stop and go on."""
+
+import csv
+import json
+import shutil
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from conftest import noise, write_database
+
+import models
+import train
+from mixup_generator import AUGMENTATIONS
+from models import RESUME_ATTRIBUTE, RESUME_FILE, Checkpoint, inspect
+from training import StepDecay, WarmCosine, age_loss
+from wide_resnet import two_heads
+
+TINY = ["--depth", "10", "--width", "1"]
+
+
+def parsed(*options, path="faces.mat"):
+    return train.parse(["-i", str(path), *options])[0]
+
+
+# -------------------------------------------------------------------------------------------------------- options
+
+
+@pytest.mark.parametrize(
+    ("options", "chosen"),
+    [
+        ([], {"aug": "none", "opt": "sgd", "lr": 0.1, "weight_decay": 5e-4, "schedule": "steps", "ema": None}),
+        ([], {"test_split": 0.0, "stages": 3, "stem_stride": 1, "mirror": False, "gender_weight": 1.0}),
+        ([], {"age_loss": "cross_entropy", "age_sigma": 2.0, "age_error_weight": 1.0}),
+        (["--aug"], {"aug": "classic"}),
+        (["--aug", "--seed", "4"], {"aug": "classic", "seed": 4}),
+        (["--aug", "strong"], {"aug": "strong"}),
+        (["--aug", "none"], {"aug": "none"}),
+        (["--opt", "adam"], {"lr": 0.001, "weight_decay": 5e-4}),
+        (["--opt", "adamw"], {"lr": 0.002, "weight_decay": 0.02}),
+        (["--opt", "adamw", "--lr", "0.5", "--weight_decay", "0"], {"lr": 0.5, "weight_decay": 0}),
+        (["--weight_decay", "0"], {"weight_decay": 0}),
+    ],
+)
+def test_options_mean_what_the_help_says(options, chosen):
+    args = vars(parsed(*options))
+    assert {name: args[name] for name in chosen} == chosen
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--aug", "weak"], "argument --aug: invalid choice: 'weak'"),
+        (["--stages", "5"], "argument --stages: invalid choice: 5"),
+        (["--stem_stride", "3"], "argument --stem_stride: invalid choice: 3"),
+        (["--ema", "1"], "argument --ema: 1.0 is not strictly between 0 and 1"),
+        (["--test_split", "0.95"], "argument --test_split: 0.95 is not between 0 and 0.9"),
+        (["--age_sigma", "0"], "argument --age_sigma: 0.0 is not strictly between 0 and 50"),
+        (["--gender_weight", "-1"], "argument --gender_weight: -1.0 is not between 0 and 100"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(options, message, capsys):
+    with pytest.raises(SystemExit):
+        parsed(*options)
+    assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+EVERY_OPTION = [
+    *["--test_split", "0.2", "--aug", "strong", *TINY, "--stages", "4", "--stem_stride", "2", "--mirror"],
+    *["--age_loss", "dldl_v2", "--age_sigma", "3", "--age_error_weight", "0.5", "--gender_weight", "2"],
+    *["--opt", "adamw", "--schedule", "cosine", "--ema", "0.9"],
+]
+
+
+@pytest.mark.parametrize("options", [[], ["--aug"], EVERY_OPTION])
+def test_a_resumed_run_has_the_options_of_the_stopped_one(options, tmp_path, capsys):
+    args = parsed(*options)
+    with h5py.File(tmp_path / RESUME_FILE, "w") as file:
+        file.attrs[RESUME_ATTRIBUTE] = json.dumps({"arguments": train.plain(args), "epoch": 1})
+    resume = ["--resume", "--output_path", str(tmp_path)]
+    resumed, stopped = train.parse(resume)
+    assert train.plain(resumed) == train.plain(args) and stopped["epoch"] == 1
+    assert train.plain(train.parse([*resume, *options])[0]) == train.plain(args)  # saying it again does no harm
+    for name, *other in (["aug", "none" if options else "strong"], ["opt", "adam"], ["test_split", "0.3"]):
+        with pytest.raises(SystemExit):
+            train.parse([*resume, f"--{name}", *other])
+        assert f"the stopped run had another --{name}; leave it out" in capsys.readouterr().err
+
+
+def test_a_run_of_a_version_with_other_options_is_refused(tmp_path):
+    old = {name: value for name, value in train.plain(parsed("--aug")).items() if name != "test_split"}
+    with h5py.File(tmp_path / RESUME_FILE, "w") as file:
+        file.attrs[RESUME_ATTRIBUTE] = json.dumps({"arguments": {**old, "aug": True}, "epoch": 1})
+    with pytest.raises(ValueError, match="stopped in a version with other options; --restart discards it"):
+        train.parse(["--resume", "--output_path", str(tmp_path)])
+
+
+def test_the_choices_are_those_that_the_modules_know():
+    assert train.AUGMENTATION_NAMES == tuple(AUGMENTATIONS)
+    for name in train.AGE_LOSS_NAMES:
+        assert callable(age_loss(name, 2.0, 1.0))
+
+
+# -------------------------------------------------------------------------------------- rate, network and loss
+
+
+def test_the_schedule_warms_up_over_a_tenth_of_the_run_and_500_steps_at_most():
+    for options, kind in (([], StepDecay), (["--schedule", "cosine"], WarmCosine)):
+        args = parsed("--nb_epochs", "10", "--lr", "0.4", *options)
+        for steps_per_epoch, warmup in ((10, 10), (1000, 500)):
+            rate = train.schedule(args, steps_per_epoch)
+            assert type(rate) is kind and rate.warmup_steps == warmup
+            assert float(rate(warmup - 1)) == pytest.approx(0.4)
+    assert float(train.schedule(args, 10)(99)) < 0.4 * 1e-3  # the cosine's last step of the whole run
+
+
+def built(*options):
+    args = parsed(*TINY, *options)
+    arguments = {name: getattr(args, name) for name in ("depth", "width", "stages", "stem_stride")}
+    return train.build_model(Checkpoint("wide_resnet", arguments, 32), args, 0.1), args
+
+
+@pytest.mark.parametrize(("opt", "decay"), [("sgd", None), ("adam", None), ("adamw", None), ("adamw", "0.5")])
+def test_weight_decay_is_a_penalty_or_decoupled_but_never_both(opt, decay):
+    model, args = built("--opt", opt, *(["--weight_decay", decay] if decay else []))
+    kernels = [weight for weight in model.trainable_variables if weight.path.endswith("kernel")]
+    if opt != "adamw":
+        squares = sum(np.sum(np.asarray(kernel, np.float64) ** 2) for kernel in kernels)
+        assert float(sum(model.losses)) == pytest.approx(2.5e-4 * squares, rel=1e-5)
+    else:
+        assert model.losses == []
+    before = [np.asarray(weight) for weight in model.trainable_variables]
+    model.optimizer.apply([np.zeros_like(weight) for weight in before], model.trainable_variables)
+    shrunk = 1 - 0.1 * (args.weight_decay if opt == "adamw" else 0)  # the rate is 0.1
+    for variable, old in zip(model.trainable_variables, before, strict=True):
+        factor = shrunk if variable.path.endswith("kernel") else 1
+        np.testing.assert_allclose(np.asarray(variable), factor * old, rtol=1e-6)
+
+
+def test_averages_are_those_of_the_momentum_asked_for():
+    for opt in train.DEFAULT_RATES:
+        optimizer = built("--opt", opt, "--ema", "0.75")[0].optimizer
+        assert (optimizer.use_ema, optimizer.ema_momentum) == (True, 0.75)
+    assert not built()[0].optimizer.use_ema
+
+
+def micro_network(image_size, depth, width, stages, stem_stride, weight_decay, dropout):
+    """Stands for the wide residual network in runs of which the network does not matter."""
+    image = keras.Input((image_size, image_size, 3), dtype="uint8")
+    x = keras.layers.Conv2D(8, 3, strides=4)(keras.layers.Rescaling(1 / 127.5, -1.0)(image))
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    return keras.Model(image, two_heads(keras.layers.GlobalAveragePooling2D()(x)), name="micro")
+
+
+def test_the_loss_is_the_age_loss_and_the_weighted_gender_loss(monkeypatch):
+    from training import age_loss
+
+    monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
+    images, gender, age = noise(6, 32), np.eye(2)[[0, 1, 1, 0, 1, 0]], np.eye(101)[[5, 30, 99, 60, 18, 44]]
+    for options, loss in ((["--age_loss", "ldl", "--age_sigma", "4"], ("ldl", 4, 0)),
+                          (["--age_loss", "dldl_v2", "--age_error_weight", "0.5"], ("dldl_v2", 2, 0.5)),
+                          ([], ("cross_entropy", 2, 0))):  # fmt: skip
+        model, _ = built(*options, "--gender_weight", "3")
+        model.run_eagerly = True
+        p_gender, p_age = map(np.asarray, model(images))
+        of_age = np.asarray(age_loss(*loss)(np.float32(age), p_age)).mean()
+        expected = of_age - 3 * np.log((gender * p_gender).sum(axis=1)).mean()
+        assert model.test_on_batch(images, [gender, age])[0] == pytest.approx(expected, rel=1e-4)
+
+
+# ----------------------------------------------------------------------------------------------------------- runs
+
+
+def test_a_run_that_averages_ends_the_same_wherever_it_was_stopped(tmp_path, monkeypatch):
+    """A stop leaves what was kept after the last whole epoch: here after the first, and after the very last."""
+    from training import Resume
+
+    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
+    keep, build_model, built = Resume.on_epoch_end, train.build_model, []
+
+    def keep_and_copy(self, epoch, logs=None):
+        keep(self, epoch, logs)
+        if self.path.parent.name == "whole":
+            shutil.copytree(self.path.parent, tmp_path / str(epoch + 1))
+
+    monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
+    monkeypatch.setattr(train, "build_model", lambda *given: built.append(build_model(*given)) or built[-1])
+    monkeypatch.setattr(train, "tensorboard", lambda folder: [])
+    monkeypatch.setattr("plots.save_training_curve", lambda rows, path: None)
+    monkeypatch.setattr(Resume, "on_epoch_end", keep_and_copy)
+    options = ["--opt", "adamw", "--ema", "0.8", "--nb_epochs", "4", "--schedule", "cosine", "--aug", "strong", *TINY]
+    options += ["--lr", "0.1", "--batch_size", "8", "--validation_split", "0.2", "--test_split", "0.1", "--mirror"]
+    assert train.main(["-i", str(faces), *options, "--output_path", str(tmp_path / "whole")]) == 0
+
+    def history(folder):
+        rows = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
+        return np.array([[float(value) for name, value in row.items() if name != "seconds"] for row in rows])
+
+    for stop in (1, 4):
+        assert train.main(["--resume", "--output_path", str(tmp_path / str(stop))]) == 0
+        np.testing.assert_allclose(history(tmp_path / "whole"), history(tmp_path / str(stop)), rtol=1e-3, atol=1e-3)
+        if stop < 4:  # after the last epoch nothing is left to do but the report
+            for one, other in zip(built[0].get_weights(), built[-1].get_weights(), strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    kept = inspect(next((tmp_path / "whole").glob("weights.*")))
+    assert (kept.image_size, kept.mirror, kept.split["test_split"]) == (32, True, 0.1)
