@@ -4,9 +4,9 @@
 
 backend.compiled_predict, as the demo calls it, against model.predict and model.predict_on_batch. Overhead: the time
 of a call with a network so small (a pooling and two heads) that nearly all of it is overhead; its limit is the same
-arithmetic in OpenCV and NumPy. Latency: one face through WRN-16-8 and WRN-16-2; their limit is the time that as
-many multiplications take in one large convolution on the same device. Memory: what the process gains over 10,000
-compiled calls and over fewer calls of model.predict, with 1 to 8 faces in turn.
+arithmetic in OpenCV and NumPy. Latency: one face through WRN-16-8, WRN-16-2 and the model that comes with the suite;
+their limit is the time that as many multiplications take in one large convolution on the same device. Memory: what the
+process gains over 10,000 compiled calls and over fewer calls of model.predict, with 1 to 8 faces in turn.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     small = small_network()
     overhead = [row for faces in FACES for row in measure_overhead(small, faces, args.calls)]
     show(overhead, "microseconds", ",.0f")
-    latency = [row for network in NETWORKS for row in measure_latency(*network, args.repeats)]
+    latency = [row for name, model in networks().items() for row in measure_latency(name, model, args.repeats)]
     show(latency, "milliseconds", ",.1f")
     growth = measure_growth(small, args)
     show_growth(growth)
@@ -116,20 +116,26 @@ def arithmetic(model):
     return predict
 
 
-def measure_latency(depth: int, width: int, repeats: int) -> list[dict]:
-    """Milliseconds for one face with a real network, and what the device needs for its multiplications alone."""
+def networks() -> dict:
+    """The networks whose latency is measured, by name."""
+    import models
     from wide_resnet import wide_resnet
 
-    model = wide_resnet(IMAGE_SIZE, depth, width)
+    chosen = [wide_resnet(IMAGE_SIZE, depth, width) for depth, width in NETWORKS]
+    return {**{model.name: model for model in chosen}, "the shipped model": models.load(models.SHIPPED)[0]}
+
+
+def measure_latency(name: str, model, repeats: int) -> list[dict]:
+    """Milliseconds for one face with a real network, and what the device needs for its multiplications alone."""
     batch = images(1)
-    tasks = {name: partial(predict, batch) for name, predict in ways(model).items()}
+    tasks = {way: partial(predict, batch) for way, predict in ways(model).items()}
     tasks["convolution"] = large_convolution()
     seconds = common.interleaved(tasks, repeats, warm_ups=2)
     share = multiplications(model) / CONVOLUTION_MULTIPLICATIONS
     limit = [share * value for value in seconds.pop("convolution")]
     return [
-        {"network": model.name, "faces": 1, "what": name, "milliseconds": common.spread(v * 1e3 for v in values)}
-        for name, values in {**seconds, "limit: as many multiplications": limit}.items()
+        {"network": name, "faces": 1, "what": way, "milliseconds": common.spread(v * 1e3 for v in values)}
+        for way, values in {**seconds, "limit: as many multiplications": limit}.items()
     ]
 
 
@@ -143,10 +149,12 @@ def large_convolution():
 
 
 def multiplications(model) -> int:
-    """Of all convolutions and heads, for one image."""
+    """Of all convolutions and heads, for one image; a network within a mirrored model sees it twice."""
     total = 0
     for layer in model.layers:
-        if weights := layer.get_weights():
+        if hasattr(layer, "layers"):
+            total += 2 * multiplications(layer)
+        elif weights := layer.get_weights():
             kernel = weights[0]  # (height, width, in, out), or (in, out)
             if kernel.ndim == 4:
                 _, height, width, _ = layer.output.shape

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-SCRIPTS = ("create_db.py", "train.py", "evaluate.py", "demo.py")
+SCRIPTS = ("check_dataset.py", "create_db.py", "train.py", "evaluate.py", "demo.py")
 BLOCK = "### {script}\n.*?```text\n(.*?)```"
 
 
@@ -20,7 +20,7 @@ def help_of(script: str) -> str:
     said = subprocess.run(
         [sys.executable, str(ROOT / script), "--help"], capture_output=True, text=True, env=environment, check=True
     ).stdout
-    return re.sub(r"(threads that decode \(default: )\d+", r"\1all cores", said)
+    return re.sub(r"(threads that (?:decode|read) \(default: )\d+", r"\1all cores", said)
 
 
 def blocks(text: str) -> dict[str, str]:

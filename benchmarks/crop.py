@@ -1,0 +1,158 @@
+"""Does the demo's crop serve the network as well as the crop it was trained on, and which margin serves it best?
+
+    python benchmarks/crop.py --data_dir data/UTKFace --input data/utkface_db.mat
+
+Takes faces of a dataset that came cropped, here UTKFace's, which the checkpoint has not seen. In each the detector
+looks for the face; what it finds is cropped as demo.py crops, at several margins, and predicted beside the dataset's
+own crop of the same face. Peer: that crop. Intervals: 95%, bootstrap over faces, of the paired difference.
+"""
+
+import argparse
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
+
+import common
+
+import cli
+
+MARGINS = (-0.05, 0.0, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = common.parser_for(__doc__, "crop.py")
+    parser.add_argument("--data_dir", type=Path, default=Path("data/UTKFace"), metavar="DIR", help="the photos")
+    parser.add_argument(
+        "--input", type=Path, nargs="+", metavar="FILE", help="the databases of the training (default: as it says)"
+    )
+    parser.add_argument("--weight_file", type=Path, metavar="FILE", help="checkpoint (default: checkpoints)")
+    parser.add_argument("--faces", type=cli.number(int, 2), metavar="N", help="of the part kept out (default: all)")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Detect, crop at each margin, predict, compare, report."""
+    args = common.parse(build_parser(), argv, {"faces": 50})
+    import numpy as np
+
+    import models
+    from labels import MALE
+    from predictor import Predictor
+
+    weight_file = models.choose(args.weight_file, Path("checkpoints"))
+    predictor = Predictor(weight_file)
+    checkpoint = predictor.checkpoint
+    own, age, gender, paths = faces_kept_out(args, checkpoint)
+    photos, boxes = detect(args.data_dir, paths, predictor.detector)
+    found = np.array([box is not None for box in boxes])
+    print(f"{weight_file}: {found.sum():,} of {len(found):,} faces found by {predictor.detector}; margin, errors:")
+
+    def errors(crops):
+        ages, p_male = predictor.predict(np.stack(crops))
+        return np.abs(ages - age[found]), (p_male >= 0.5) == (gender[found] == MALE)
+
+    from faces import crop_face
+
+    reference = errors([image for image, there in zip(own, found, strict=True) if there])
+    rows = [row("the dataset's own crop", None, *reference, *reference)]
+    for margin in MARGINS:
+        crops = [
+            crop_face(photo, box, margin, checkpoint.image_size)
+            for photo, box in zip(photos, boxes, strict=True)
+            if box is not None
+        ]
+        rows.append(row(f"margin {margin:g}", margin, *errors(crops), *reference))
+    show(rows)
+    print(f"the checkpoint's margin is {checkpoint.margin:g}")
+    detector = {"faces": len(found), "found": int(found.sum()), "margin_of_checkpoint": checkpoint.margin}
+    common.report("crop", args, [detector, *rows], predictor.device)
+
+
+def faces_kept_out(args: argparse.Namespace, checkpoint):
+    """Images, ages, genders and paths of the checkpoint's test part."""
+    import numpy as np
+
+    from utils import ImageStack, open_database, read_paths, split
+
+    inputs = args.input or [Path(path) for path in checkpoint.training.get("arguments", {}).get("input", [])]
+    databases = [open_database(path) for path in inputs]
+    if [database.fingerprint() for database in databases] != checkpoint.split.get("databases"):
+        raise ValueError("the checkpoint was not trained on these databases: name them with --input")
+    how = checkpoint.split
+    *_, rows = split(databases, how["validation_split"], how["seed"], how.get("test_split", 0.0))
+    if not len(rows):
+        raise ValueError("the checkpoint was trained without --test_split: every face was seen or chose it")
+    rows = rows[: args.faces]
+    paths = [path for database in databases for path in read_paths(database.source)]
+    age, gender = (np.concatenate([getattr(d, name) for d in databases])[rows] for name in ("age", "gender"))
+    return ImageStack(databases)[rows], age, gender, [paths[row] for row in rows]
+
+
+def detect(folder: Path, paths: list[str], detector: str):
+    """The photos and the surest box in each, None where no face is found; on all cores."""
+    import threading
+
+    from tqdm import tqdm
+
+    import backend
+    from detectors import DETECTORS
+    from faces import read_image
+
+    own = threading.local()
+
+    def task(path):
+        if not hasattr(own, "detect"):
+            own.detect = DETECTORS[detector]()
+        photo = read_image(folder / path)
+        if photo is None:
+            raise ValueError(f"{folder / path} is not there or cannot be read; --data_dir names the dataset's folder")
+        found = own.detect(photo)
+        return photo, found[0].box if found else None
+
+    with ThreadPoolExecutor(backend.available_cores()) as pool:
+        photos, boxes = zip(*tqdm(pool.map(task, paths), total=len(paths), unit="photo", disable=None), strict=True)
+    return photos, boxes
+
+
+def row(name: str, margin: float | None, error, hit, own_error, own_hit) -> dict:
+    """Errors of a crop, and what they exceed those of the dataset's own crop by."""
+    from metrics import mean_interval
+
+    return {
+        "crop": name,
+        "margin": margin,
+        "age_mae": float(error.mean()),
+        "cs5": float((error <= 5).mean()),
+        "gender_accuracy": float(hit.mean()),
+        "age_mae_difference": float((error - own_error).mean()),
+        "age_mae_difference_interval": mean_interval(error - own_error),
+        "gender_difference": float(hit.mean() - own_hit.mean()),
+    }
+
+
+def show(rows: list[dict]) -> None:
+    """Prints the table."""
+    from tabulate import tabulate
+
+    table = [
+        (
+            row["crop"],
+            f"{row['age_mae']:.2f}",
+            f"{row['age_mae_difference']:+.2f} ({row['age_mae_difference_interval'][0]:+.2f} to "
+            f"{row['age_mae_difference_interval'][1]:+.2f})",
+            f"{row['cs5']:.1%}",
+            f"{row['gender_accuracy']:.1%}",
+        )
+        for row in rows
+    ]
+    headers = ("", "age MAE", "more than the dataset's own crop", "CS@5", "gender")
+    print(
+        tabulate(table, headers=headers, disable_numparse=True, colalign=("left", "right", "right", "right", "right"))
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main)
