@@ -20,6 +20,7 @@ from labels import DECADES, GENDERS, MALE, UNKNOWN, decade_of, expected_age
 CHECKPOINTS = Path("checkpoints")
 BATCH = 256  # faces in one call of the network
 SAMPLES = 40  # faces in the grid
+LEAST_FACES = 20  # of a group that can be called the worst: of fewer, the error says little
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     trivial, trivial_from = trivial_of(checkpoint, faces)
 
     overall, groups = score_groups(faces, trivial, args.seed)
-    text = table(overall, groups)
+    text = f"{table(overall, groups)}\n\n{worst_groups(groups)}"
     origin = {
         "faces": part,
         "weight_file": str(weight_file),
@@ -248,6 +249,25 @@ def table(overall, groups) -> str:
     rows = [row("all", overall), *(row(f"{axis} {name}", scores) for axis, name, scores in groups)]
     headers = ("faces", "n", "age MAE (years)", "trivial", "CS@5 (%)", "trivial", "gender (%)", "trivial")
     return tabulate(rows, headers, stralign="right", colalign=("left",), disable_numparse=True)
+
+
+def worst_groups(groups) -> str:
+    """The group of each axis with the largest age error, and how far the best one is from it: one line an axis."""
+    lines = []
+    for axis in dict.fromkeys(axis for axis, *_ in groups):
+        errors = {
+            name: scores.age_mae
+            for of, name, scores in groups
+            if of == axis and scores.n >= LEAST_FACES and not math.isnan(scores.age_mae.value)
+        }
+        if len(errors) > 1:
+            worst, best = (choose(errors, key=lambda name: errors[name].value) for choose in (max, min))
+            value, low, high, _ = errors[worst]
+            lines.append(
+                f"worst by {axis}: {worst}, {value:.2f} years ({low:.2f}-{high:.2f}), "
+                f"{value - errors[best].value:.2f} more than {best}"
+            )
+    return "\n".join(lines)
 
 
 def metrics_of(overall, groups) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ import demo
 import evaluate
 import train
 from labels import MALE
+from metrics import Estimate, Scores
 from models import RESUME_FILE, Checkpoint, inspect, load
 from utils import open_database, read_paths, split
 
@@ -651,3 +653,20 @@ def test_three_bare_commands_one_after_the_other(drawn, tmp_path):
     with h5py.File(tmp_path / "data" / "wiki_db.mat") as file:
         assert file["image"].shape[1:] == (64, 64, 3)
     assert (tmp_path / "demo_output" / "predictions.csv").is_file()
+
+
+def test_the_worst_group_of_each_axis_is_named_with_its_distance_from_the_best():
+    def scores(error, count):
+        none = Estimate(0.5, 0.4, 0.6, 0.5)
+        return Scores(Estimate(error, error - 1, error + 1, 15.0), none, none, count)
+
+    groups = [
+        *[("age", "0-9", scores(2.5, 40)), ("age", "80-89", scores(9.0, 20)), ("age", "90-100", scores(30.0, 19))],
+        *[("gender", "F", scores(math.nan, 50)), ("gender", "M", scores(5.0, 50))],
+        *[("race", "Black", scores(5.0, 60)), ("race", "Asian", scores(3.75, 60)), ("race", "White", scores(4.0, 60))],
+    ]
+    assert evaluate.worst_groups(groups).splitlines() == [
+        "worst by age: 80-89, 9.00 years (8.00-10.00), 6.50 more than 0-9",
+        "worst by race: Black, 5.00 years (4.00-6.00), 1.25 more than Asian",
+    ]
+    assert evaluate.worst_groups([]) == ""
