@@ -1,6 +1,7 @@
 # make quickstart: installs what is needed and runs the whole suite on drawn sample faces, in some three minutes
 # make test:       installs what the tests need and runs them
-# make model:      trains the model that comes with the suite again, from ARCHIVE=UTKFace.tar.gz, in under two hours
+# make model:      trains the model that comes with the suite again, from ARCHIVE=UTKFace.tar.gz, and replaces
+#                  checkpoints/age_gender.hdf5 by it; two hours on two cores with AVX-512 BF16, else longer
 # make check:      ruff and the tests
 # Python 3.11 to 3.13; another interpreter: make PYTHON=python3.12 quickstart
 
@@ -46,14 +47,17 @@ ARCHIVE ?= UTKFace.tar.gz
 model: .venv/installed
 	@test -f "$(ARCHIVE)" || { echo "$(ARCHIVE) is not there: get UTKFace.tar.gz (aligned and cropped) from" \
 	  "susanqq.github.io/UTKFace and say make model ARCHIVE=path/to/UTKFace.tar.gz"; exit 2; }
-	tar -xzf "$(ARCHIVE)" -C data
-	$(BIN)/python check_dataset.py --db utkface --output data/utkface_check.csv --overwrite
-	$(BIN)/python create_db.py --db utkface --exclude data/utkface_check.csv --overwrite
+	rm -rf data/model checkpoints/model
+	mkdir -p data/model
+	tar -xzf "$(ARCHIVE)" -C data/model
+	$(BIN)/python check_dataset.py --db utkface --data_dir data/model/UTKFace --output data/utkface_check.csv --overwrite
+	$(BIN)/python create_db.py --db utkface --data_dir data/model/UTKFace --exclude data/utkface_check.csv --overwrite
 	$(BIN)/python train.py --input data/utkface_db.mat --test_split 0.08 --validation_split 0.03 --aug strong \
 	  --width 2 --stages 4 --stem_stride 2 --mirror --age_loss dldl_v2 --age_error_weight 0.2 --opt adamw --schedule cosine \
-	  --ema 0.998 --batch_size 64 --nb_epochs 76 --mixed_precision --restart --output_path checkpoints/model
+	  --ema 0.998 --batch_size 64 --nb_epochs 76 --mixed_precision --output_path checkpoints/model
 	$(BIN)/python evaluate.py --weight_file checkpoints/model --output_dir checkpoints/model/evaluation
-	cp "`ls -t checkpoints/model/weights.*.hdf5 | head -n 1`" checkpoints/age_gender.hdf5
+	cp "`$(BIN)/python -c 'import models; print(models.choose("checkpoints/model", ""))'`" checkpoints/new.hdf5
+	mv checkpoints/new.hdf5 checkpoints/age_gender.hdf5
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest

@@ -12,7 +12,7 @@ are not understood, ages outside 0..100, unknown genders.
 The list has the columns path, reason and same_as, the first file of a group of identical ones.
 
 Not checked yet: no image is decoded, so a damaged photo passes; a photo that was saved anew or resized counts as
-another one; whether a label suits its face is not asked.
+another one; whether a label suits its face is not asked; face scores and races play no part in what is kept.
 """
 
 import argparse

@@ -1,10 +1,11 @@
 """Scores a checkpoint on face databases: a table, metrics.json, predictions.csv and plots.
 
-    python evaluate.py                                                    # newest run, its own faces kept out
+    python evaluate.py                                                    # newest run in checkpoints/
     python evaluate.py --weight_file weights.hdf5 --input data/utkface_db.mat --output_dir evaluation/utkface
 
 On a database that the checkpoint was trained on, only the faces kept out of its training are scored: its test part, or
-where it has none (train.py --test_split) the faces that chose it.
+where it has none (train.py --test_split) the faces that chose it. Before there is any run, it is the model that comes
+with the suite that is scored.
 """
 
 import argparse
@@ -116,7 +117,11 @@ def choose_rows(databases: list, checkpoint, part: str) -> tuple[np.ndarray, str
     seen = set(known) & set(given)
     count = sum(map(len, databases))
     if part == "all" or (part == "auto" and not seen):
-        warning = ", training faces among them: the scores flatter" if seen else ""
+        warning = ""
+        if seen:
+            warning = ", training faces among them: the scores flatter"
+        elif datasets_of(checkpoint) & {database.db for database in databases}:
+            warning = " of a dataset that it was trained on: training faces may be among them"
         return np.arange(count), f"all {count:,} faces{warning}"
     if given != known:
         raise ValueError(
@@ -132,6 +137,12 @@ def choose_rows(databases: list, checkpoint, part: str) -> tuple[np.ndarray, str
         return test, f"the {len(test):,} faces of {count:,} that were kept for a test"
     flatter = "they chose the checkpoint, so the scores flatter a little"
     return validation, f"the {len(validation):,} faces held out of {count:,} ({flatter})"
+
+
+def datasets_of(checkpoint) -> set[str]:
+    """The names of the datasets that a checkpoint was trained on, as far as it says."""
+    inputs = checkpoint.training.get("arguments", {}).get("input", [])
+    return set(checkpoint.split.get("datasets", [Path(path).stem.removesuffix("_db") for path in inputs]))
 
 
 def predict(weight_file: Path, databases: list, rows: np.ndarray):

@@ -1,7 +1,7 @@
 """Batches for training, each a pure function of (seed, epoch, index): moved, mirrored, mixed and partly erased faces.
 
 mixup: Zhang et al., "mixup: Beyond empirical risk minimization", arXiv:1710.09412, equation 1; partners come from
-the same batch, as section 3 of the paper suggests. Random erasing: see random_eraser.py.
+the same batch, as the end of its section 2 suggests. Random erasing: see random_eraser.py.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Augmentation(NamedTuple):
         erase: probability of random erasing.
         rotate: greatest rotation either way, in degrees.
         scale: greatest enlargement or reduction, as a share: 0.1 scales by 1/1.1 to 1.1.
-        light: greatest change of contrast as a share, and of brightness as a share of the range of values.
+        light: greatest change of contrast as a share, and of brightness as half that share of the range of values.
         grey: probability of losing all colour.
     """
 

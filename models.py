@@ -48,7 +48,8 @@ class Checkpoint:
         genders: the order of its gender head.
         trivial: the answers that use no picture: the training faces' median age (years) and commoner gender (index).
         split: share and seed of the split, image size and fingerprints of its databases; {} unknown.
-        training: all arguments of the training, its epoch and metrics, and the versions it ran on.
+        training: all arguments of the training, its epoch and metrics (of the network itself, not of the mirrored one),
+            and the versions it ran on.
         origin: who wrote the file.
     """
 
@@ -311,8 +312,8 @@ def _load_keras(path: Path):
 def choose(weight_file: Path | None, default_folder: Path) -> Path:
     """The checkpoint a user means: the file named; of a folder, or of the default folder, the newest run's best.
 
-    A run writes only when it improves, so the newest `weights.*` is the best of its run. Where nothing is named and
-    there is no run, it is SHIPPED, the model that comes with the suite.
+    A run writes only when it improves, so the newest `weights.*` is the best of its run. Where there is no run, it is
+    the model that comes with the suite: of the folder, or, where nothing is named, SHIPPED.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
@@ -324,8 +325,9 @@ def choose(weight_file: Path | None, default_folder: Path) -> Path:
         raise FileNotFoundError(f"{path} is not there; train.py makes checkpoints")
     if written := sorted(path.glob("weights.*.hdf5"), key=_saved):
         return written[-1]
-    if not weight_file and SHIPPED.is_file():
-        return SHIPPED
+    for shipped in (path / SHIPPED.name, *([] if weight_file else [SHIPPED])):
+        if shipped.is_file():
+            return shipped
     raise FileNotFoundError(
         f"there is no checkpoint in {path}/: train one with train.py, or name one with --weight_file"
     )

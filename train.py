@@ -62,7 +62,8 @@ def build_parser() -> argparse.ArgumentParser:
         type=cli.number(float, 0, 0.9),
         default=0.0,
         metavar="SHARE",
-        help="share of the faces kept out of training and choice, the same whatever the seed; evaluate.py scores them",
+        help="share of the faces kept out of training and choice, the same for the same databases whatever the seed; "
+        "evaluate.py scores them",
     )
     data.add_argument(
         "--aug",
@@ -104,7 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
     network.add_argument(
         "--mirror",
         action="store_true",
-        help="the finished model averages what it says of an image and of its mirror image",
+        help="the finished model averages what it says of an image and of its mirror image; validation does not",
     )
     loss = parser.add_argument_group("loss")
     loss.add_argument(
@@ -117,16 +118,14 @@ def build_parser() -> argparse.ArgumentParser:
     loss.add_argument(
         "--age_sigma",
         type=cli.number(float, 0, 50, exclusive=True),
-        default=2.0,
         metavar="YEARS",
-        help="width of the soft labels",
+        help="width of the soft labels of ldl and dldl_v2 (default: 2)",
     )
     loss.add_argument(
         "--age_error_weight",
         type=cli.number(float, 0, 100),
-        default=1.0,
         metavar="W",
-        help="of the error of the expected age in dldl_v2, in years",
+        help="of the error of the expected age in dldl_v2, in years (default: 1)",
     )
     loss.add_argument(
         "--gender_weight",
@@ -155,7 +154,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--ema",
         type=cli.number(float, 0, 1, exclusive=True),
         metavar="MOMENTUM",
-        help="validate and keep a moving average of the weights, such as 0.998, instead of the weights themselves",
+        help="validate and keep a moving average of the weights, such as 0.998, instead of the weights themselves; "
+        "batch norm's statistics are the current ones",
     )
     fit.add_argument("--monitor", choices=MONITORS, default="val_loss", help="what makes a checkpoint the best")
     fit.add_argument(
@@ -275,10 +275,21 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
             f"{left} is a stopped run: --resume continues it, --restart discards it, "
             "another --output_path leaves it alone"
         )
-    args.lr = args.lr or DEFAULT_RATES[args.opt]
-    args.weight_decay = DEFAULT_DECAYS[args.opt] if args.weight_decay is None else args.weight_decay
+    if not stopped and args.age_error_weight is not None and args.age_loss != "dldl_v2":
+        parser.error(f"--age_error_weight is for --age_loss dldl_v2; this is {args.age_loss}")
+    if not stopped and args.age_sigma is not None and args.age_loss == "cross_entropy":
+        parser.error("--age_sigma is for --age_loss ldl and dldl_v2; cross_entropy has hard labels")
+    complete(args)
     args.input = [Path(path) for path in args.input] if args.input else [newest_database()]
     return args, stopped
+
+
+def complete(args: argparse.Namespace) -> None:
+    """Fills in the defaults that depend on other options."""
+    args.lr = args.lr or DEFAULT_RATES[args.opt]
+    args.weight_decay = DEFAULT_DECAYS[args.opt] if args.weight_decay is None else args.weight_decay
+    args.age_sigma = args.age_sigma or 2.0
+    args.age_error_weight = 1.0 if args.age_error_weight is None else args.age_error_weight
 
 
 def plain(args: argparse.Namespace) -> dict[str, object]:
@@ -343,6 +354,7 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
             "seed": args.seed,
             "image_size": largest.image_size,
             "databases": [database.fingerprint() for database in data.databases],
+            "datasets": sorted({database.db for database in data.databases}),
         },
         training={"arguments": plain(args), "versions": versions},
     )

@@ -57,10 +57,10 @@ def age_loss(name: str, sigma: float, error_weight: float) -> Callable:
     """The loss of the age head, by its name in `train.py --age_loss`.
 
     cross_entropy: of the 101 years (Rothe et al., DEX, ICCV workshops 2015).
-    ldl: Kullback-Leibler divergence from a normal distribution around the true age (label distribution learning,
+    ldl: Kullback-Leibler divergence from a normal distribution around the true age (deep label distribution learning,
         Gao et al., arXiv:1611.01731, section 3): years near the truth are nearly right.
     dldl_v2: that, and the absolute error of the expected age, which is what counts in the end (Gao et al., "Age
-        estimation using expectation of label distribution learning", IJCAI 2018, section 3.3).
+        estimation using expectation of label distribution learning", IJCAI 2018, section 3).
 
     Args:
         name: one of these three.

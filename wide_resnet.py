@@ -26,7 +26,7 @@ def wide_resnet(
 
     Args:
         image_size: height and width in pixels, at least 32.
-        depth: convolutions on the way from image to heads, 6 n + 4; the paper's n is the number of blocks in a group.
+        depth: 6 n + 4, the paper's count of layers for its three groups; n is the number of blocks in a group.
         width: the paper's k: channels are 16 k, 32 k and 64 k.
         weight_decay: of all kernels, as the optimiser's weight decay would be (the L2 penalty is half of it).
         dropout: share dropped between the two convolutions of a block (section 2.4).
@@ -64,7 +64,8 @@ def wide_resnet(
     else:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
     outputs = two_heads(x, penalty, use_bias=not original)
-    return keras.Model(image, outputs, name=f"wide_resnet_{depth}_{width}")
+    more = (f"_{stages}_stages" if stages > 3 else "") + (f"_stem_stride_{stem_stride}" if stem_stride > 1 else "")
+    return keras.Model(image, outputs, name=f"wide_resnet_{depth}_{width}{more}")
 
 
 def two_heads(x, penalty: float = 0.0, use_bias: bool = True) -> list:

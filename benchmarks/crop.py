@@ -48,6 +48,8 @@ def main(argv: list[str] | None = None) -> None:
     own, age, gender, paths = faces_kept_out(args, checkpoint)
     photos, boxes = detect(args.data_dir, paths, predictor.detector)
     found = np.array([box is not None for box in boxes])
+    if not found.any():
+        raise ValueError(f"{predictor.detector} finds no face in the {len(found):,} photos")
     print(f"{weight_file}: {found.sum():,} of {len(found):,} faces found by {predictor.detector}; margin, errors:")
 
     def errors(crops):
@@ -75,6 +77,7 @@ def faces_kept_out(args: argparse.Namespace, checkpoint):
     """Images, ages, genders and paths of the checkpoint's test part."""
     import numpy as np
 
+    from labels import UNKNOWN
     from utils import ImageStack, open_database, read_paths, split
 
     inputs = args.input or [Path(path) for path in checkpoint.training.get("arguments", {}).get("input", [])]
@@ -85,9 +88,13 @@ def faces_kept_out(args: argparse.Namespace, checkpoint):
     *_, rows = split(databases, how["validation_split"], how["seed"], how.get("test_split", 0.0))
     if not len(rows):
         raise ValueError("the checkpoint was trained without --test_split: every face was seen or chose it")
-    rows = rows[: args.faces]
     paths = [path for database in databases for path in read_paths(database.source)]
+    if len(paths) < sum(map(len, databases)):
+        raise ValueError("the databases do not say which photos their faces come from")
+    rows = np.sort(np.random.default_rng(0).permutation(rows)[: args.faces])
     age, gender = (np.concatenate([getattr(d, name) for d in databases])[rows] for name in ("age", "gender"))
+    if UNKNOWN in age or UNKNOWN in gender:
+        raise ValueError("this benchmark needs faces whose age and gender are all known")
     return ImageStack(databases)[rows], age, gender, [paths[row] for row in rows]
 
 

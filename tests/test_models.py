@@ -405,6 +405,7 @@ def test_the_shipped_model_is_chosen_where_nothing_is_named_and_there_is_no_run(
     assert choose(None, runs) == shipped
     with pytest.raises(FileNotFoundError, match="there is no checkpoint in .*runs/"):
         choose(runs, tmp_path)
+    assert choose(tmp_path, runs) == shipped  # the folder it lies in, named
     own = touch(runs / "weights.01-9.00.hdf5", 1_000)
     assert choose(None, runs) == own
 

@@ -423,6 +423,9 @@ def test_evaluate_on_every_face_or_on_other_faces_knows_no_parts():
     others = [make_database(30, seed=9)]
     rows, words = evaluate.choose_rows(others, checkpoint, "auto")
     assert len(rows) == 30 and words == "all 30 faces"
+    for trained_on in ({"split": {"datasets": ["wiki"]}}, {"training": {"arguments": {"input": ["data/wiki_db.mat"]}}}):
+        _, words = evaluate.choose_rows(others, Checkpoint("wide_resnet", {}, 8, **trained_on), "auto")
+        assert words == "all 30 faces of a dataset that it was trained on: training faces may be among them"
     for part in ("test", "validation"):
         with pytest.raises(ValueError, match="the faces held out can be told only with all the databases"):
             evaluate.choose_rows(others, checkpoint, part)

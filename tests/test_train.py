@@ -57,6 +57,9 @@ def test_options_mean_what_the_help_says(options, chosen):
         (["--ema", "1"], "argument --ema: 1.0 is not strictly between 0 and 1"),
         (["--test_split", "0.95"], "argument --test_split: 0.95 is not between 0 and 0.9"),
         (["--age_sigma", "0"], "argument --age_sigma: 0.0 is not strictly between 0 and 50"),
+        (["--age_error_weight", "0.2"], "--age_error_weight is for --age_loss dldl_v2; this is cross_entropy"),
+        (["--age_loss", "ldl", "--age_error_weight", "1"], "--age_error_weight is for --age_loss dldl_v2; this is ldl"),
+        (["--age_sigma", "3"], "--age_sigma is for --age_loss ldl and dldl_v2; cross_entropy has hard labels"),
         (["--gender_weight", "-1"], "argument --gender_weight: -1.0 is not between 0 and 100"),
     ],
 )
