@@ -1,0 +1,110 @@
+"""The model in the box: golden predictions, and that it is what README and model card say. Run as a script, it writes
+the golden predictions anew."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+GOLDEN = Path(__file__).resolve().parent / "golden.json"
+CARD = ROOT / "docs" / "MODEL_CARD.md"
+COUNT, SIZE = 12, 64
+
+
+def golden_images() -> np.ndarray:
+    """(12, 64, 64, 3) uint8: heads with eyes and a mouth, of NumPy alone, so that no drawing library's change shows."""
+    rng = np.random.default_rng(7)
+    y, x = np.mgrid[0:SIZE, 0:SIZE] / (SIZE - 1) * 2 - 1
+    images = np.empty((COUNT, SIZE, SIZE, 3))
+    for image in images:
+        image[...] = rng.uniform(0, 255, 3) + 60 * (x * rng.uniform(-1, 1) + y * rng.uniform(-1, 1))[..., None]
+        parts = [(0, 0.05, rng.uniform(0.6, 0.8), rng.uniform(0.8, 0.95))]  # x, y, half width, half height
+        parts += [(side * 0.28, -0.15, rng.uniform(0.08, 0.14), rng.uniform(0.04, 0.09)) for side in (-1, 1)]
+        parts += [(0, rng.uniform(0.4, 0.5), rng.uniform(0.15, 0.3), rng.uniform(0.04, 0.1))]
+        colours = [rng.uniform((40, 60, 90), (180, 200, 240)), *[rng.uniform(0, 90, 3)] * 2, rng.uniform(30, 150, 3)]
+        for (left, top, width, height), colour in zip(parts, colours, strict=True):
+            inside = ((x - left) / width) ** 2 + ((y - top) / height) ** 2 < 1
+            image[inside] = colour + 30 * y[inside, None]
+    return np.clip(np.rint(images), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    from predictor import Predictor
+
+    return Predictor()
+
+
+def test_it_is_small_and_says_what_it_is():
+    from models import SHIPPED, inspect
+
+    assert SHIPPED.stat().st_size <= 25_000_000
+    checkpoint = inspect(SHIPPED)
+    assert (checkpoint.network, checkpoint.image_size, checkpoint.margin, checkpoint.mirror) == (
+        *("wide_resnet", SIZE, 0.1, True),
+    )
+    assert checkpoint.training["arguments"]["input"] == ["data/utkface_db.mat"]
+
+
+def test_golden_predictions(predictor):
+    golden = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    ages, p_male = predictor.predict(golden_images())
+    np.testing.assert_allclose(ages, golden["expected_age"], atol=0.02)
+    np.testing.assert_allclose(p_male, golden["p_male"], atol=0.001)
+    assert np.ptp(golden["expected_age"]) > 5 and np.ptp(golden["p_male"]) > 0.2  # they can tell a network apart
+
+
+def test_a_face_has_no_handedness(predictor):
+    images = golden_images()
+    for one, other in zip(predictor.predict(images), predictor.predict(images[:, :, ::-1]), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+def test_the_readme_and_the_makefile_have_the_command_that_made_it():
+    import train
+    from models import SHIPPED, inspect
+
+    said = inspect(SHIPPED).training["arguments"]
+    for name in ("README.md", "Makefile"):
+        text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
+        command = next(line for line in re.findall(r"train\.py (.*)", text) if "checkpoints/model" in line)
+        args = train.build_parser().parse_args(shlex.split(command))
+        train.complete(args)
+        assert train.plain(args) == said, name
+
+
+def test_the_model_card_has_the_figures_that_its_commands_give(shared, tmp_path):
+    with tarfile.open(shared / "data" / "UTKFace.tar.gz") as archive:
+        archive.extractall(tmp_path / "data", filter="data")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^python ((?:check_dataset|create_db)\.py --db utkface .*_check\.csv)$", text, re.MULTILINE)
+    assert len(commands) == 2
+    weights = ROOT / "checkpoints" / "age_gender.hdf5"
+    for command in (*commands, f"evaluate.py --weight_file '{weights}' --part test"):
+        script, *arguments = shlex.split(command)
+        done = subprocess.run(
+            [sys.executable, ROOT / script, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300
+        )
+        assert not done.returncode, done.stderr
+    measured = (tmp_path / "evaluation" / "table.txt").read_text(encoding="utf-8").strip()
+    card = re.search(r"```text\n(faces.*?)\n```", CARD.read_text(encoding="utf-8"), re.DOTALL).group(1)
+    overall, expected = ([float(f) for f in re.findall(r"[\d.]+", rows.splitlines()[2])] for rows in (measured, card))
+    np.testing.assert_allclose(overall, expected, atol=0.15)  # a face or two at a limit may fall to the other side
+    counts, expected = (re.findall(r"^(\w+ \S+) +(\d+)", rows, re.MULTILINE) for rows in (measured, card))
+    assert counts == expected
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    from predictor import Predictor
+
+    ages, p_male = Predictor().predict(golden_images())
+    rounded = {"expected_age": [round(float(a), 4) for a in ages], "p_male": [round(float(p), 5) for p in p_male]}
+    GOLDEN.write_text(json.dumps(rounded, indent=1) + "\n", encoding="utf-8")
