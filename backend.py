@@ -91,18 +91,6 @@ def can_write_tensorboard() -> bool:
     return True
 
 
-def jit_compile() -> bool | str:
-    """What Keras should do about XLA in training: leave it on a CPU with TensorFlow, else what Keras finds best.
-
-    On two cores of a Zen 4, WRN-16-2 with four stages trains at some 200 images/s without and 170 with XLA, in
-    bfloat16 at 240 to 280 and 170 (docs/EXPERIMENTS.md): oneDNN's convolutions, which XLA does without, use the
-    processor's 16-bit instructions.
-    """
-    import keras
-
-    return False if keras.backend.backend() == "tensorflow" and _device() == "CPU" else "auto"
-
-
 def compiled_predict(model) -> Predict:
     """Prediction as one compiled call for any number of images.
 

@@ -375,7 +375,6 @@ def build_model(checkpoint, args: argparse.Namespace, rate):
     """The network, compiled."""
     import keras
 
-    import backend
     from models import build
     from training import age_loss, weighted_metrics
 
@@ -394,7 +393,6 @@ def build_model(checkpoint, args: argparse.Namespace, rate):
         loss=["categorical_crossentropy", age_loss(args.age_loss, args.age_sigma, args.age_error_weight)],
         loss_weights=[args.gender_weight, 1.0],
         weighted_metrics=weighted_metrics(),
-        jit_compile=backend.jit_compile(),
     )
     return model
 

@@ -52,16 +52,6 @@ def test_start_names_the_device_and_gives_stderr_back(capfd):
     assert "still heard" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("keras_backend", "device", "expected"),
-    [("tensorflow", "CPU", False), ("tensorflow", "GPU (NVIDIA H100)", "auto"), ("jax", "CPU", "auto")],
-)
-def test_xla_is_left_out_where_tensorflow_computes_on_a_cpu(monkeypatch, keras_backend, device, expected):
-    monkeypatch.setattr("keras.backend.backend", lambda: keras_backend)
-    monkeypatch.setattr(backend, "_device", lambda: device)
-    assert backend.jit_compile() == expected
-
-
 def test_what_native_code_says_meanwhile_is_held_back_and_can_be_asked_for(capfd):
     with backend._held_back_stderr() as said:
         os.write(2, b"a library greets\n")
