@@ -141,6 +141,9 @@ def mirrored(model):
         def call(self, twins):
             return sum(keras.ops.split(twins, 2)) / 2
 
+        def compute_output_shape(self, shape):  # said, since JAX would try with an odd number of images
+            return shape
+
     image = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
     outputs = model(Twins(dtype="uint8")(image))
     return keras.Model(
