@@ -27,7 +27,7 @@ import numpy as np
 import cli
 from backend import available_cores
 from labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
-from readers import READERS, Reader, Records
+from readers import READERS, Records, read_records
 
 BLOCK = 1024  # files that are handed to the threads at a time
 MISSING, EMPTY, UNREADABLE = "file missing", "empty file", "unreadable file"
@@ -59,19 +59,11 @@ def main(argv: list[str] | None = None) -> None:
     if output.suffix != ".csv":
         parser.error(f"--output {output} must end in .csv")
 
-    records = read_records(reader, folder, args.db)
+    records = read_records(args.db, folder)
     fingerprints, failures = read_files(folder, records.path, args.workers)
     findings, listed = find(records, fingerprints, failures)
     write_list(output, listed)
     report(records, findings, listed, output)
-
-
-def read_records(reader: Reader, folder: Path, name: str) -> Records:
-    """The dataset's records; an error says where the dataset comes from."""
-    try:
-        return reader.read(folder)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}. {name} is {reader.source}") from None
 
 
 def read_files(folder: Path, paths: list[str], workers: int) -> tuple[list[bytes], dict[str, list[str]]]:

@@ -21,7 +21,7 @@ import numpy as np
 import cli
 from backend import available_cores
 from labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
-from readers import READERS, Reader, Records
+from readers import READERS, Reader, Records, read_records
 
 BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
 SECOND_FACE_SCORE = 0.0  # a second face above this score makes the label doubtful, as in the classic suite
@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> None:
     excluded = read_exclusions(args.exclude)
 
     started = time.perf_counter()
-    records = read_records(reader, folder, args.db)
+    records = read_records(args.db, folder)
     kept, dropped = clean(records, args.min_score, args.min_age, args.max_age, excluded)
     if not len(kept):
         raise ValueError(f"nothing is left of {len(records):,} records after cleaning: {counts_in_words(dropped)}")
@@ -95,14 +95,6 @@ def main(argv: list[str] | None = None) -> None:
         dropped[reason] = len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
     list_failures(output, {**records.skipped, **failures})
-
-
-def read_records(reader: Reader, folder: Path, name: str) -> Records:
-    """The dataset's records; an error says where the dataset comes from."""
-    try:
-        return reader.read(folder)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{error}. {name} is {reader.source}") from None
 
 
 def read_exclusions(lists: list[Path]) -> set[str]:

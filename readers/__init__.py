@@ -12,7 +12,7 @@ from readers.imdb_wiki import read_imdb, read_wiki
 from readers.records import Records
 from readers.utkface import read_utkface
 
-__all__ = ["READERS", "Reader", "Records"]
+__all__ = ["READERS", "Reader", "Records", "read_records"]
 
 
 class Reader(NamedTuple):
@@ -48,3 +48,12 @@ READERS = {
         read_utkface, "data/UTKFace", 0.1, "UTKFace, aligned and cropped (UTKFace.tar.gz), susanqq.github.io/UTKFace"
     ),
 }
+
+
+def read_records(name: str, folder: Path) -> Records:
+    """The records of a dataset, by its name in READERS; that it is not there is said with where it comes from."""
+    reader = READERS[name]
+    try:
+        return reader.read(folder)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{error}. {name} is {reader.source}") from None
