@@ -94,7 +94,7 @@ def save(model, path: Path, checkpoint: Checkpoint) -> None:
             file.attrs[ATTRIBUTE] = json.dumps(asdict(checkpoint))
 
 
-def load(path: Path):
+def load(path: Path, mirror: bool = True):
     """Loads a checkpoint.
 
     Files of this suite build their network from what they say; files of the original suite, whole models and bare
@@ -103,6 +103,7 @@ def load(path: Path):
 
     Args:
         path: an HDF5 file, or a Keras model file.
+        mirror: False leaves out the average with the mirror image where the checkpoint asks for it.
 
     Returns:
         model: (n, size, size, 3) uint8 BGR -> [pred_gender (n, 2), pred_age (n, 101)].
@@ -126,7 +127,43 @@ def load(path: Path):
             model.load_weights(path)
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(f"the weights in {path} do not fit the network it names: {error}") from None
-    return (mirrored(model) if checkpoint.mirror else model), checkpoint
+    return (mirrored(model) if mirror and checkpoint.mirror else model), checkpoint
+
+
+def copy_weights(path: Path, model) -> list[str]:
+    """Gives a model the weights of a checkpoint of this suite, layer by layer, by name and shape.
+
+    A block that the checkpoint lacks starts as the identity, with zeros in its last convolution, so that a deeper
+    network starts as what the shallower one was (Chen et al., "Net2Net", arXiv:1511.05641, section 2.3).
+
+    Args:
+        path: the checkpoint; its network may have another image size, depth, or heads.
+        model: changed in place.
+
+    Returns:
+        The names of the layers that keep their own weights.
+
+    Raises:
+        FileNotFoundError, ValueError: as `load` does, and if it is no checkpoint of this suite or no layer fits.
+    """
+    checkpoint = inspect(path)
+    if checkpoint.origin != ORIGIN_OURS:
+        raise ValueError(f"{path} was written by {checkpoint.origin}; a training starts from this suite's own")
+    source, _ = load(path, mirror=False)
+    weights = {layer.name: layer.get_weights() for layer in source.layers}
+    layers = [layer for layer in model.layers if layer.weights]
+    fresh = []
+    for layer in layers:
+        found = weights.get(layer.name, [])
+        if [array.shape for array in found] == [array.shape for array in layer.get_weights()]:
+            layer.set_weights(found)
+            continue
+        fresh.append(layer.name)
+        if layer.name.endswith("_conv2") and layer.name not in weights:
+            layer.set_weights([np.zeros_like(array) for array in layer.get_weights()])
+    if len(fresh) == len(layers):
+        raise ValueError(f"no layer of {path}, {source.name}, fits {model.name}")
+    return fresh
 
 
 def mirrored(model):

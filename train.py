@@ -22,9 +22,10 @@ from labels import GENDERS, UNKNOWN
 MONITORS = {"val_loss": True, "val_pred_age_mae": True, "val_pred_gender_accuracy": False}  # is less better?
 DEFAULT_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.002}
 DEFAULT_DECAYS = {"sgd": 5e-4, "adam": 5e-4, "adamw": 0.02}
-AUGMENTATION_NAMES = ("none", "classic", "strong")
+AUGMENTATION_NAMES = ("none", "classic", "strong", "gentle")
 AGE_LOSS_NAMES = ("cross_entropy", "ldl", "dldl_v2")
 NOT_OF_THE_RUN = {"resume", "restart", "output_path"}  # arguments that do not say what is trained
+SPLIT_NAMES = ("validation_split", "test_split", "seed", "databases")  # what decides who is held out
 WARMUP_STEPS = 500  # at most, and at most a tenth of the run
 CONSTANT_AGE = 1.0  # years: expected ages that spread less than this are one answer for every face
 LEARNING_STEPS = 500  # a run shorter than this may still answer every face alike without having collapsed
@@ -72,7 +73,8 @@ def build_parser() -> argparse.ArgumentParser:
         default="none",
         const="classic",
         help="classic, if not said otherwise: mixup, shifts, mirror images and random erasing; strong: "
-        "rotation, scale, light and loss of colour too",
+        "rotation, scale, light and loss of colour too; gentle: strong without mixup, half of the faces kept sharp, "
+        "to end a training with",
     )
     data.add_argument(
         "--seed",
@@ -106,6 +108,13 @@ def build_parser() -> argparse.ArgumentParser:
         "--mirror",
         action="store_true",
         help="the finished model averages what it says of an image and of its mirror image; validation does not",
+    )
+    network.add_argument(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="start from the weights of this checkpoint, or the best of this folder's newest run; layers that it "
+        "lacks start anew, a block that it lacks as the identity",
     )
     loss = parser.add_argument_group("loss")
     loss.add_argument(
@@ -195,6 +204,7 @@ def main(argv: list[str] | None = None) -> int:
     import keras
 
     from metrics import trivial_answers
+    from models import choose
     from training import Epochs, Journal, KeepBest, Resume, StopAtNan, set_dropout_seeds
 
     keras.utils.set_random_seed(args.seed)
@@ -223,6 +233,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     if args.restart:
         resume.path.unlink(missing_ok=True)
+    if args.weights and not stopped:
+        start_from(model, choose(args.weights, ""), checkpoint)
     if stopped:
         if stopped["split"] != checkpoint.split:
             raise ValueError("the databases are not those that the stopped run was trained on; --restart discards it")
@@ -296,6 +308,7 @@ def plain(args: argparse.Namespace) -> dict[str, object]:
     """The arguments that define a run, as JSON takes them."""
     values = {name: value for name, value in vars(args).items() if name not in NOT_OF_THE_RUN}
     values["input"] = [str(path) for path in args.input]
+    values["weights"] = str(args.weights) if args.weights else None
     return values
 
 
@@ -336,10 +349,14 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
 
     import keras
 
-    from models import Checkpoint
+    from models import Checkpoint, choose, inspect
 
     largest = max(data.databases, key=len)
     versions = {"keras": version("keras"), "backend": keras.backend.backend(), "numpy": np.__version__}
+    training = {"arguments": plain(args), "versions": versions}
+    if args.weights:
+        start = inspect(choose(args.weights, ""))
+        training["start"] = {**start.training, "split": start.split}
     return Checkpoint(
         network="wide_resnet",
         arguments={name: getattr(args, name) for name in ("depth", "width", "stages", "stem_stride")},
@@ -356,8 +373,20 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
             "databases": [database.fingerprint() for database in data.databases],
             "datasets": sorted({database.db for database in data.databases}),
         },
-        training={"arguments": plain(args), "versions": versions},
+        training=training,
     )
+
+
+def start_from(model, path: Path, checkpoint) -> None:
+    """Takes the weights of a checkpoint, and says what it lacks and whether it may have seen this run's faces."""
+    from models import copy_weights
+
+    fresh = copy_weights(path, model)
+    weighty = sum(bool(layer.weights) for layer in model.layers)
+    print(f"{path}: the weights of {weighty - len(fresh)} of {weighty} layers; new: {', '.join(fresh) or 'none'}")
+    same = [checkpoint.training["start"]["split"].get(name) == checkpoint.split[name] for name in SPLIT_NAMES]
+    if not all(same):
+        print("  they come from another split: faces that validate or test this run may have trained them")
 
 
 def schedule(args: argparse.Namespace, steps_per_epoch: int):

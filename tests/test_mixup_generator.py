@@ -20,10 +20,11 @@ from mixup_generator import (
 from utils import ImageStack
 
 MIXUP_ALONE = NO_AUGMENTATION._replace(mixup_alpha=0.2)
-STRONG = AUGMENTATIONS["strong"]
+STRONG, GENTLE = AUGMENTATIONS["strong"], AUGMENTATIONS["gentle"]
 ONE_BY_ONE = [
     NO_AUGMENTATION._replace(**{name: value})
     for name, value in STRONG._replace(shift=Augmentation().shift)._asdict().items()  # its own is no whole pixel here
+    if value
 ]
 
 
@@ -55,7 +56,7 @@ def rows_of(batch) -> list[int]:
 # ------------------------------------------------------------------------------------------- order and purity
 
 
-@pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, *ONE_BY_ONE, Augmentation(), STRONG])
+@pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, *ONE_BY_ONE, Augmentation(), STRONG, GENTLE])
 def test_a_batch_depends_on_seed_epoch_and_index_alone(augmentation):
     batches, other = generator(augmentation=augmentation), generator(augmentation=augmentation)
     batches.set_epoch(2)
@@ -376,6 +377,40 @@ def test_rotation_scale_and_shift_are_drawn_from_the_ranges_that_are_stated():
     zoom = np.sqrt(moved.sum(axis=(1, 2, 3)) / disc.sum())
     assert 0.79 < zoom.min() < 0.82 and 1.23 < zoom.max() < 1.26
     assert np.median(np.log(zoom)) == pytest.approx(0, abs=0.03)
+
+
+def test_whole_keeps_its_share_of_the_faces_as_sharp_as_they_were():
+    (image,) = noise(1, 20)
+    wide = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")  # 0.06 of 20 is 1 pixel and a bit
+    windows = {wide[y : y + 20, x : x + 20].tobytes() for y in range(3) for x in range(3)}
+    for whole, flip, least, most in ((1.0, 0.0, 1000, 1000), (0.5, 0.0, 440, 560), (0.5, 0.5, 180, 320), (0, 0, 0, 0)):
+        augmentation = GENTLE._replace(whole=whole, flip=flip)
+        moved = turn_and_scale(np.repeat(image[None], 1000, axis=0), augmentation, np.random.default_rng(0))
+        sharp = [one.tobytes() for one in moved if one.tobytes() in windows]
+        assert least <= len(sharp) <= most
+        assert not whole or len(set(sharp)) == 9
+
+
+def test_cubic_is_its_share_of_the_resampled_faces_and_keeps_more_detail():
+    image = noise(1, 32)
+    detail = {}
+    for cubic in (0.0, 0.5, 1.0):
+        augmentation = GENTLE._replace(whole=0.0, cubic=cubic, flip=0.0)
+        moved = turn_and_scale(np.repeat(image, 400, axis=0), augmentation, np.random.default_rng(0))
+        detail[cubic] = moved[:, 4:-4, 4:-4].astype(float).std(axis=(1, 2, 3))
+    assert np.all(detail[1.0] > detail[0.0])  # face by face: the draws of the movements are the same
+    bicubic = np.isclose(detail[0.5], detail[1.0])
+    assert 0.42 < bicubic.mean() < 0.58 and np.allclose(detail[0.5][~bicubic], detail[0.0][~bicubic])
+
+
+def test_the_draws_of_strong_are_not_changed_by_the_choices_it_does_not_make():
+    """A training that was stopped, or is repeated, gets the same faces in every version."""
+    rng = np.random.default_rng(0)
+    turn_and_scale(noise(5), STRONG, rng)
+    same = np.random.default_rng(0)
+    for _ in range(5 + 5 + 10 + 5):  # angles, zooms, shifts, mirror images
+        same.random()
+    assert rng.random() == same.random()
 
 
 @pytest.mark.parametrize("flip", [0.0, 0.3, 1.0])

@@ -14,7 +14,19 @@ from conftest import give_every_weight_a_value, noise, write_database
 
 import models
 from backend import compiled_predict
-from models import ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Checkpoint, build, choose, inspect, load, mirrored, save
+from models import (
+    ORIGIN_KERAS,
+    ORIGIN_ORIGINAL,
+    ORIGIN_OURS,
+    Checkpoint,
+    build,
+    choose,
+    copy_weights,
+    inspect,
+    load,
+    mirrored,
+    save,
+)
 from wide_resnet import wide_resnet
 
 
@@ -97,6 +109,47 @@ def test_a_checkpoint_that_says_mirror_is_loaded_mirrored(tiny_model, tmp_path):
     for count in (1, 3):
         for ours, expected in zip(predict(noise(count, 32)), mean_of_both(tiny_model, noise(count, 32)), strict=True):
             np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_deeper_network_starts_as_what_the_shallower_one_was(tiny_model, tmp_path):
+    said = Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, mirror=True)
+    save(tiny_model, tmp_path / "weights.hdf5", said)
+    deeper = give_every_weight_a_value(wide_resnet(32, 16, 1), seed=1)
+    fresh = copy_weights(tmp_path / "weights.hdf5", deeper)
+    parts = ("1_bn", "conv1", "2_bn", "conv2")
+    assert sorted(fresh) == sorted(f"group{group}_block2_{part}" for group in (1, 2, 3) for part in parts)
+    assert_same_predictions(deeper, tiny_model)  # not with the mirror image, which is no part of the network
+    assert np.any(deeper.get_layer("group1_block2_conv1").get_weights()[0])  # else it would never learn
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_the_same_network_starts_with_every_weight(tiny_model, tiny_checkpoint_file, size):
+    started, expected = wide_resnet(size, 10, 1), wide_resnet(size, 10, 1)
+    assert copy_weights(tiny_checkpoint_file, started) == []
+    expected.set_weights(tiny_model.get_weights())
+    assert_same_predictions(started, expected, size)
+
+
+def test_a_wider_network_starts_with_the_layers_that_fit_and_keeps_its_own_others(tiny_checkpoint_file):
+    wider = give_every_weight_a_value(wide_resnet(32, 10, 2), seed=1)
+    before = {layer.name: layer.get_weights() for layer in wider.layers if layer.weights}
+    fresh = copy_weights(tiny_checkpoint_file, wider)
+    assert set(before) - set(fresh) == {"stem", "group1_block1_1_bn"}
+    for name in fresh:
+        for one, other in zip(before[name], wider.get_layer(name).get_weights(), strict=True):
+            assert np.array_equal(one, other)
+
+
+def test_weights_that_fit_nowhere_or_are_the_original_suites_are_refused(
+    tiny_checkpoint_file, tmp_path, original_models
+):
+    image = keras.Input((32, 32, 3))
+    other = keras.Model(image, keras.layers.Conv2D(4, 3, name="another")(image))
+    with pytest.raises(ValueError, match=r"no layer of .*hdf5, wide_resnet_10_1, fits"):
+        copy_weights(tiny_checkpoint_file, other)
+    with pytest.raises(ValueError, match="was written by the original suite; a training starts from this suite's own"):
+        original = write_like_keras_2(tmp_path / "original.hdf5", original_models[10, 1, 32], 10)
+        copy_weights(original, wide_resnet(32, 10, 1))
 
 
 def test_a_save_that_fails_leaves_nothing_and_keeps_what_was_there(tiny_model, tmp_path):

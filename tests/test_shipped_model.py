@@ -67,17 +67,23 @@ def test_a_face_has_no_handedness(predictor):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-def test_the_readme_and_the_makefile_have_the_command_that_made_it():
+def recipe(training) -> list[dict]:
+    """The arguments of each training that a checkpoint went through, first to last."""
+    earlier = recipe(training["start"]) if "start" in training else []
+    return [*earlier, {"weights": None, **training["arguments"]}]
+
+
+def test_the_readme_and_the_makefile_have_the_commands_that_made_it():
     import train
     from models import SHIPPED, inspect
 
-    said = inspect(SHIPPED).training["arguments"]
     for name in ("README.md", "Makefile"):
         text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
-        command = next(line for line in re.findall(r"train\.py (.*)", text) if "checkpoints/model" in line)
-        args = train.build_parser().parse_args(shlex.split(command))
-        train.complete(args)
-        assert train.plain(args) == said, name
+        commands = [line for line in re.findall(r"train\.py (.*)", text) if "checkpoints/model" in line]
+        arguments = [train.build_parser().parse_args(shlex.split(command)) for command in commands]
+        for args in arguments:
+            train.complete(args)
+        assert [train.plain(args) for args in arguments] == recipe(inspect(SHIPPED).training), name
 
 
 def test_the_model_card_has_the_figures_that_its_commands_give(shared, tmp_path):

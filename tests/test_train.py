@@ -148,11 +148,11 @@ def test_averages_are_those_of_the_momentum_asked_for():
     assert not built()[0].optimizer.use_ema
 
 
-def micro_network(image_size, depth, width, stages, stem_stride, weight_decay, dropout):
+def micro_network(image_size, depth, width, stages, stem_stride, weight_decay=0.0, dropout=0.0):
     """Stands for the wide residual network in runs of which the network does not matter."""
     image = keras.Input((image_size, image_size, 3), dtype="uint8")
-    x = keras.layers.Conv2D(8, 3, strides=4)(keras.layers.Rescaling(1 / 127.5, -1.0)(image))
-    x = keras.layers.ReLU()(keras.layers.BatchNormalization()(x))
+    x = keras.layers.Conv2D(8, 3, strides=4, name="stem")(keras.layers.Rescaling(1 / 127.5, -1.0)(image))
+    x = keras.layers.ReLU()(keras.layers.BatchNormalization(name="norm")(x))
     return keras.Model(image, two_heads(keras.layers.GlobalAveragePooling2D()(x)), name="micro")
 
 
@@ -208,3 +208,43 @@ def test_a_run_that_averages_ends_the_same_wherever_it_was_stopped(tmp_path, mon
                 np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     kept = inspect(next((tmp_path / "whole").glob("weights.*")))
     assert (kept.image_size, kept.mirror, kept.split["test_split"]) == (32, True, 0.1)
+
+
+@pytest.fixture
+def quick_runs(monkeypatch):
+    """Runs whose network does not matter, without TensorBoard and pictures."""
+    monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
+    monkeypatch.setattr(train, "tensorboard", lambda folder: [])
+    monkeypatch.setattr("plots.save_training_curve", lambda rows, path: None)
+
+
+def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(tmp_path, quick_runs, capsys):
+    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
+    still = ["-i", str(faces), "--nb_epochs", "1", "--validation_split", "0.2", "--lr", "1e-30", *TINY]
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    assert train.main([*still, "--test_split", "0.1", "--output_path", str(first)]) == 0
+    options = ["--test_split", "0.1", "--weights", str(first), "--seed", "0", "--weight_decay", "0"]
+    assert train.main([*still, *options, "--output_path", str(second)]) == 0
+    said = capsys.readouterr().out
+    assert f"{models.choose(first, '')}: the weights of 4 of 4 layers; new: none\n" in said
+    assert "another split" not in said
+    # Only batch norm's statistics have moved at such a rate.
+    models_of = [models.load(models.choose(folder, ""))[0] for folder in (first, second)]
+    for one, other in zip(*(model.trainable_variables for model in models_of), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+    (one, other) = (inspect(models.choose(folder, "")) for folder in (first, second))
+    assert other.training["start"] == {**one.training, "split": one.split}
+    assert other.training["arguments"]["weights"] == str(first) and one.training["arguments"]["weights"] is None
+
+    options = ["--test_split", "0.3", "--weights", str(models.choose(second, "")), "--output_path", str(third)]
+    assert train.main([*still, *options]) == 0
+    assert "another split: faces that validate or test this run may have trained them" in capsys.readouterr().out
+    assert inspect(models.choose(third, "")).training["start"]["start"]["arguments"]["weights"] is None
+
+
+def test_weights_that_are_not_there_are_refused_before_anything_is_written(tmp_path, quick_runs):
+    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
+    for weights in (tmp_path / "nowhere.hdf5", tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"nowhere\.hdf5 is not there|there is no checkpoint in"):
+            train.main(["-i", str(faces), "--weights", str(weights), "--output_path", str(tmp_path / "run"), *TINY])
+    assert not list((tmp_path / "run").glob("*"))
