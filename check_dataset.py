@@ -36,9 +36,7 @@ MISSING, EMPTY, UNREADABLE = "file missing", "empty file", "unreadable file"
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser_for(__doc__, "check_dataset.py [--db NAME] [--data_dir DIR] [--output FILE] [options]")
-    folders = ", ".join(reader.folder for reader in READERS.values())
-    parser.add_argument("--db", choices=READERS, default="wiki", help="dataset")
-    parser.add_argument("--data_dir", type=Path, metavar="DIR", help=f"the dataset's folder (default: {folders})")
+    cli.add_dataset_arguments(parser, READERS)
     parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="list (default: data/{db}_check.csv)")
     parser.add_argument("--overwrite", action="store_true", help="replace the list if it is there")
     parser.add_argument(
@@ -59,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     if output.suffix != ".csv":
         parser.error(f"--output {output} must end in .csv")
 
-    records = read_records(args.db, folder)
+    records = read_records(args.db, folder, vars(args))
     fingerprints, failures = read_files(folder, records.path, args.workers)
     findings, listed = find(records, fingerprints, failures)
     write_list(output, listed)

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -38,6 +39,47 @@ def number(kind: type, low: float, high: float = float("inf"), exclusive: bool =
         return value
 
     return convert
+
+
+def add_dataset_arguments(parser: argparse.ArgumentParser, readers: dict) -> argparse._ArgumentGroup:
+    """Adds what names a dataset to read, and lists the datasets below the help; returns the group.
+
+    Args:
+        parser: of a script.
+        readers: readers.READERS.
+    """
+    group = parser.add_argument_group("dataset")
+    group.add_argument("--db", choices=readers, default="wiki", metavar="NAME", help="dataset, one of those below")
+    group.add_argument(
+        "--data_dir", type=Path, metavar="DIR", help="the dataset's folder (default: the one that is named below)"
+    )
+    group.add_argument("--table", type=Path, metavar="FILE", help="csv: the table of photos and labels")
+    group.add_argument(
+        "--columns",
+        type=_column,
+        nargs="+",
+        default=[],
+        metavar="FIELD=NAME",
+        help="csv: the table's names for path, age, age_std, gender, subject, part, x1, y1, x2, y2, if others",
+    )
+    group.add_argument(
+        "--genders",
+        nargs=2,
+        metavar=("FEMALE", "MALE"),
+        help="csv: what the table writes for a woman and for a man, where not f, female, m or male",
+    )
+    width = max(map(len, readers))
+    parser.epilog = "datasets:\n" + "\n".join(
+        f"  {name:<{width}} {reader.source}; {reader.folder}" for name, reader in readers.items()
+    )
+    return group
+
+
+def _column(text: str) -> tuple[str, str]:
+    field, equals, name = text.partition("=")
+    if not (field and equals and name):
+        raise argparse.ArgumentTypeError(f"'{text}' is not FIELD=NAME, such as age=apparent_age")
+    return field, name
 
 
 def run(main: Callable[[], int | None]) -> None:

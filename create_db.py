@@ -1,8 +1,9 @@
-"""Cleans a face dataset (WIKI, IMDB, UTKFace) into one .mat database of equally sized faces.
+"""Cleans a face dataset (WIKI, IMDB, UTKFace and others, listed below) into one .mat database of equally sized faces.
 
     python create_db.py                                    # data/wiki_crop -> data/wiki_db.mat
     python create_db.py --db imdb --img_size 128           # data/imdb_crop -> data/imdb_db.mat
     python create_db.py --db utkface --exclude bad.txt
+    python create_db.py --db csv --data_dir photos --table faces.csv --columns path=file age=years
 
 Reads on all cores: WIKI's 38,138 photos take a few seconds, and memory does not grow with the images.
 """
@@ -21,7 +22,7 @@ import numpy as np
 import cli
 from backend import available_cores
 from labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
-from readers import READERS, Reader, Records, read_records
+from readers import READERS, Records, read_records
 
 BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
 SECOND_FACE_SCORE = 0.0  # a second face above this score makes the label doubtful, as in the classic suite
@@ -30,18 +31,19 @@ SECOND_FACE_SCORE = 0.0  # a second face above this score makes the label doubtf
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser_for(__doc__, "create_db.py [--db NAME] [--data_dir DIR] [--output FILE] [options]")
-    what = parser.add_argument_group("what to read and write")
-    what.add_argument("--db", choices=READERS, default="wiki", help="dataset")
-    what.add_argument(
-        "--data_dir",
-        type=Path,
-        metavar="DIR",
-        help="the dataset's folder (default: " + ", ".join(r.folder for r in READERS.values()) + ")",
-    )
+    cli.add_dataset_arguments(parser, READERS)
+    what = parser.add_argument_group("what to write")
     what.add_argument("--output", "-o", type=Path, metavar="FILE", help="database (default: data/{db}_db.mat)")
     what.add_argument("--overwrite", action="store_true", help="replace the database if it is there")
     what.add_argument(
         "--img_size", type=cli.number(int, 16, 1024), default=64, metavar="PIXELS", help="height and width of the faces"
+    )
+    what.add_argument(
+        "--margin",
+        type=cli.number(float, 0, 5),
+        metavar="SHARE",
+        help="how far to cut beyond the face box, as a share of its size, where photos come with boxes (default: "
+        "0.4, as IMDB-WIKI is cut, and 0.1 for utkface_wild)",
     )
     clean = parser.add_argument_group("what to leave out")
     clean.add_argument("--min_score", type=float, default=1.0, metavar="SCORE", help="least face score (WIKI, IMDB)")
@@ -65,7 +67,6 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="N",
         help="threads that decode",
     )
-    parser.epilog = "datasets:\n" + "\n".join(f"  {name:<9} {reader.source}" for name, reader in READERS.items())
     return parser
 
 
@@ -85,12 +86,17 @@ def main(argv: list[str] | None = None) -> None:
     excluded = read_exclusions(args.exclude)
 
     started = time.perf_counter()
-    records = read_records(args.db, folder)
-    kept, dropped = clean(records, args.min_score, args.min_age, args.max_age, excluded)
+    records = read_records(args.db, folder, vars(args))
+    if args.margin is not None and records.box is None:
+        parser.error(
+            f"--margin is for photos with face boxes; {args.db} comes cropped, with a margin of {reader.margin:g}"
+        )
+    args.margin = reader.margin if args.margin is None else args.margin
+    kept, dropped = clean(records, args.min_score, args.min_age, args.max_age, excluded, reader.both)
     if not len(kept):
         raise ValueError(f"nothing is left of {len(records):,} records after cleaning: {counts_in_words(dropped)}")
     announce(output, len(kept), args.img_size)
-    written, failures = write_database(output, records, kept, reader, folder, args)
+    written, failures = write_database(output, records, kept, folder, args)
     for reason, paths in failures.items():
         dropped[reason] = len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
@@ -109,8 +115,17 @@ def read_exclusions(lists: list[Path]) -> set[str]:
     return names
 
 
-def clean(records: Records, min_score: float, min_age: int, max_age: int, excluded: set[str]):
+def clean(
+    records: Records, min_score: float, min_age: int, max_age: int, excluded: set[str], both: bool = True
+) -> tuple[np.ndarray, dict[str, int]]:
     """The classic suite's cleaning, in its order; a record counts for the first reason that drops it.
+
+    Args:
+        records: of one dataset.
+        min_score: least face score, where the dataset has scores.
+        min_age, max_age: bounds of the age in years; an interval must lie within them as a whole.
+        excluded: paths, or file names without folders.
+        both: whether a record needs age and gender; otherwise one of them is enough.
 
     Returns:
         kept: (k,) int64 rows of the records, in their order.
@@ -128,8 +143,21 @@ def clean(records: Records, min_score: float, min_age: int, max_age: int, exclud
         drop(f"face score below {min_score:g}", ~(records.face_score >= min_score))  # NaN is no score
     if records.second_face_score is not None:
         drop("second face", records.second_face_score > SECOND_FACE_SCORE)  # NaN, no second face, is not above
-    drop(f"age outside {min_age}..{max_age}", (records.age < min_age) | (records.age > max_age))
-    drop("gender unknown", records.gender == UNKNOWN)
+    outside = (records.age < min_age) | (records.age > max_age)
+    if both:
+        drop(f"age outside {min_age}..{max_age}", outside)
+        drop("gender unknown", records.gender == UNKNOWN)
+    else:
+        known = records.age != UNKNOWN
+        outside &= known
+        if records.age_low is not None:
+            interval = records.age_low != UNKNOWN
+            outside |= interval & ((records.age_low < min_age) | (records.age_high > max_age))
+            known = known | interval
+        drop(f"age outside {min_age}..{max_age}", outside)
+        drop("neither age nor gender known", ~known & (records.gender == UNKNOWN))
+    if records.box is not None:
+        drop("no face box", ~np.isfinite(records.box).all(axis=1))
     if excluded:
         drop("excluded", np.array([p in excluded or p.rsplit("/", 1)[-1] in excluded for p in records.path], bool))
     return np.flatnonzero(usable), dropped
@@ -147,7 +175,7 @@ def announce(output: Path, rows: int, size: int) -> None:
         print(f"{free:,} bytes are free: if a photo cannot be read, the copy to the exact size will lack room")
 
 
-def write_database(output: Path, records: Records, kept: np.ndarray, reader: Reader, folder: Path, args):
+def write_database(output: Path, records: Records, kept: np.ndarray, folder: Path, args):
     """Decodes the kept photos on all workers and writes them in order.
 
     Returns:
@@ -180,12 +208,14 @@ def write_database(output: Path, records: Records, kept: np.ndarray, reader: Rea
             "digest": np.array(digests, np.int64),
             "path": [records.path[row] for row in written],
         }
-        texts = {"db": args.db, "detector": "none"}  # the dataset came cropped
-        if records.subject is not None:
-            columns["subject"] = records.subject[written]
-        if records.race is not None:
-            columns["race"], texts["race_names"] = records.race[written], records.race_names
-        scalars = {"img_size": args.img_size, "min_score": args.min_score, "margin": reader.margin}
+        texts = {"db": args.db, "detector": "none"}  # the dataset came cropped, or with boxes of its own
+        for name in ("subject", "age_low", "age_high", "age_std", "race", "part"):
+            if (column := getattr(records, name)) is not None:
+                columns[name] = column[written]
+        for name in ("race_names", "part_names"):
+            if names := getattr(records, name):
+                texts[name] = names
+        scalars = {"img_size": args.img_size, "min_score": args.min_score, "margin": args.margin}
         writer.finish(columns, scalars, texts)
     return written, failures
 
@@ -204,7 +234,7 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, args):
     try:
         with tqdm(total=len(kept), unit="face", smoothing=0.1) as progress:
             for block in blocks:
-                waiting.append(pool.submit(decode_block, records.path, block, folder, args.img_size))
+                waiting.append(pool.submit(decode_block, records, block, folder, args.img_size, args.margin))
                 if len(waiting) > 2 * args.workers:
                     progress.update(count)
                     yield waiting.popleft().result()
@@ -215,20 +245,29 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, args):
         pool.shutdown(cancel_futures=True)
 
 
-def decode_block(paths: list[str], rows: np.ndarray, folder: Path, size: int):
-    """Reads and resizes some photos: the rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures."""
-    from faces import decode, read_bytes, resize_square
+def decode_block(records: Records, rows: np.ndarray, folder: Path, size: int, margin: float):
+    """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures."""
+    from faces import crop_face, decode, read_bytes, resize_square
     from utils import digest
 
     images = np.empty((len(rows), size, size, 3), np.uint8)
     good, digests, failures = [], [], []
     for row in rows:
-        content = read_bytes(os.path.join(folder, paths[row]))
-        image = None if content is None else decode(content, at_least=size)
+        content = read_bytes(os.path.join(folder, records.path[row]))
+        boxed = records.box is not None
+        image = None if content is None else decode(content, at_least=None if boxed else size)
         if image is None:
-            failures.append(("file missing" if content is None else "unreadable image", paths[row]))
+            failures.append(("file missing" if content is None else "unreadable image", records.path[row]))
             continue
-        images[len(good)] = resize_square(image, size)
+        if boxed:
+            try:
+                images[len(good)] = crop_face(image, records.box[row].tolist(), margin, size)
+            except ValueError:
+                failures.append(("face box outside the photo", records.path[row]))
+                continue
+            content = content + records.box[row].tobytes()  # two faces of one photo are not the same image
+        else:
+            images[len(good)] = resize_square(image, size)
         good.append(row)
         digests.append(digest(content))
     return np.array(good, np.int64), images[: len(good)], digests, failures
@@ -246,15 +285,19 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
     for name, chosen in (
         (GENDERS[FEMALE], gender == FEMALE),
         (GENDERS[MALE], gender == MALE),
+        ("unknown", gender == UNKNOWN),
         ("all", gender >= UNKNOWN),
     ):
-        ages = age[chosen]
-        rows.append((name, len(ages), *np.quantile(ages, (0, 0.25, 0.5, 0.75, 1))) if len(ages) else (name, 0))
+        if name == "unknown" and not chosen.any():
+            continue
+        ages = age[chosen & (age != UNKNOWN)]
+        quantiles = np.quantile(ages, (0, 0.25, 0.5, 0.75, 1)) if len(ages) else ()
+        rows.append((name, int(chosen.sum()), len(ages), *quantiles))
     print()
     print(
         tabulate(
             rows,
-            headers=("gender", "faces", "youngest", "quarter", "median age", "three quarters", "oldest"),
+            headers=("gender", "faces", "with age", "youngest", "quarter", "median age", "three quarters", "oldest"),
             intfmt=",",
             floatfmt=".0f",
         )

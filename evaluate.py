@@ -130,9 +130,13 @@ def choose_rows(databases: list, checkpoint, part: str) -> tuple[np.ndarray, str
             "--part all scores every face"
         )
     how = checkpoint.split
-    _, validation, test = split(databases, how["validation_split"], how["seed"], how.get("test_split", 0.0))
+    more = {name: how[name] for name in ("test_split", "parts", "fold") if name in how}
+    _, validation, test = split(databases, how["validation_split"], how["seed"], **more)
     if part == "test" and not len(test):
-        raise ValueError("the checkpoint was trained without --test_split: there is no test part; --part validation")
+        raise ValueError(
+            "the checkpoint was trained without a test part (train.py --test_split, --fold, --split part); "
+            "--part validation scores the faces that chose it"
+        )
     if part == "test" or (part == "auto" and len(test)):
         return test, f"the {len(test):,} faces of {count:,} that were kept for a test"
     flatter = "they chose the checkpoint, so the scores flatter a little"

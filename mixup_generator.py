@@ -72,6 +72,7 @@ class MixupGenerator(keras.utils.PyDataset):
         augmentation: Augmentation = NO_AUGMENTATION,
         shuffle: bool = True,
         seed: int = 0,
+        age_width: np.ndarray | None = None,
     ):
         """
         Args:
@@ -83,6 +84,8 @@ class MixupGenerator(keras.utils.PyDataset):
             augmentation: how the images are changed.
             shuffle: whether each epoch has an order of its own.
             seed: of the order and of every random change.
+            age_width: (n,) years: where it is above 0, the age label is no single year but a normal distribution of
+                this standard deviation around it; None means single years.
 
         Raises:
             ValueError: if there is nothing to draw from, or lengths differ.
@@ -97,6 +100,7 @@ class MixupGenerator(keras.utils.PyDataset):
             raise ValueError("there are no rows to make batches of")
         self.image, self.gender, self.age = image, np.asarray(gender), np.asarray(age)
         self.batch_size, self.augmentation, self.shuffle, self.seed = batch_size, augmentation, shuffle, seed
+        self.age_width = age_width
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -113,6 +117,8 @@ class MixupGenerator(keras.utils.PyDataset):
         images = np.ascontiguousarray(self.image[rows])
         gender, gender_weight = one_hot(self.gender[rows], NUM_GENDERS)
         age, age_weight = one_hot(self.age[rows], NUM_AGES)
+        if self.age_width is not None:
+            widen(age, self.age[rows], self.age_width[rows])
         if self.augmentation == NO_AUGMENTATION:
             return images, (gender, age), (gender_weight, age_weight)
         # From 1: NumPy gives (seed, epoch, 0) the stream of (seed, epoch), which is the order's.
@@ -138,6 +144,20 @@ def one_hot(labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
     rows = np.zeros((len(labels), classes), np.float32)
     rows[np.arange(len(labels)), np.maximum(labels, 0)] = weight
     return rows, weight
+
+
+def widen(rows: np.ndarray, ages: np.ndarray, width: np.ndarray) -> None:
+    """Makes labels normal distributions over the years, in place, where the width is above 0 and the age is known.
+
+    Args:
+        rows: (n, 101) float32, one-hot.
+        ages: (n,) years, -1 unknown.
+        width: (n,) standard deviations in years.
+    """
+    wide = (width > 0) & (ages != UNKNOWN)
+    away = np.arange(NUM_AGES) - ages[wide, None]
+    normal = np.exp(-0.5 * (away / width[wide, None]) ** 2)
+    rows[wide] = normal / normal.sum(axis=1, keepdims=True)
 
 
 def move(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:

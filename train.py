@@ -25,7 +25,7 @@ DEFAULT_DECAYS = {"sgd": 5e-4, "adam": 5e-4, "adamw": 0.02}
 AUGMENTATION_NAMES = ("none", "classic", "strong", "gentle")
 AGE_LOSS_NAMES = ("cross_entropy", "ldl", "dldl_v2")
 NOT_OF_THE_RUN = {"resume", "restart", "output_path"}  # arguments that do not say what is trained
-SPLIT_NAMES = ("validation_split", "test_split", "seed", "databases")  # what decides who is held out
+SPLIT_NAMES = ("validation_split", "test_split", "parts", "fold", "seed", "databases")  # what decides who is held out
 WARMUP_STEPS = 500  # at most, and at most a tenth of the run
 CONSTANT_AGE = 1.0  # years: expected ages that spread less than this are one answer for every face
 LEARNING_STEPS = 500  # a run shorter than this may still answer every face alike without having collapsed
@@ -42,6 +42,7 @@ class Data:
     training: np.ndarray
     validation: np.ndarray
     test: np.ndarray
+    age_std: np.ndarray | None = None  # years, NaN where not known
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -65,6 +66,18 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="share of the faces kept out of training and choice, the same for the same databases whatever the seed; "
         "evaluate.py scores them",
+    )
+    data.add_argument(
+        "--split",
+        choices=("random", "part"),
+        default="random",
+        help="part: faces that their dataset has in a part named train, valid or test stand there; others as random",
+    )
+    data.add_argument(
+        "--fold",
+        type=cli.number(int, 0),
+        metavar="N",
+        help="keep the dataset's own fold N for the test, such as 0 to 4 of Adience",
     )
     data.add_argument(
         "--aug",
@@ -135,6 +148,12 @@ def build_parser() -> argparse.ArgumentParser:
         type=cli.number(float, 0, 100),
         metavar="W",
         help="of the error of the expected age in dldl_v2, in years (default: 1)",
+    )
+    loss.add_argument(
+        "--age_spread",
+        action="store_true",
+        help="soft labels as wide as the opinions on each face spread, where the database knows (APPA-REAL's apparent "
+        "ages), --age_sigma at least",
     )
     loss.add_argument(
         "--gender_weight",
@@ -287,10 +306,14 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
             f"{left} is a stopped run: --resume continues it, --restart discards it, "
             "another --output_path leaves it alone"
         )
+    if args.split == "part" and args.fold is not None:
+        parser.error("--split part takes the parts named train, valid and test, --fold those named fold_N: choose one")
     if not stopped and args.age_error_weight is not None and args.age_loss != "dldl_v2":
         parser.error(f"--age_error_weight is for --age_loss dldl_v2; this is {args.age_loss}")
     if not stopped and args.age_sigma is not None and args.age_loss == "cross_entropy":
         parser.error("--age_sigma is for --age_loss ldl and dldl_v2; cross_entropy has hard labels")
+    if args.age_spread and args.age_loss == "cross_entropy":
+        parser.error("--age_spread is for --age_loss ldl and dldl_v2; cross_entropy has hard labels")
     complete(args)
     args.input = [Path(path) for path in args.input] if args.input else [newest_database()]
     return args, stopped
@@ -328,19 +351,29 @@ def load_data(args: argparse.Namespace) -> Data:
     image = ImageStack(databases)
     age = np.concatenate([database.age for database in databases])
     gender = np.concatenate([database.gender for database in databases])
-    return Data(databases, image, age, gender, *split(databases, args.validation_split, args.seed, args.test_split))
+    stds = [np.full(len(database), np.nan) if database.age_std is None else database.age_std for database in databases]
+    age_std = np.concatenate(stds)
+    if args.age_spread and not np.any(age_std > 0):
+        raise ValueError("--age_spread: no database knows how far the opinions on an age spread (APPA-REAL's does)")
+    sides = split(databases, args.validation_split, args.seed, args.test_split, args.split == "part", args.fold)
+    return Data(databases, image, age, gender, *sides, age_std)
 
 
 def make_batches(data: Data, args: argparse.Namespace):
     """The training batches, augmented if so asked, and the validation batches, always plain."""
     from mixup_generator import AUGMENTATIONS, NO_AUGMENTATION, MixupGenerator
 
-    def batches(rows, augmentation, shuffle):
+    def batches(rows, augmentation, shuffle, age_width=None):
         return MixupGenerator(
-            data.image, data.gender, data.age, rows, args.batch_size, augmentation, shuffle, args.seed
+            data.image, data.gender, data.age, rows, args.batch_size, augmentation, shuffle, args.seed, age_width
         )
 
-    return batches(data.training, AUGMENTATIONS[args.aug], True), batches(data.validation, NO_AUGMENTATION, False)
+    width = None
+    if args.age_spread:  # the loss adds the variance of --age_sigma, so that the sum is the label's own
+        width = np.sqrt(np.maximum(np.nan_to_num(data.age_std) ** 2 - args.age_sigma**2, 0))
+    return batches(data.training, AUGMENTATIONS[args.aug], True, width), batches(
+        data.validation, NO_AUGMENTATION, False
+    )
 
 
 def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
@@ -368,6 +401,8 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
         split={
             "validation_split": args.validation_split,
             "test_split": args.test_split,
+            "parts": args.split == "part",
+            "fold": args.fold,
             "seed": args.seed,
             "image_size": largest.image_size,
             "databases": [database.fingerprint() for database in data.databases],
@@ -384,7 +419,8 @@ def start_from(model, path: Path, checkpoint) -> None:
     fresh = copy_weights(path, model)
     weighty = sum(bool(layer.weights) for layer in model.layers)
     print(f"{path}: the weights of {weighty - len(fresh)} of {weighty} layers; new: {', '.join(fresh) or 'none'}")
-    same = [checkpoint.training["start"]["split"].get(name) == checkpoint.split[name] for name in SPLIT_NAMES]
+    earlier = {"parts": False, "fold": None, **checkpoint.training["start"]["split"]}
+    same = [earlier.get(name) == checkpoint.split[name] for name in SPLIT_NAMES]
     if not all(same):
         print("  they come from another split: faces that validate or test this run may have trained them")
 

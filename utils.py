@@ -18,6 +18,7 @@ from labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 
 USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
 ORIGINAL_UTKFACE = ("utk", "utkface")  # what the original suite called its databases of UTKFace
+SIDES = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "test": 2}  # part name -> side of the split
 TEST_SEED = 2016  # of the test part, whatever the seed of the run
 ORIGINAL_MARGIN = 0.4  # the original suite's databases hold IMDB-WIKI crops and do not say so
 
@@ -232,6 +233,11 @@ class Database:
         subject: (n,) int64, a number for each person, -1 unknown; None where not recorded.
         digest: (n,) int64, equal for byte-identical photos; None where not recorded.
         race, race_names: (n,) int64 index into race_names, -1 unknown; None where not recorded.
+        age_low, age_high: (n,) int64, years, both in the interval that the label is (`age` is -1 there), -1 where it is
+            none; None where not recorded.
+        age_std: (n,) float64, years, how far opinions on the age spread, NaN unknown; None where not recorded.
+        part, part_names: (n,) int64 index into part_names, the dataset's own split or fold, -1 in none; None where not
+            recorded.
     """
 
     source: Path
@@ -245,6 +251,11 @@ class Database:
     digest: np.ndarray | None = None
     race: np.ndarray | None = None
     race_names: tuple[str, ...] = ()
+    age_low: np.ndarray | None = None
+    age_high: np.ndarray | None = None
+    age_std: np.ndarray | None = None
+    part: np.ndarray | None = None
+    part_names: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.age)
@@ -257,7 +268,7 @@ class Database:
     def fingerprint(self) -> str:
         """Short hex digest of the labels: the same for the same faces, whatever the file's name and image size."""
         content = hashlib.sha256(f"{self.db} {len(self)}".encode())
-        for name in ("age", "gender", "digest", "subject"):
+        for name in ("age", "gender", "digest", "subject", "part"):
             if (column := getattr(self, name)) is not None:
                 content.update(name.encode() + np.ascontiguousarray(column, "<i8").tobytes())
         return content.hexdigest()[:16]
@@ -341,13 +352,13 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
     if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or image.shape[1] != image.shape[2]:
         raise ValueError(f"{path}: 'image' must be (n, size, size, 3) uint8; received {image.shape} {image.dtype}")
 
-    def column(name):
+    def column(name, kind=np.int64):
         if content.get(name) is None:
             return None
         values = np.asarray(content[name]).reshape(-1)
         if len(values) != len(image):
             raise ValueError(f"{path}: '{name}' has {len(values)} entries for {len(image)} images")
-        return values.astype(np.int64)
+        return values.astype(kind)
 
     age, gender = column("age"), column("gender")
     for name, values, highest in (("age", age, MAX_AGE), ("gender", gender, max(FEMALE, MALE))):
@@ -367,6 +378,11 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         digest=column("digest"),
         race=column("race"),
         race_names=content.get("race_names", ()),
+        age_low=column("age_low"),
+        age_high=column("age_high"),
+        age_std=column("age_std", np.float64),
+        part=column("part"),
+        part_names=content.get("part_names", ()),
     )
 
 
@@ -415,7 +431,12 @@ class ImageStack:
 
 
 def split(
-    databases: list[Database], validation_split: float, seed: int, test_split: float = 0.0
+    databases: list[Database],
+    validation_split: float,
+    seed: int,
+    test_split: float = 0.0,
+    parts: bool = False,
+    fold: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Splits the rows of some databases, taken one after the other, into training, validation and test.
 
@@ -423,21 +444,36 @@ def split(
     byte-identical photos. Who is not known stands alone. The split depends on the seed and the labels alone; the test
     part does not even depend on the seed, so that runs with other seeds are compared on the same faces.
 
+    The datasets' own parts are taken as they were published, even if they tear people apart. What is in no part is
+    split as above; a face that belongs together with one of a part stands on no side.
+
     Args:
         databases: one or more.
         validation_split: the share of rows to hold out for choosing the checkpoint, in 0..1 exclusive.
         seed: any non-negative integer.
         test_split: the share of rows that nothing in the training sees, in 0..1.
+        parts: whether rows of a part named train, valid or test (see SIDES) stand where it says.
+        fold: the number of the fold, a part named fold_0, fold_1, ..., that is the test part; None means none.
 
     Returns:
         training, validation and test: sorted (k,) int64 rows; row numbers go on from one database to the next.
 
     Raises:
-        ValueError: if training or validation would be empty, or test although it is asked for.
+        ValueError: if training or validation would be empty, or test although it is asked for; if parts or a fold are
+            asked for and no database has them.
     """
     groups = _groups(databases)
-    count, sizes = len(groups), np.bincount(groups)
+    side = np.concatenate([_published_side(database, parts, fold) for database in databases])
+    if (parts or fold is not None) and np.all(side == UNKNOWN):
+        wanted = "train, valid or test" if parts else f"fold_{fold}"
+        found = ", ".join(sorted({name for database in databases for name in database.part_names})) or "none"
+        raise ValueError(f"no database has parts named {wanted}; their parts: {found}")
+    if not np.any(side == 1):  # then the training part gives some of its own for validation
+        side[side == 0] = UNKNOWN
+    sizes = np.bincount(groups)
     free = np.ones(len(sizes), bool)
+    free[groups[side != UNKNOWN]] = False
+    count = int(sizes[free].sum())
 
     def take(share: float, seed) -> np.ndarray:
         """Free groups in random order until the share is reached; their rows."""
@@ -454,15 +490,27 @@ def split(
         free[chosen] = False
         return np.flatnonzero(chosen[groups])
 
-    test = take(test_split, TEST_SEED)
-    validation = take(validation_split, seed)
-    training = np.flatnonzero(free[groups])
+    test = np.union1d(np.flatnonzero(side == 2), take(test_split, TEST_SEED))
+    validation = np.union1d(np.flatnonzero(side == 1), take(validation_split, seed))
+    training = np.union1d(np.flatnonzero(side == 0), np.flatnonzero(free[groups]))
     if not len(training) or not len(validation) or (test_split and not len(test)):
         raise ValueError(
-            f"{count} faces of {len(sizes)} people cannot be split into training and validation at a share of "
+            f"{len(groups)} faces of {len(sizes)} people cannot be split into training and validation at a share of "
             f"{validation_split:g}{f' and test at {test_split:g}' * bool(test_split)}; give more faces or another share"
         )
     return training, validation, test
+
+
+def _published_side(database: Database, parts: bool, fold: int | None) -> np.ndarray:
+    """(n,) int64: 0 training, 1 validation, 2 test where the dataset's own parts say so, else -1."""
+    side = np.full(len(database), UNKNOWN)
+    if database.part is not None:
+        for number, name in enumerate(database.part_names):
+            if parts and name in SIDES:
+                side[database.part == number] = SIDES[name]
+            if fold is not None and name == f"fold_{fold}":
+                side[database.part == number] = 2
+    return side
 
 
 def _groups(databases: list[Database]) -> np.ndarray:

@@ -1,6 +1,10 @@
-"""The one table that every reader returns."""
+"""The one table that every reader returns, and what readers share."""
 
+import csv
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -13,23 +17,91 @@ class Records:
         path: n file names relative to the dataset's folder, with forward slashes.
         age: (n,) int64, years, uncleaned: any integer may occur; -1 may also mean unknown.
         gender: (n,) int64, labels.FEMALE, labels.MALE or labels.UNKNOWN.
+        age_low, age_high: (n,) int64, years: the interval, both ends in it, where a label is one; `age` is -1 there,
+            and they are -1 everywhere else. None if the dataset has no intervals.
+        age_std: (n,) float64, years: how far the opinions on an age spread, NaN unknown; None if there are none.
         face_score: (n,) float64, the detector's score as the dataset publishes it; None if it has none.
         second_face_score: (n,) float64, NaN where there is no second face; None if the dataset has none.
-        subject: (n,) int64, a number for each person, -1 unknown; None if the dataset does not know.
+        subject: (n,) int64, a number for each person, or for what else must not stand on two sides of a split, -1
+            unknown; None if the dataset does not know.
         race: (n,) int64 index into race_names, -1 unknown; None if the dataset does not say.
         race_names: the names of the races, in the dataset's own order.
-        skipped: reason -> names of the files that were left out because they could not be understood.
+        part: (n,) int64 index into part_names, the dataset's own split or fold, -1 in none; None if it has no parts.
+        part_names: the names of the parts.
+        box: (n, 4) float64, x1, y1, x2, y2 of the face in pixels of its photo, NaN unknown; None where the photos are
+            cut to the face already.
+        skipped: reason -> names of the files or rows that were left out because they could not be understood.
     """
 
     path: list[str]
     age: np.ndarray
     gender: np.ndarray
+    age_low: np.ndarray | None = None
+    age_high: np.ndarray | None = None
+    age_std: np.ndarray | None = None
     face_score: np.ndarray | None = None
     second_face_score: np.ndarray | None = None
     subject: np.ndarray | None = None
     race: np.ndarray | None = None
     race_names: tuple[str, ...] = ()
+    part: np.ndarray | None = None
+    part_names: tuple[str, ...] = ()
+    box: np.ndarray | None = None
     skipped: dict[str, list[str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.path)
+
+
+def files_below(folder: Path) -> list[str]:
+    """The files in a folder and its subfolders, relative to it with forward slashes, in the order of their names."""
+    found = []
+    for parent, _, names in os.walk(folder):
+        inside = Path(parent).relative_to(folder).as_posix()
+        found += names if inside == "." else [f"{inside}/{name}" for name in names]
+    return sorted(found)
+
+
+def table_rows(path: Path, wanted: tuple[str, ...], delimiter: str = ",") -> Iterator[dict[str, str]]:
+    """The rows of a table with a header line, each a dictionary; a missing cell is "".
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no text, or lacks one of the columns that are wanted.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there")
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file, delimiter=delimiter, restval="")
+            names = rows.fieldnames = [name.strip() for name in rows.fieldnames or []]
+            if missing := [name for name in wanted if name not in names]:
+                raise ValueError(f"{path} lacks the column {', '.join(missing)}; it has {', '.join(names) or 'none'}")
+            yield from rows
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read as a table: {error}") from None
+
+
+def whole_number(text: str, lowest: int = 0, highest: int = 999) -> int | None:
+    """The integer that some text is, 3 for "3" and "3.0"; None if it is none or is out of bounds."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return int(number) if number.is_integer() and lowest <= number <= highest else None
+
+
+def box_over_landmarks(points: np.ndarray) -> np.ndarray:
+    """The face box that the usual 68 landmarks stand for: as wide as they are, and a square above the chin.
+
+    They reach from ear to ear and from the brows to the chin; a detector's box has some forehead too.
+
+    Args:
+        points: (k, 2) x and y in pixels.
+
+    Returns:
+        (4,) x1, y1, x2, y2.
+    """
+    left, right, bottom = points[:, 0].min(), points[:, 0].max(), points[:, 1].max()
+    top = min(points[:, 1].min(), bottom - (right - left))
+    return np.array([left, top, right, bottom], np.float64)

@@ -1,17 +1,16 @@
-"""UTKFace, aligned and cropped: the labels stand in the file names, `[age]_[gender]_[race]_[date].jpg.chip.jpg`.
+"""UTKFace: the labels stand in the file names, `[age]_[gender]_[race]_[date].jpg.chip.jpg`.
 
 Zhang, Song, Qi: "Age progression/regression by conditional adversarial autoencoder", CVPR 2017. The dataset says
 0 = male, 1 = female, the reverse of labels.py: genders are turned round here and nowhere else.
 """
 
-import os
 import re
 from pathlib import Path
 
 import numpy as np
 
 from labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records
+from readers.records import Records, box_over_landmarks, files_below
 
 RACES = ("White", "Black", "Asian", "Indian", "Other")
 GENDER = {"0": MALE, "1": FEMALE}
@@ -23,13 +22,34 @@ INCOMPLETE = re.compile(r"(\d{1,3})_(?:[0-4]_)?_?\d{8,}\.jpe?g", re.IGNORECASE)
 
 
 def read_utkface(folder: Path) -> Records:
-    """UTKFace's records in the order of their names, subfolders included. See `Records`."""
+    """The aligned and cropped faces, in the order of their names, subfolders included. See `Records`."""
     if not folder.is_dir():
         raise FileNotFoundError(
             f"{folder} is not there: --data_dir must name the folder that UTKFace.tar.gz unpacks to"
         )
+    return _read(folder, files_below(folder))
+
+
+def read_utkface_wild(folder: Path) -> Records:
+    """The photos in the wild, part1 to part3; the box of each face is that of its landmarks. See `Records`."""
+    lists = sorted(folder.glob("landmark_list_part*.txt"))
+    if not lists:
+        raise FileNotFoundError(
+            f"{folder} holds no landmark_list_part1.txt: --data_dir must name the folder that holds UTKFace's part1 to "
+            "part3 and their landmark lists"
+        )
+    boxes = {}
+    for path in lists:
+        boxes.update(_landmark_boxes(path))
+    photos = [path for path in files_below(folder) if re.match(r"part\d+/", path)]
+    records = _read(folder, photos)
+    records.box = np.array([boxes.get(path.rsplit("/", 1)[-1], [np.nan] * 4) for path in records.path])
+    return records
+
+
+def _read(folder: Path, paths: list[str]) -> Records:
     rows, malformed = [], []
-    for path in sorted(_files(folder)):
+    for path in paths:
         name = path.rsplit("/", 1)[-1]
         if match := COMPLETE.match(name):
             age, gender, race = match.groups()
@@ -51,7 +71,13 @@ def read_utkface(folder: Path) -> Records:
     )
 
 
-def _files(folder: Path):
-    for parent, _, names in os.walk(folder):
-        inside = Path(parent).relative_to(folder).as_posix()
-        yield from (name if inside == "." else f"{inside}/{name}" for name in names)
+def _landmark_boxes(path: Path) -> dict[str, np.ndarray]:
+    """File name -> box, from lines of a name (which may hold blanks) and 136 numbers, x and y of 68 landmarks."""
+    boxes = {}
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        name, *numbers = line.rstrip().rsplit(maxsplit=136) or [""]
+        try:
+            boxes[name] = box_over_landmarks(np.array(numbers, np.float64).reshape(68, 2))
+        except ValueError:
+            continue  # without its landmarks a face has no box, and is counted for that
+    return boxes

@@ -178,6 +178,23 @@ def test_nothing_but_mixup_changes_the_labels(augmentation):
         assert equal((plain[index][0], *moved[index][1:]), plain[index])
 
 
+def test_a_label_with_a_width_is_a_normal_distribution_around_it():
+    age = np.array([30, -1, 40, 50, 0])
+    width = np.array([2.0, 3.0, 0.0, 5.0, 4.0])
+    batches = generator(5, age=age, age_width=width, shuffle=False)
+    _, (_, rows), (_, weights) = batches[0]
+    years = np.arange(101)
+    for row, around, wide in ((0, 30, 2), (3, 50, 5)):
+        expected = np.exp(-0.5 * ((years - around) / wide) ** 2)
+        np.testing.assert_allclose(rows[row], expected / expected.sum(), atol=1e-7)
+        assert rows[row] @ years == pytest.approx(around, abs=1e-4)
+        assert np.sqrt(rows[row] @ (years - around) ** 2) == pytest.approx(wide, rel=1e-3)
+    assert rows.dtype == np.float32 and rows.sum(axis=1).tolist() == pytest.approx([1, 0, 1, 1, 1])
+    assert rows[2].argmax() == 40 and rows[2].max() == 1 and weights.tolist() == [1, 0, 1, 1, 1]
+    again = generator(5, age=age, age_width=np.zeros(5), shuffle=False)
+    assert equal(again[0], generator(5, age=age, shuffle=False)[0])
+
+
 def test_an_unknown_label_is_a_row_of_zeros_with_weight_zero():
     rows, weight = one_hot(np.array([2, -1, 0]), 4)
     assert rows.tolist() == [[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0]]

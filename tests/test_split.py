@@ -164,3 +164,67 @@ def test_a_split_that_leaves_a_side_empty_is_refused():
         split([make_database(3)], 0.01, 0)
     with pytest.raises(ValueError, match=r"at a share of 0\.3 and test at 0\.01; give more"):
         split([make_database(6)], 0.3, 0, 0.01)
+
+
+# ------------------------------------------------------------------------------------- the datasets' own parts
+
+PARTS = ("train", "valid", "test", "odd")
+
+
+def test_the_datasets_own_parts_are_taken_as_they_are():
+    part = np.tile([0, 1, 2], 20)
+    databases = [make_database(60, 4, part=part, part_names=PARTS, digest=np.zeros(60, int))]  # even if they tear
+    sides = split(databases, 0.1, 0, parts=True)
+    assert [side.tolist() for side in sides] == [np.flatnonzero(part == number).tolist() for number in range(3)]
+    assert len(split(databases, 0.1, 0, parts=True)[0]) == 20
+
+
+def test_what_is_in_no_part_is_split_at_random_but_never_away_from_its_own():
+    part = np.r_[np.tile([0, 1, 2], 10), np.full(30, -1), np.full(10, 3)]
+    digest = np.arange(70)
+    digest[30:33] = digest[:3]  # the photos of a training, a validation and a test face again
+    database = make_database(70, 4, part=part, part_names=PARTS, digest=digest)
+    for seed in range(5):
+        training, validation, test = split(
+            [database, make_database(40, 4, seed=9, digest=-1 - np.arange(40))], 0.25, seed, 0.1, parts=True
+        )
+        for number, side in enumerate((training, validation, test)):
+            assert set(np.flatnonzero(part == number)) <= set(side.tolist())
+        everybody = [*training, *validation, *test]
+        assert sorted(everybody) == [row for row in range(110) if row not in (30, 31, 32)]
+        assert len(validation) == 10 + round(0.25 * 77) and len(test) == 10 + round(0.1 * 77)
+
+
+def test_a_training_part_alone_gives_of_its_own_for_validation():
+    part = np.repeat([0, 2], 50)
+    database = make_database(100, 4, part=part, part_names=PARTS, digest=np.r_[np.arange(99), 0])  # one in both parts
+    training, validation, test = split([database], 0.2, 0, parts=True)
+    assert test.tolist() == list(range(50, 100)) and len(validation) == 10
+    assert sorted([*training, *validation]) == list(range(1, 50))  # the first face is one of the test
+
+
+@pytest.mark.parametrize("fold", range(5))
+def test_a_fold_is_the_test_part_and_the_others_are_split(fold):
+    names = tuple(f"fold_{number}" for number in range(5))
+    part = np.arange(100) % 5
+    database = make_database(100, 4, part=part, part_names=names, subject=np.arange(100) % 20, digest=np.arange(100))
+    training, validation, test = split([database], 0.1, 3, fold=fold)
+    assert test.tolist() == np.flatnonzero(part == fold).tolist()
+    assert sorted([*training, *validation, *test]) == list(range(100)) and len(validation) in range(5, 16)
+
+
+def test_parts_that_no_database_has_are_refused():
+    databases = [make_database(20, 4, part=np.zeros(20, int), part_names=("fold_0",)), make_database(20, 4, seed=1)]
+    with pytest.raises(ValueError, match=r"no database has parts named train, valid or test; their parts: fold_0"):
+        split(databases, 0.2, 0, parts=True)
+    with pytest.raises(ValueError, match=r"no database has parts named fold_1; their parts: fold_0"):
+        split(databases, 0.2, 0, fold=1)
+    with pytest.raises(ValueError, match=r"their parts: none"):
+        split(databases[1:], 0.2, 0, parts=True)
+
+
+def test_parts_change_nothing_where_they_are_not_asked_for():
+    plain = make_database(60, 4, digest=np.arange(60))
+    parted = make_database(60, 4, digest=np.arange(60), part=np.arange(60) % 3, part_names=PARTS)
+    for one, other in zip(split([plain], 0.2, 1, 0.1), split([parted], 0.2, 1, 0.1), strict=True):
+        assert np.array_equal(one, other)

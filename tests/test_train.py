@@ -60,6 +60,9 @@ def test_options_mean_what_the_help_says(options, chosen):
         (["--age_error_weight", "0.2"], "--age_error_weight is for --age_loss dldl_v2; this is cross_entropy"),
         (["--age_loss", "ldl", "--age_error_weight", "1"], "--age_error_weight is for --age_loss dldl_v2; this is ldl"),
         (["--age_sigma", "3"], "--age_sigma is for --age_loss ldl and dldl_v2; cross_entropy has hard labels"),
+        (["--age_spread"], "--age_spread is for --age_loss ldl and dldl_v2; cross_entropy has hard labels"),
+        (["--split", "part", "--fold", "1"], "--split part takes the parts named train, valid and test, --fold those"),
+        (["--split", "fold"], "argument --split: invalid choice: 'fold'"),
         (["--gender_weight", "-1"], "argument --gender_weight: -1.0 is not between 0 and 100"),
     ],
 )
@@ -248,3 +251,61 @@ def test_weights_that_are_not_there_are_refused_before_anything_is_written(tmp_p
         with pytest.raises(FileNotFoundError, match=r"nowhere\.hdf5 is not there|there is no checkpoint in"):
             train.main(["-i", str(faces), "--weights", str(weights), "--output_path", str(tmp_path / "run"), *TINY])
     assert not list((tmp_path / "run").glob("*"))
+
+
+def test_ages_spread_as_their_database_says(tmp_path):
+    """The target of a face, labels and loss together, has the variance of its own label, or of --age_sigma."""
+    std = np.r_[5.0, 1.0, np.nan, np.full(17, 3.0)]
+    apparent = write_database(tmp_path / "apparent.mat", noise(20, 32), age=np.full(20, 50), age_std=std)
+    plain = write_database(tmp_path / "plain.mat", noise(20, 32, seed=1), age=np.full(20, 20))
+    args = parsed("--age_loss", "ldl", "--age_spread", *TINY)
+    args.input = [apparent, plain]
+    data = train.load_data(args)
+    batches, _ = train.make_batches(data, args)
+    np.testing.assert_allclose(batches.age_width[:4], [np.sqrt(21), 0, 0, np.sqrt(5)])
+    assert np.all(batches.age_width[20:] == 0)
+    years = np.arange(101)
+    smooth = np.exp(-0.5 * ((years[:, None] - years) / 2.0) ** 2)
+    smooth /= smooth.sum(axis=1, keepdims=True)  # what the loss does with --age_sigma 2
+    row = np.zeros((1, 101), np.float32)
+    from mixup_generator import widen
+
+    row[0, 50] = 1
+    widen(row, np.array([50]), batches.age_width[:1])
+    target = row[0] @ smooth
+    assert np.sqrt(target @ (years - 50) ** 2) == pytest.approx(5.0, rel=1e-3)
+
+    args.input = [plain]
+    with pytest.raises(ValueError, match="--age_spread: no database knows how far"):
+        train.load_data(args)
+
+
+@pytest.mark.parametrize("aug", ["none", "strong"])
+@pytest.mark.parametrize(("head", "other"), [("age", "gender"), ("gender", "age")])
+def test_a_head_without_labels_does_not_move(head, other, aug, tmp_path):
+    """One step of plain SGD, on a database with one label: its head's weights stay exactly what they were."""
+    columns = {"age": np.arange(8) * 9, "gender": np.arange(8) % 2, head: np.full(8, -1)}
+    args = parsed("--aug", aug, "--lr", "0.5", "--weight_decay", "0", *TINY)
+    args.input = [write_database(tmp_path / "faces.mat", noise(8, 32), **columns)]
+    data = train.load_data(args)
+    batches, _ = train.make_batches(data, args)
+    model = train.build_model(Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32), args, 0.5)
+    before = {name: model.get_layer(f"pred_{name}").get_weights() for name in (head, other)}
+    images, labels, weights = batches[0]
+    model.train_on_batch(images, labels, weights)
+    after = {name: model.get_layer(f"pred_{name}").get_weights() for name in (head, other)}
+    assert all(np.array_equal(one, two) for one, two in zip(before[head], after[head], strict=True))
+    assert not any(np.array_equal(one, two) for one, two in zip(before[other], after[other], strict=True))
+
+
+def test_full_and_half_labelled_databases_train_in_one_run(tmp_path, quick_runs, capsys):
+    full = write_database(tmp_path / "full.mat", noise(30, 32), age=np.arange(30) * 3, gender=np.arange(30) % 2)
+    names = {"texts": {"db": "appa_real", "detector": "none", "part_names": ("train", "valid", "test")}}
+    part = np.arange(20) % 3
+    ages = write_database(tmp_path / "ages.mat", noise(20, 32, 1), gender=np.full(20, -1), part=part, **names)
+    genders = write_database(tmp_path / "genders.mat", noise(20, 32, 2), age=np.full(20, -1))
+    options = ["--nb_epochs", "1", "--split", "part", *TINY, "--output_path", str(tmp_path / "run")]
+    assert train.main(["-i", str(full), str(ages), str(genders), *options]) == 0
+    kept = inspect(models.choose(tmp_path / "run", ""))
+    assert kept.split["parts"] and kept.split["fold"] is None
+    assert f"{30 + 20 - 5 + 7} to train, {5 + 7} to validate, 6 kept for a test" in capsys.readouterr().out

@@ -1,0 +1,76 @@
+"""Adience: five folds of labels, tab-separated, beside two trees of faces.
+
+Eidinger, Enbar, Hassner: "Age and gender estimation of unfiltered faces", IEEE TIFS 9(12), 2014. Ages are intervals,
+a few are years, some are neither; genders are m, f, u or nothing. `face_id` is the person.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from labels import FEMALE, MALE, UNKNOWN
+from readers.records import Records, table_rows, whole_number
+
+FOLDS = tuple(f"fold_{number}" for number in range(5))
+GENDER = {"f": FEMALE, "m": MALE}
+NO_GENDER = ("u", "")
+INTERVAL = re.compile(r"\((\d+), (\d+)\)")
+SLIPS = {(25, 23): (25, 32)}  # "(25, 23)" in some copies: the fourth group, misprinted
+# The tree and the beginning of the file names in it, best first.
+TREES = (("aligned", "landmark_aligned_face"), ("faces", "coarse_tilt_aligned_face"))
+COLUMNS = ("user_id", "original_image", "face_id", "age", "gender")
+
+
+def read_adience(folder: Path) -> Records:
+    """Adience's records in the order of its folds; repeated rows come once, at their first place. See `Records`."""
+    tree, beginning = next((tree for tree in TREES if (folder / tree[0]).is_dir()), TREES[0])
+    rows, seen, skipped = [], set(), {}
+    for fold, name in enumerate(FOLDS):
+        table = folder / f"{name}_data.txt"
+        if not table.is_file():
+            raise FileNotFoundError(
+                f"{table} is not there: --data_dir must name the folder with Adience's fold_0_data.txt to "
+                "fold_4_data.txt and its folder aligned/ or faces/"
+            )
+        for row in table_rows(table, COLUMNS, delimiter="\t"):
+            path = f"{tree}/{row['user_id']}/{beginning}.{row['face_id']}.{row['original_image']}"
+            person, years = whole_number(row["face_id"], highest=10**9), _years(row["age"])
+            if person is None or not row["user_id"] or not row["original_image"]:
+                skipped.setdefault("malformed row", []).append(path)
+            elif years is None:
+                skipped.setdefault("age not understood", []).append(path)
+            elif row["gender"] not in (*GENDER, *NO_GENDER):
+                skipped.setdefault("gender not understood", []).append(path)
+            elif path in seen:
+                skipped.setdefault("repeated row", []).append(path)
+            else:
+                seen.add(path)
+                rows.append((path, *years, GENDER.get(row["gender"], UNKNOWN), person, fold))
+    if not rows:
+        raise ValueError(f"no row of the five folds in {folder} could be understood")
+    path, *columns = zip(*rows, strict=True)
+    age, low, high, gender, person, fold = (np.array(column, np.int64) for column in columns)
+    return Records(
+        list(path),
+        age,
+        gender,
+        age_low=low,
+        age_high=high,
+        subject=person,
+        part=fold,
+        part_names=FOLDS,
+        skipped=skipped,
+    )
+
+
+def _years(text: str) -> tuple[int, int, int] | None:
+    """Age and interval of an age as Adience writes it, -1 for what is not known; None if it is none of its ways."""
+    if match := INTERVAL.fullmatch(text):
+        low, high = int(match[1]), int(match[2])
+        low, high = SLIPS.get((low, high), (low, high))
+        return (UNKNOWN, low, high) if low <= high else None
+    if text in ("None", ""):
+        return UNKNOWN, UNKNOWN, UNKNOWN
+    age = whole_number(text)
+    return None if age is None else (age, UNKNOWN, UNKNOWN)

@@ -1,0 +1,37 @@
+"""AFAD, the Asian face age dataset: the labels stand in the folders, `<age>/<111 male, 112 female>/<photo>-<n>.jpg`.
+
+Niu, Zhou, Wang, Gao, Hua: "Ordinal regression with multiple output CNN for age estimation", CVPR 2016. Who is on a
+photo is not known, but the faces of one photo must not stand on two sides of a split: the photo is the subject.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from labels import FEMALE, MALE
+from readers.records import Records, files_below
+
+GENDER = {"111": MALE, "112": FEMALE}
+NAME = re.compile(r"(?:.*/)?(\d{1,3})/(111|112)/(\d{1,18})-\d+\.jpe?g", re.IGNORECASE)
+
+
+def read_afad(folder: Path) -> Records:
+    """AFAD's records, in the order of their paths; AFAD-Lite's, which is laid out alike, too. See `Records`."""
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} is not there: --data_dir must name AFAD-Full, the folder with one folder for each age"
+        )
+    matches, malformed = [], []
+    for path in files_below(folder):
+        match = NAME.fullmatch(path)
+        (matches if match else malformed).append(match or path)
+    if not matches:
+        raise ValueError(f"no file under {folder} stands where AFAD's do, such as 15/111/109008-0.jpg")
+    return Records(
+        [match[0] for match in matches],
+        np.array([int(match[1]) for match in matches], np.int64),
+        np.array([GENDER[match[2]] for match in matches], np.int64),
+        subject=np.array([int(match[3]) for match in matches], np.int64),
+        skipped={"malformed name": malformed} if malformed else {},
+    )

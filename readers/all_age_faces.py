@@ -1,0 +1,55 @@
+"""All-Age-Faces: the labels stand in the file names, `00000A02.jpg`: another person each, A, the age.
+
+Cheng, Li, Wang, Yu, Wang: "Exploiting effective facial patches for robust gender recognition", Tsinghua Science and
+Technology 24(3), 2019. Serial numbers up to 07380 are female, the others male.
+"""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from labels import FEMALE, MALE, UNKNOWN
+from readers.records import Records, files_below
+
+FOLDERS = ("aglined faces", "aligned faces")  # the first is how the dataset spells it
+LAST_FEMALE = 7380
+PARTS = ("train", "val")
+NAME = re.compile(r"(\d{5})A(\d{1,3})\.jpe?g", re.IGNORECASE)
+
+
+def read_all_age_faces(folder: Path) -> Records:
+    """All-Age-Faces' records, in the order of their names. See `Records`."""
+    faces = next((name for name in FOLDERS if (folder / name).is_dir()), None)
+    if faces is None:
+        raise FileNotFoundError(
+            f"{folder} holds no folder 'aglined faces' (it is spelled so): --data_dir must name the folder that holds "
+            "it and 'image sets'"
+        )
+    parts = {}
+    for number, name in enumerate(PARTS):
+        listed = folder / "image sets" / f"{name}.txt"
+        if listed.is_file():  # lines such as "00000A02.jpg 0"
+            lines = listed.read_text(encoding="utf-8", errors="replace").splitlines()
+            parts.update({line.split()[0]: number for line in lines if line.strip()})
+    rows, malformed = [], []
+    for path in files_below(folder / faces):
+        match = NAME.fullmatch(path.rsplit("/", 1)[-1])
+        if match:
+            serial, age = int(match[1]), int(match[2])
+            gender = FEMALE if serial <= LAST_FEMALE else MALE
+            rows.append((f"{faces}/{path}", age, gender, serial, parts.get(path, UNKNOWN)))
+        else:
+            malformed.append(f"{faces}/{path}")
+    if not rows:
+        raise ValueError(f"no file in {folder / faces} is named like All-Age-Faces', 00000A02.jpg")
+    path, age, gender, serial, part = zip(*rows, strict=True)
+    return Records(
+        list(path),
+        np.array(age, np.int64),
+        np.array(gender, np.int64),
+        subject=np.array(serial, np.int64),
+        part=np.array(part, np.int64) if parts else None,
+        part_names=PARTS if parts else (),
+        skipped={"malformed name": malformed} if malformed else {},
+    )

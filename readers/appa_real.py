@@ -1,0 +1,93 @@
+"""APPA-REAL: real ages, and apparent ages with the spread of some 38 opinions on each face.
+
+Agustsson, Timofte, Escalera, Baro, Guyon, Rothe: "Apparent and real age estimation in still images with deep residual
+regressors on APPA-REAL database", FG 2017. Gender and race were published separately (Clapes et al., CVPR workshops
+2018), as allcategories_{train,valid,test}.csv; where these files stand beside the others they are read.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from labels import FEMALE, MALE, UNKNOWN
+from readers.records import Records, table_rows, whole_number
+
+PARTS = ("train", "valid", "test")
+GENDER = {"female": FEMALE, "male": MALE}
+RACES = ("caucasian", "asian", "afroamerican")
+COLUMNS = ("file_name", "apparent_age_avg", "apparent_age_std", "real_age")
+IGNORED = "ignore_list.csv"  # the well-known list of images with no face, a wrong one, or several
+
+
+def read_appa_real(folder: Path) -> Records:
+    """The real ages. See `Records`."""
+    return _read(folder, apparent=False)
+
+
+def read_appa_real_apparent(folder: Path) -> Records:
+    """The apparent ages, rounded to years, and their spread. See `Records`."""
+    return _read(folder, apparent=True)
+
+
+def _read(folder: Path, apparent: bool) -> Records:
+    ignored = _ignored(folder / IGNORED)
+    rows, skipped = [], {}
+    for part, name in enumerate(PARTS):
+        table = folder / f"gt_avg_{name}.csv"
+        if not table.is_file():
+            raise FileNotFoundError(
+                f"{table} is not there: --data_dir must name the folder that appa-real-release.zip unpacks to"
+            )
+        more = _categories(folder / f"allcategories_{name}.csv")
+        for row in table_rows(table, COLUMNS):
+            file = row["file_name"]
+            path = f"{name}/{file}_face.jpg"
+            age, std = _age(row, apparent)
+            if not file or age is None:
+                skipped.setdefault("malformed row", []).append(path)
+            elif part == 0 and file in ignored:  # the list is of training images
+                skipped.setdefault(f"in {IGNORED}", []).append(path)
+            else:
+                rows.append((path, age, std, part, *more.get(file, (UNKNOWN, UNKNOWN))))
+    if not rows:
+        raise ValueError(f"no row of gt_avg_train.csv, gt_avg_valid.csv and gt_avg_test.csv in {folder} is understood")
+    path, age, std, part, gender, race = zip(*rows, strict=True)
+    return Records(
+        list(path),
+        np.array(age, np.int64),
+        np.array(gender, np.int64),
+        age_std=np.array(std, np.float64) if apparent else None,
+        race=np.array(race, np.int64),
+        race_names=RACES,
+        part=np.array(part, np.int64),
+        part_names=PARTS,
+        skipped=skipped,
+    )
+
+
+def _age(row: dict[str, str], apparent: bool) -> tuple[int | None, float]:
+    """Age in years, None if it cannot be read, and its spread, NaN if it cannot."""
+    if not apparent:
+        return whole_number(row["real_age"]), np.nan
+    try:
+        age, std = float(row["apparent_age_avg"]), float(row["apparent_age_std"])
+    except ValueError:
+        return None, np.nan
+    return (int(np.floor(age + 0.5)), std if std > 0 else np.nan) if 0 <= age < 200 else (None, np.nan)
+
+
+def _ignored(path: Path) -> set[str]:
+    return {row["img_name"] for row in table_rows(path, ("img_name",))} if path.is_file() else set()
+
+
+def _categories(path: Path) -> dict[str, tuple[int, int]]:
+    """File name -> gender and race, {} where the file is not there."""
+    if not path.is_file():
+        return {}
+    return {
+        row["file"]: (
+            GENDER.get(row["gender"], UNKNOWN),
+            RACES.index(row["race"]) if row["race"] in RACES else UNKNOWN,
+        )
+        for row in table_rows(path, ("file", "gender", "race"))
+    }

@@ -1,0 +1,112 @@
+"""Any table with a path and any of age, gender, subject, split and box columns, such as IMDB-Clean's lists."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+
+from labels import FEMALE, MALE, UNKNOWN
+from readers.records import Records, table_rows
+
+FIELDS = ("path", "age", "age_std", "gender", "subject", "part", "x1", "y1", "x2", "y2")
+BOX = FIELDS[-4:]
+DELIMITERS = (",", "\t", ";")
+GENDER = {
+    **dict.fromkeys(("f", "female", "woman", "girl"), FEMALE),
+    **dict.fromkeys(("m", "male", "man", "boy"), MALE),
+    **dict.fromkeys(("", "u", "unknown", "nan", "none"), UNKNOWN),
+}
+NOTHING = ("", "nan", "none")
+
+
+def read_csv_table(
+    folder: Path, table: Path | None, columns: list[tuple[str, str]], genders: tuple[str, str] | None = None
+) -> Records:
+    """The rows of a table, in its order. See `Records`.
+
+    Args:
+        folder: where the photos are; the table's paths are relative to it.
+        table: a table with a header line; comma, tabulator or semicolon between the cells.
+        columns: pairs of a field in FIELDS and the table's own name for it. Fields that are not named are looked for
+            under their own names, and taken where they are there; only `path` must be.
+        genders: what the table writes for female and for male, where it is not f, female, m or male in any case.
+
+    Raises:
+        FileNotFoundError: if there is no table.
+        ValueError: if it is none, lacks a column that `columns` names, or no row can be understood.
+    """
+    if table is None:
+        raise ValueError("--db csv needs --table FILE: a table with the photos' paths and labels")
+    columns = dict(columns or [])
+    if unknown := [name for name in columns if name not in FIELDS]:
+        raise ValueError(f"--columns: '{unknown[0]}' is no field; there are {', '.join(FIELDS)}")
+    meaning = dict(zip((text.lower() for text in genders), (FEMALE, MALE), strict=True)) if genders else {}
+    meaning = {**dict.fromkeys(NOTHING, UNKNOWN), **meaning} if genders else GENDER
+    delimiter, header = _header(table)
+    named = {field: columns.get(field, field) for field in FIELDS if field in columns or field in header}
+    named.setdefault("path", "path")
+    if len(boxes := [field for field in BOX if field in named]) not in (0, len(BOX)):
+        raise ValueError(f"{table} has the box columns {', '.join(boxes)}; all of {', '.join(BOX)} are needed, or none")
+    if not {"age", "gender"} & set(named):
+        raise ValueError(
+            f"{table} has neither a column 'age' nor 'gender'; say which it is with --columns age=NAME gender=NAME; "
+            f"it has {', '.join(header)}"
+        )
+
+    rows, skipped, people, parts = [], {}, {}, {}
+    for number, cells in enumerate(table_rows(table, tuple(named.values()), delimiter), start=2):
+        row = {field: (cells[name] or "").strip() for field, name in named.items()}
+        path = row["path"].replace("\\", "/").removeprefix("./")
+        age, std = _number(row.get("age", "")), _number(row.get("age_std", ""))
+        gender = meaning.get(row.get("gender", "").lower())
+        box = [_number(row.get(field, "")) for field in BOX]
+        if not path or path.startswith("/") or ".." in path.split("/"):
+            skipped.setdefault("no path below the folder", []).append(f"{table.name}, line {number}")
+        elif age is None or std is None or None in box:
+            skipped.setdefault("number not understood", []).append(path)
+        elif gender is None:
+            skipped.setdefault("gender not understood", []).append(path)
+        else:
+            age = UNKNOWN if math.isnan(age) else math.floor(age)
+            person = people.setdefault(row["subject"], len(people)) if row.get("subject") else UNKNOWN
+            part = parts.setdefault(row["part"], len(parts)) if row.get("part") else UNKNOWN
+            rows.append((path, age, std, gender, person, part, box))
+    if not rows:
+        counts = ", ".join(f"{len(names):,} {reason}" for reason, names in skipped.items()) or "it is empty"
+        raise ValueError(f"no row of {table} is understood: {counts}")
+    path, age, std, gender, person, part, box = zip(*rows, strict=True)
+    return Records(
+        list(path),
+        np.array(age, np.int64),
+        np.array(gender, np.int64),
+        age_std=np.array(std, np.float64) if "age_std" in named else None,
+        subject=np.array(person, np.int64) if "subject" in named else None,
+        part=np.array(part, np.int64) if "part" in named else None,
+        part_names=tuple(parts),
+        box=np.array(box, np.float64) if boxes else None,
+        skipped=skipped,
+    )
+
+
+def _header(table: Path) -> tuple[str, list[str]]:
+    """What separates the cells of a table, by its header line, and the columns' names."""
+    if not table.is_file():
+        raise FileNotFoundError(f"--table {table} is not there")
+    try:
+        with open(table, encoding="utf-8-sig") as file:
+            line = file.readline()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"--table {table} cannot be read as text: {error}") from None
+    delimiter = max(DELIMITERS, key=line.count)
+    return delimiter, [name.strip().strip('"') for name in line.strip().split(delimiter)]
+
+
+def _number(text: str) -> float | None:
+    """The finite number that some text is; NaN where there is none, None where it is something else."""
+    if text.lower() in NOTHING:
+        return math.nan
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
