@@ -1,36 +1,56 @@
-"""Says what is in a face dataset (WIKI, IMDB, UTKFace) before training, and lists the files to leave out.
+"""Says what is in a face dataset before training, lists the files to leave out, and shows it all on one HTML page.
 
-    python check_dataset.py                                # data/wiki_crop -> data/wiki_check.csv
+    python check_dataset.py                                # data/wiki_crop -> data/wiki_check.csv and .html
     python check_dataset.py --db utkface --data_dir data/UTKFace --output bad.csv
     python create_db.py --db utkface --exclude bad.csv
 
-Listed, once each, are files that are missing, empty or unreadable, and files that are the same byte for byte: all of
-them where their ages or genders conflict, for nobody knows which label is right, and all but one where the labels
-agree. An unknown label conflicts with none. Counted but not listed, since create_db.py drops them itself: names that
-are not understood, ages outside 0..100, unknown genders.
+Every photo is read and decoded once, on all cores; memory holds some 600 bytes for each, and no picture. Listed, once
+each, are files that are missing, empty, unreadable or no image, and files that are the same byte for byte: all of
+them where their ages or genders conflict, for nobody knows which label is right, and all but
+one where the labels agree. An unknown label conflicts with none. Images that are nearly the same (saved anew, resized,
+a little brighter) are shown and counted; --list_near lists them by the same rules. Counted but not listed, since
+create_db.py drops them itself: names that are not understood, ages outside 0..100, unknown labels.
 
-The list has the columns path, reason and same_as, the first file of a group of identical ones.
+The list has the columns path, reason and same_as, the first file of a group of like ones.
 
-Not checked yet: no image is decoded, so a damaged photo passes; a photo that was saved anew or resized counts as
-another one; whether a label suits its face is not asked; face scores and races play no part in what is kept.
+Not checked: whether a label suits its face; which of two like files has the better face score.
 """
 
 import argparse
 import csv
 import hashlib
 import os
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 import cli
 from backend import available_cores
 from labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
-from readers import READERS, Records, read_records
+from readers import MIN_SCORE, READERS, Records, clean, read_records
 
 BLOCK = 1024  # files that are handed to the threads at a time
-MISSING, EMPTY, UNREADABLE = "file missing", "empty file", "unreadable file"
+MISSING, EMPTY, UNREADABLE, NO_IMAGE = "file missing", "empty file", "unreadable file", "no image"
+THUMBNAIL = 16  # pixels a side, grey: what near-identical images are compared by
+NEAR_BITS = 3  # of the 64 of a difference hash, in which near-identical images may differ
+NEIGHBOURS = 64  # with which a hash is compared: more that share a piece of it are pictures of nothing
+NEAR_GREY = 5.0  # mean difference of their thumbnails' values, 0..255, brightness apart
+SHOWN_FACES, SHOWN_GROUPS = 60, 40  # on the page
+
+
+class Photo(NamedTuple):
+    """What is known of a file: (16, 16) uint8 thumbnail and 64-bit difference hash; `failure` is "" if it is whole."""
+
+    fingerprint: bytes
+    failure: str
+    thumbnail: np.ndarray
+    hash: int
+
+
+NOTHING = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,7 +58,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser_for(__doc__, "check_dataset.py [--db NAME] [--data_dir DIR] [--output FILE] [options]")
     cli.add_dataset_arguments(parser, READERS)
     parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="list (default: data/{db}_check.csv)")
-    parser.add_argument("--overwrite", action="store_true", help="replace the list if it is there")
+    parser.add_argument("--overwrite", action="store_true", help="replace the list and its page if they are there")
+    parser.add_argument("--list_near", action="store_true", help="list near-identical images too")
+    parser.add_argument("--seed", type=cli.number(int, 0), default=0, metavar="N", help="of the faces that are shown")
     parser.add_argument(
         "--workers", type=cli.number(int, 1, 256), default=available_cores(), metavar="N", help="threads that read"
     )
@@ -46,70 +68,103 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Reads the labels, fingerprints the files, lists, reports."""
+    """Reads the labels, looks at the photos, lists, reports, and writes the page."""
     parser = build_parser()
     args = parser.parse_args(argv)
     reader = READERS[args.db]
     folder = args.data_dir or Path(reader.folder)
     output = args.output or Path("data") / f"{args.db}_check.csv"
-    if output.exists() and not args.overwrite:
-        parser.error(f"{output} is there already; --overwrite replaces it, --output names another")
     if output.suffix != ".csv":
         parser.error(f"--output {output} must end in .csv")
+    page = output.with_suffix(".html")
+    for path in (output, page):
+        if path.exists() and not args.overwrite:
+            parser.error(f"{path} is there already; --overwrite replaces it, --output names another")
 
     records = read_records(args.db, folder, vars(args))
-    fingerprints, failures = read_files(folder, records.path, args.workers)
-    findings, listed = find(records, fingerprints, failures)
+    photos = look_at(folder, records.path, args.workers)
+    findings, listed, groups = find(records, photos, args.list_near)
+    kept, dropped = clean(records, MIN_SCORE, 0, MAX_AGE, set(listed), reader.both)
     write_list(output, listed)
-    report(records, findings, listed, output)
+    report(records, findings, listed, kept, dropped, output)
+    write_report(page, args, folder, records, findings, groups, kept, dropped)
+    print(f"the page with pictures is {page}")
 
 
-def read_files(folder: Path, paths: list[str], workers: int) -> tuple[list[bytes], dict[str, list[str]]]:
-    """Reads every file once, on all workers: a fingerprint for each path, b"" where there is none, and why not."""
+# ----------------------------------------------------------------------------------------------- looking
+
+
+def look_at(folder: Path, paths: list[str], workers: int) -> list[Photo]:
+    """Reads and decodes every file once, on all workers."""
+    import cv2
     from tqdm import tqdm
 
-    fingerprints, failures = [], {MISSING: [], EMPTY: [], UNREADABLE: []}
+    cv2.setNumThreads(1)  # the photos are shared out among the workers already
+    photos = []
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(paths), unit="file", disable=None) as progress:
         for start in range(0, len(paths), BLOCK):
-            block = paths[start : start + BLOCK]
-            read = pool.map(read_file, [os.path.join(folder, path) for path in block])
-            for path, (fingerprint, failure) in zip(block, read, strict=True):
-                fingerprints.append(fingerprint)
-                if failure:
-                    failures[failure].append(path)
+            block = [os.path.join(folder, path) for path in paths[start : start + BLOCK]]
+            photos.extend(pool.map(look, block))
             progress.update(len(block))
-    if not any(fingerprints):
+    if not any(photo.fingerprint for photo in photos):
         raise ValueError(
             f"none of the {len(paths):,} files could be read, such as {folder / paths[0]}; "
             "does --data_dir name the folder that holds them?"
         )
-    return fingerprints, failures
+    return photos
 
 
-def read_file(path: str) -> tuple[bytes, str]:
-    """A file's fingerprint and "", or b"" and why there is none. Reads piece by piece, however large the file is."""
+def look(path: str) -> Photo:
+    """Reads one file."""
+    import cv2
+
+    from faces import decode
+
     try:
         with open(path, "rb", buffering=0) as file:
-            # All 256 bits: equal ones may be called identical files, the 64 bits of utils.digest only very likely so.
-            fingerprint = hashlib.file_digest(file, "sha256").digest()
-            return (fingerprint, "") if file.tell() else (b"", EMPTY)
+            content = file.readall()
     except FileNotFoundError:
-        return b"", MISSING
+        return Photo(b"", MISSING, NOTHING, 0)
     except (OSError, ValueError):  # ValueError: a name with a zero byte
-        return b"", UNREADABLE
+        return Photo(b"", UNREADABLE, NOTHING, 0)
+    if not content:
+        return Photo(b"", EMPTY, NOTHING, 0)
+    # All 256 bits: equal ones may be called identical files, the 64 bits of utils.digest only very likely so.
+    fingerprint = hashlib.sha256(content).digest()
+    image = decode(content, at_least=4 * THUMBNAIL)
+    if image is None:
+        return Photo(fingerprint, NO_IMAGE, NOTHING, 0)
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
+    thumbnail = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
+    return Photo(fingerprint, "", thumbnail, difference_hash(grey))
 
 
-def find(records: Records, fingerprints: list[bytes], failures: dict[str, list[str]]):
+def difference_hash(grey: np.ndarray) -> int:
+    """64 bits: whether each of 8 x 8 places is darker than the one to its right; (h, w) uint8 -> unsigned integer.
+
+    A picture that is scaled, made brighter or saved anew keeps nearly all of them.
+    """
+    import cv2
+
+    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
+    return int.from_bytes(np.packbits(small[:, :-1] < small[:, 1:]).tobytes())
+
+
+# ----------------------------------------------------------------------------------------------- finding
+
+
+def find(records: Records, photos: list[Photo], list_near: bool = False):
     """What is wrong with the dataset.
 
     Returns:
-        findings: (what, groups of byte-identical files, files, files listed for it) for each line of the report.
+        findings: (what, groups of like files, files, files listed for it) for each line of the report.
         listed: path -> (reason, path of the first file of its group or ""), what to leave out.
+        groups: kind -> groups of rows, those that the page shows.
     """
     path, age, gender = records.path, records.age, records.gender
     wrong_age, no_gender = (age < 0) | (age > MAX_AGE), gender == UNKNOWN
     findings = [(reason, None, len(names), None) for reason, names in records.skipped.items()]
-    listed = {}
+    listed, shown = {}, {}
 
     def list_files(reason: str, pairs: list[tuple[str, str]]) -> int:
         before = len(listed)
@@ -117,32 +172,37 @@ def find(records: Records, fingerprints: list[bytes], failures: dict[str, list[s
             listed.setdefault(name, (reason, first))  # once, for the first reason
         return len(listed) - before
 
-    for reason, names in failures.items():
+    for reason in (MISSING, EMPTY, UNREADABLE, NO_IMAGE):
+        names = [name for name, photo in zip(path, photos, strict=True) if photo.failure == reason]
         findings.append((reason, None, len(names), list_files(reason, [(name, "") for name in names])))
 
-    groups = identical_files(fingerprints)
-    kinds = {"ages conflict": [], "genders conflict": [], "labels agree": []}
-    for group in groups:
-        # First comes the file to keep: if possible one whose labels create_db.py takes, then one outside of subfolders,
-        # since --exclude takes a name without a folder for all files of that name.
-        group.sort(key=lambda row: (wrong_age[row] or no_gender[row], "/" in path[row]))
-        if conflict(age[group]):
-            kinds["ages conflict"].append(group)
-        if conflict(gender[group]):
-            kinds["genders conflict"].append(group)
-        if not conflict(age[group]) and not conflict(gender[group]):
-            kinds["labels agree"].append(group)
-    findings.append(("byte-identical", len(groups), sum(map(len, groups)), None))
-    for kind, chosen in kinds.items():
-        pairs = [(path[row], path[group[0]]) for group in chosen for row in group]
-        if kind == "labels agree":
-            pairs = [(name, first) for name, first in pairs if name != first]
-        count = list_files(f"byte-identical, {kind}", pairs)
-        findings.append((f"- {kind}", len(chosen), sum(map(len, chosen)), count))
+    identical = identical_files([photo.fingerprint for photo in photos])
+    near = near_identical(photos)
+    for what, groups, is_listed in (("byte-identical", identical, True), ("near-identical", near, list_near)):
+        kinds = {"ages conflict": [], "genders conflict": [], "labels agree": []}
+        for group in groups:
+            # First comes the file to keep: if possible one whose labels create_db.py takes, then one outside of
+            # subfolders, since --exclude takes a name without a folder for all files of that name.
+            group.sort(key=lambda row: (wrong_age[row] or no_gender[row], "/" in path[row]))
+            if conflict(age[group]):
+                kinds["ages conflict"].append(group)
+            if conflict(gender[group]):
+                kinds["genders conflict"].append(group)
+            if not conflict(age[group]) and not conflict(gender[group]):
+                kinds["labels agree"].append(group)
+        findings.append((what, len(groups), sum(map(len, groups)), None))
+        for kind, chosen in kinds.items():
+            pairs = [(path[row], path[group[0]]) for group in chosen for row in group]
+            if kind == "labels agree":
+                pairs = [(name, first) for name, first in pairs if name != first]
+            count = list_files(f"{what}, {kind}", pairs) if is_listed else None
+            findings.append((f"- {kind}", len(chosen), sum(map(len, chosen)), count))
+            shown[f"{what}, {kind}"] = chosen
 
     findings.append((f"age outside 0..{MAX_AGE}", None, int(np.sum(wrong_age)), None))
     findings.append(("gender unknown", None, int(np.sum(no_gender)), None))
-    return findings, listed
+    findings += on_both_sides(records, identical, near)
+    return findings, listed, shown
 
 
 def identical_files(fingerprints: list[bytes]) -> list[list[int]]:
@@ -154,9 +214,72 @@ def identical_files(fingerprints: list[bytes]) -> list[list[int]]:
     return [rows for rows in rows_of.values() if len(rows) > 1]
 
 
+def near_identical(photos: list[Photo]) -> list[list[int]]:
+    """Groups of rows whose pictures are nearly, but not all byte for byte, the same, in the order of the records.
+
+    Two hashes of 64 bits that differ in at most 3 agree in one of four pieces of 16: only those that share a piece are
+    compared, with NEIGHBOURS others at most, so that half a million photos take a minute and not a day.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rows_of = {}
+    for row, photo in enumerate(photos):
+        if not photo.failure:
+            rows_of.setdefault(photo.fingerprint, []).append(row)
+    files = list(rows_of.values())  # different ones
+    hashes = np.array([photos[rows[0]].hash for rows in files], np.uint64)
+    pairs = [np.empty((2, 0), np.int64)]
+    for piece in range(4):
+        part = (hashes >> np.uint64(16 * piece)) & np.uint64(0xFFFF)
+        order = np.lexsort((hashes, part))
+        part, at = part[order], np.arange(len(files))
+        for step in range(1, NEIGHBOURS + 1):
+            at = at[at + step < len(files)]
+            at = at[part[at] == part[at + step]]
+            differing = np.bitwise_count(hashes[order[at]] ^ hashes[order[at + step]])
+            close = at[differing <= NEAR_BITS]
+            pairs.append(np.stack([order[close], order[close + step]]))
+    pairs = np.unique(np.sort(np.concatenate(pairs, axis=1), axis=0), axis=1)
+    alike = np.zeros(pairs.shape[1], bool)
+    for start in range(0, len(alike), BLOCK):
+        one, other = (
+            np.array([photos[files[file][0]].thumbnail for file in side[start : start + BLOCK]], np.float32)
+            for side in pairs
+        )
+        apart = one - other
+        apart -= apart.mean(axis=(1, 2), keepdims=True)
+        alike[start : start + BLOCK] = np.abs(apart).mean(axis=(1, 2)) <= NEAR_GREY
+    graph = coo_array((np.ones(alike.sum(), bool), tuple(pairs[:, alike])), shape=(len(files), len(files)))
+    groups = {}
+    for file, number in enumerate(connected_components(graph, directed=False)[1].tolist()):
+        groups.setdefault(number, []).append(file)
+    return sorted(sorted(row for file in group for row in files[file]) for group in groups.values() if len(group) > 1)
+
+
 def conflict(labels: np.ndarray) -> bool:
     """Whether known labels differ."""
     return len(set(labels.tolist()) - {UNKNOWN}) > 1
+
+
+def on_both_sides(records: Records, identical: list[list[int]], near: list[list[int]]) -> list[tuple]:
+    """Lines of the report on people and pictures that stand in several of the dataset's own parts."""
+    if records.part is None:
+        return []
+
+    def torn(groups: list[list[int]]) -> list[list[int]]:
+        return [group for group in groups if len(set(records.part[group].tolist()) - {UNKNOWN}) > 1]
+
+    people = {}
+    if records.subject is not None:
+        for row in np.flatnonzero(records.subject != UNKNOWN).tolist():
+            people.setdefault(int(records.subject[row]), []).append(row)
+    kinds = (("people", list(people.values())), ("byte-identical files", identical), ("near-identical images", near))
+    rows = [(f"{what} in several parts", torn(groups)) for what, groups in kinds]
+    return [(what, len(groups), sum(map(len, groups)), None) for what, groups in rows]
+
+
+# ----------------------------------------------------------------------------------------------- telling
 
 
 def write_list(output: Path, listed: dict[str, tuple[str, str]]) -> None:
@@ -168,21 +291,92 @@ def write_list(output: Path, listed: dict[str, tuple[str, str]]) -> None:
         csv.writer(file).writerows(rows)
 
 
-def report(records: Records, findings: list[tuple], listed: dict[str, tuple[str, str]], output: Path) -> None:
-    """Prints who is in the dataset, what was found, and what is listed."""
+def report(records: Records, findings, listed, kept: np.ndarray, dropped: dict[str, int], output: Path) -> None:
+    """Prints who is in the dataset, what was found, what is listed, and what cleaning leaves."""
     from tabulate import tabulate
 
-    ages = records.age[records.age != UNKNOWN]
-    span = f"ages {ages.min()} to {ages.max()}, median {np.median(ages):.0f}" if len(ages) else "no known age"
-    female, male, unknown = (np.sum(records.gender == gender) for gender in (FEMALE, MALE, UNKNOWN))
-    genders = f"{female:,} {GENDERS[FEMALE]}, {male:,} {GENDERS[MALE]}, {unknown:,} of unknown gender"
-    print(f"{len(records):,} files as labelled, before any cleaning: {span}; {genders}\n")
+    print(f"{len(records):,} files as labelled, before any cleaning: {in_words(records, slice(None))}\n")
     rows = [*findings, ("in all", None, None, len(listed))]
     print(tabulate(rows, headers=("", "groups", "files", "listed"), intfmt=","))
     print(f"\n{len(listed):,} files are listed in {output}; create_db.py --exclude {output} leaves them out")
     others = [path for path in records.path if path not in listed and path.rsplit("/", 1)[-1] in listed]
     if others:
         print(f"and with them {len(others):,} more that bear the name of a listed one, such as {others[0]}")
+    gone = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items() if count) or "nothing is dropped"
+    print(f"create_db.py would keep {len(kept):,} ({gone}): {in_words(records, kept)}")
+
+
+def in_words(records: Records, rows) -> str:
+    """Ages and genders of some records, such as 'ages 1 to 90, median 30; 5 F, 6 M, 0 of unknown gender'."""
+    ages, genders = records.age[rows], records.gender[rows]
+    ages = ages[ages != UNKNOWN]
+    span = f"ages {ages.min()} to {ages.max()}, median {np.median(ages):.0f}" if len(ages) else "no known age"
+    female, male, unknown = (np.sum(genders == gender) for gender in (FEMALE, MALE, UNKNOWN))
+    return f"{span}; {female:,} {GENDERS[FEMALE]}, {male:,} {GENDERS[MALE]}, {unknown:,} of unknown gender"
+
+
+def write_report(path: Path, args, folder: Path, records: Records, findings, groups, kept, dropped) -> None:
+    """Writes the page: tables, histograms, a sample of faces, and the groups of like ones."""
+    import pages
+    import plots
+    from faces import read_image, resize_square
+
+    def show(rows: list[int], captions: list[str]) -> str:
+        images = [read_image(os.path.join(folder, records.path[row])) for row in rows]
+        return pages.faces([None if image is None else resize_square(image, 88) for image in images], captions)
+
+    rng = np.random.default_rng(args.seed)
+    sample = rng.permutation(kept)[:SHOWN_FACES]
+    sample = sample[np.argsort(records.age[sample], kind="stable")].tolist()
+    cleaning = [("records", len(records)), *((f"- {reason}", n) for reason, n in dropped.items()), ("kept", len(kept))]
+    sections = [
+        ("", [pages.paragraph(f"{records_in(folder, args.db)}: {in_words(records, slice(None))}.")]),
+        (
+            "What cleaning removes",
+            [
+                pages.table(cleaning, ("", "records")),
+                pages.paragraph(f"What is left: {in_words(records, kept)}."),
+                pages.figure(
+                    plots.draw_ages(records.age, records.age[kept], records.gender[kept]), "ages before and after"
+                ),
+            ],
+        ),
+    ]
+    if records.face_score is not None:
+        above = int(np.sum(records.face_score >= MIN_SCORE))
+        words = f"{above:,} records have a face score of {MIN_SCORE:g} or more, {len(records) - above:,} have not."
+        scores = plots.draw_face_scores(records.face_score, MIN_SCORE)
+        sections.append(("Face scores", [pages.paragraph(words), pages.figure(scores, "histogram of face scores")]))
+    sections += [
+        ("What was found", [pages.table(findings, ("", "groups", "files", "listed"))]),
+        ("Some of the faces that are kept", [show(sample, [label_of(records, row) for row in sample])]),
+    ]
+    for kind, chosen in groups.items():
+        if chosen:
+            members = [
+                show(rows, [f"{label_of(records, row)} {records.path[row]}" for row in rows])
+                for rows in (group[:6] for group in chosen[:SHOWN_GROUPS])
+            ]
+            shown = f"{len(chosen):,} groups" + (f", the first {SHOWN_GROUPS} of them" * (len(chosen) > SHOWN_GROUPS))
+            sections.append((kind.capitalize(), [pages.paragraph(shown), pages.groups(members)]))
+    if records.skipped:
+        reasons = Counter({reason: len(names) for reason, names in records.skipped.items()})
+        rows = [(reason, count, ", ".join(records.skipped[reason][:5])) for reason, count in reasons.most_common()]
+        sections.append(("What could not be understood", [pages.table(rows, ("", "files", "such as"))]))
+    pages.write_page(path, f"What is in {args.db}", sections)
+
+
+def records_in(folder: Path, name: str) -> str:
+    return f"{READERS[name].source}; read from {folder}"
+
+
+def label_of(records: Records, row: int) -> str:
+    """A face's labels in short: '31, F', '25-32, M', '?, F'."""
+    age, gender = int(records.age[row]), int(records.gender[row])
+    said = str(age) if age != UNKNOWN else "?"
+    if records.age_low is not None and records.age_low[row] != UNKNOWN:
+        said = f"{records.age_low[row]}-{records.age_high[row]}"
+    return f"{said}, {GENDERS[gender] if gender != UNKNOWN else '?'}"
 
 
 if __name__ == "__main__":

@@ -22,10 +22,9 @@ import numpy as np
 import cli
 from backend import available_cores
 from labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
-from readers import READERS, Records, read_records
+from readers import MIN_SCORE, READERS, Records, clean, read_records
 
 BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
-SECOND_FACE_SCORE = 0.0  # a second face above this score makes the label doubtful, as in the classic suite
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,7 +45,9 @@ def build_parser() -> argparse.ArgumentParser:
         "0.4, as IMDB-WIKI is cut, and 0.1 for utkface_wild)",
     )
     clean = parser.add_argument_group("what to leave out")
-    clean.add_argument("--min_score", type=float, default=1.0, metavar="SCORE", help="least face score (WIKI, IMDB)")
+    clean.add_argument(
+        "--min_score", type=float, default=MIN_SCORE, metavar="SCORE", help="least face score (WIKI, IMDB)"
+    )
     clean.add_argument("--min_age", type=cli.number(int, 0, MAX_AGE), default=0, metavar="YEARS", help="least age")
     clean.add_argument(
         "--max_age", type=cli.number(int, 0, MAX_AGE), default=MAX_AGE, metavar="YEARS", help="greatest age"
@@ -113,54 +114,6 @@ def read_exclusions(lists: list[Path]) -> set[str]:
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"--exclude {path} cannot be read as a list of names: {error}") from None
     return names
-
-
-def clean(
-    records: Records, min_score: float, min_age: int, max_age: int, excluded: set[str], both: bool = True
-) -> tuple[np.ndarray, dict[str, int]]:
-    """The classic suite's cleaning, in its order; a record counts for the first reason that drops it.
-
-    Args:
-        records: of one dataset.
-        min_score: least face score, where the dataset has scores.
-        min_age, max_age: bounds of the age in years; an interval must lie within them as a whole.
-        excluded: paths, or file names without folders.
-        both: whether a record needs age and gender; otherwise one of them is enough.
-
-    Returns:
-        kept: (k,) int64 rows of the records, in their order.
-        dropped: reason -> how many.
-    """
-    usable = np.ones(len(records), bool)
-    dropped = {reason: len(names) for reason, names in records.skipped.items()}
-
-    def drop(reason: str, wrong: np.ndarray) -> None:
-        nonlocal usable
-        dropped[reason] = int(np.sum(usable & wrong))
-        usable = usable & ~wrong
-
-    if records.face_score is not None:
-        drop(f"face score below {min_score:g}", ~(records.face_score >= min_score))  # NaN is no score
-    if records.second_face_score is not None:
-        drop("second face", records.second_face_score > SECOND_FACE_SCORE)  # NaN, no second face, is not above
-    outside = (records.age < min_age) | (records.age > max_age)
-    if both:
-        drop(f"age outside {min_age}..{max_age}", outside)
-        drop("gender unknown", records.gender == UNKNOWN)
-    else:
-        known = records.age != UNKNOWN
-        outside &= known
-        if records.age_low is not None:
-            interval = records.age_low != UNKNOWN
-            outside |= interval & ((records.age_low < min_age) | (records.age_high > max_age))
-            known = known | interval
-        drop(f"age outside {min_age}..{max_age}", outside)
-        drop("neither age nor gender known", ~known & (records.gender == UNKNOWN))
-    if records.box is not None:
-        drop("no face box", ~np.isfinite(records.box).all(axis=1))
-    if excluded:
-        drop("excluded", np.array([p in excluded or p.rsplit("/", 1)[-1] in excluded for p in records.path], bool))
-    return np.flatnonzero(usable), dropped
 
 
 def announce(output: Path, rows: int, size: int) -> None:

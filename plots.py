@@ -22,6 +22,49 @@ def _save(figure, path: Path) -> None:
         figure.savefig(temporary, format="png")
 
 
+def _png(figure) -> bytes:
+    from io import BytesIO
+
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def draw_ages(before: np.ndarray, after: np.ndarray, gender: np.ndarray) -> bytes:
+    """Histograms of ages before and after cleaning, the latter by gender, as a PNG.
+
+    Args:
+        before: (n,) years, -1 unknown; what lies beyond the axis is left out.
+        after, gender: (k,) years and genders of the records that are kept, -1 unknown.
+    """
+    figure, axes = _figure(1, 2, width=11, height=3.6)
+    bins = np.arange(0, NUM_AGES + 1) - 0.5
+    axes[0][0].hist(before[(before >= 0) & (before < NUM_AGES)], bins, color=GREY)
+    axes[0][0].set(title="before", ylabel="records")
+    known = after >= 0
+    chosen = [after[known & (gender == number)] for number in (0, 1, -1)]
+    colours = (FEMALE_COLOUR, MALE_COLOUR, GREY)
+    axes[0][1].hist(chosen, bins, stacked=True, color=colours, label=(*GENDERS, "unknown"))
+    axes[0][1].set(title="after cleaning")
+    axes[0][1].legend()
+    for axis in axes[0]:
+        axis.set(xlabel="age (years)", xlim=(-1, NUM_AGES))
+        axis.grid(alpha=0.3)
+    return _png(figure)
+
+
+def draw_face_scores(scores: np.ndarray, least: float) -> bytes:
+    """Histogram of a detector's face scores, (n,) floats, and the least that is kept, as a PNG."""
+    figure, axes = _figure(width=6.4, height=3.2)
+    axis = axes[0][0]
+    axis.hist(scores[np.isfinite(scores)], 80, color=MALE_COLOUR)
+    axis.axvline(least, color=FEMALE_COLOUR, label=f"kept from {least:g} on")
+    axis.set(xlabel="face score", ylabel="records")
+    axis.legend()
+    axis.grid(alpha=0.3)
+    return _png(figure)
+
+
 def save_training_curve(rows: list[dict], path: Path) -> None:
     """Losses, age error and gender accuracy by epoch, training and validation; rows as Journal keeps them."""
     figure, axes = _figure(1, 3, width=12, height=3.8)

@@ -12,6 +12,7 @@ from readers.adience import read_adience
 from readers.afad import read_afad
 from readers.all_age_faces import read_all_age_faces
 from readers.appa_real import read_appa_real, read_appa_real_apparent
+from readers.cleaning import MIN_SCORE, clean
 from readers.csv_table import read_csv_table
 from readers.facescrub import read_facescrub
 from readers.fgnet import read_fgnet
@@ -19,7 +20,7 @@ from readers.imdb_wiki import read_imdb, read_wiki
 from readers.records import Records
 from readers.utkface import read_utkface, read_utkface_wild
 
-__all__ = ["READERS", "Reader", "Records", "read_records"]
+__all__ = ["MIN_SCORE", "READERS", "Reader", "Records", "clean", "read_records"]
 
 
 class Reader(NamedTuple):

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"labels"},
     {"backend", "cli", "faces", "metrics", "random_eraser", "sources", "utils"},
-    {"detectors", "plots", "readers", "wide_resnet"},
+    {"detectors", "pages", "plots", "readers", "wide_resnet"},
     {"mixup_generator", "models", "predictor", "training"},
 )
 SCRIPTS = len(LAYERS)  # the layer above all others

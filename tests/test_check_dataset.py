@@ -1,10 +1,13 @@
 """check_dataset.py on small trees whose findings are counted by hand, and on the genuine UTKFace."""
 
+import base64
 import csv
 import os
 import subprocess
 import sys
 import tarfile
+import zlib
+from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
@@ -59,12 +62,17 @@ EXPECTED = [
 
 
 def plant(folder: Path, tree: dict[str, bytes]) -> Path:
-    """Writes files of the given names and contents. Returns the folder."""
+    """Writes files of the given names and contents, short ones as pictures of their own. Returns the folder."""
     for name, content in tree.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+        path.write_bytes(picture(content) if 0 < len(content) < 20 else content)
     return folder
+
+
+def picture(seed: bytes) -> bytes:
+    """A PNG of noise, another one for each seed."""
+    return cv2.imencode(".png", noise(1, 40, zlib.crc32(seed))[0])[1].tobytes()
 
 
 def check(folder: Path, output: Path, *more: str) -> list[list[str]]:
@@ -78,7 +86,11 @@ def printed(text: str) -> dict[str, list[int]]:
     """The numbers of each line of the printed table."""
     lines = text.split("------\n")[1].split("\n\n")[0].splitlines()
     cells = (line.split("  ") for line in lines)
-    return {name: [int(cell.replace(",", "")) for cell in rest if cell.strip()] for name, *rest in cells}
+    found = {}
+    for name, *rest in cells:
+        name = f"near {name}" if name in found else name  # the kinds of byte-identical files come first
+        found[name] = [int(cell.replace(",", "")) for cell in rest if cell.strip()]
+    return found
 
 
 def test_what_is_wrong_is_listed_once_with_its_reason(tmp_path, capsys):
@@ -90,10 +102,13 @@ def test_what_is_wrong_is_listed_once_with_its_reason(tmp_path, capsys):
         "file missing": [0, 0],
         "empty file": [2, 2],
         "unreadable file": [0, 0],
+        "no image": [0, 0],
         "byte-identical": [5, 12],
         "- ages conflict": [2, 4, 4],
         "- genders conflict": [2, 5, 3],  # two of the five are listed for their ages already
         "- labels agree": [2, 5, 3],
+        "near-identical": [0, 0],
+        **{f"near - {kind}": [0, 0] for kind in ("ages conflict", "genders conflict", "labels agree")},
         "age outside 0..100": [1],
         "gender unknown": [2],
         "in all": [12],
@@ -115,7 +130,7 @@ def test_the_list_is_the_same_with_any_number_of_workers_and_blocks(tmp_path, mo
 
 
 def test_files_that_differ_in_their_last_byte_are_not_identical(tmp_path):
-    long = bytes(3_000_000)  # more than is read at a time
+    long = picture(b"A") + bytes(3_000_000)  # decoders do not mind what follows
     folder = plant(tmp_path / "faces", {"20_0_0_20170101.jpg": long + b"A", "21_0_0_20170101.jpg": long + b"B"})
     assert check(folder, tmp_path / "bad.csv") == EXPECTED[:1]
     (folder / "21_0_0_20170101.jpg").write_bytes(long + b"A")
@@ -154,7 +169,8 @@ def test_a_path_that_is_recorded_twice_does_not_lose_its_only_file():
     from readers import Records
 
     records = Records(["a.jpg", "a.jpg", "b.jpg"], np.array([30, 30, 30]), np.array([1, 1, 1]))
-    _, listed = check_dataset.find(records, [b"same"] * 3, {})
+    photo = check_dataset.Photo(b"same", "", check_dataset.NOTHING, 7)
+    _, listed, _ = check_dataset.find(records, [photo] * 3)
     assert listed == {"b.jpg": ("byte-identical, labels agree", "a.jpg")}
 
 
@@ -177,12 +193,13 @@ def test_create_db_leaves_out_what_is_listed(tmp_path):
             "part/30_1_0_20170102, a copy.jpg": jpeg[2],
             "part/40_1_0_20170101.jpg": b"",
             "part/50_1_0_20170101.jpg": jpeg[3],
-            "part/60_1_0_20170101.jpg": b"damaged, which is not looked at",
+            "part/60_1_0_20170101.jpg": b"a text, and no picture at all",
         },
     )
     bad, database = tmp_path / "bad.csv", tmp_path / "faces.mat"
     assert [row[0] for row in check(folder, bad)[1:]] == [
         "part/40_1_0_20170101.jpg",
+        "part/60_1_0_20170101.jpg",
         "25_0_0_20170101.jpg",
         "part/é/26_0_0_20170101.jpg",
         "0/20_0_0_20170101.jpg",
@@ -195,7 +212,7 @@ def test_create_db_leaves_out_what_is_listed(tmp_path):
 def test_it_is_said_when_a_listed_name_takes_others_with_it(tmp_path, capsys):
     tree = {"20_0_0_20170101.jpg": b"A", "21_0_0_20170101.jpg": b"A", "part/21_0_0_20170101.jpg": b"B"}
     assert len(check(plant(tmp_path / "faces", tree), tmp_path / "bad.csv")) == 3
-    said = capsys.readouterr().out.splitlines()[-1]
+    said = capsys.readouterr().out.splitlines()[-3]
     assert said == "and with them 1 more that bear the name of a listed one, such as part/21_0_0_20170101.jpg"
 
 
@@ -217,6 +234,138 @@ def test_files_that_are_all_missing_are_a_wrong_folder(tmp_path):
     with pytest.raises(ValueError, match="none of the 2 files could be read, such as .*20_0_0_20170101.jpg; does --d"):
         check(folder, tmp_path / "bad.csv")
     assert not (tmp_path / "bad.csv").exists()
+
+
+# ------------------------------------------------------------------------------------------- near-identical images
+
+
+def smooth(seed: int, size: int = 120) -> np.ndarray:
+    """A picture of large patches, (size, size, 3) uint8, as unlike another seed's as two photos are."""
+    return cv2.resize(noise(1, 6, seed)[0], (size, size), interpolation=cv2.INTER_CUBIC)
+
+
+def encoded(image: np.ndarray, quality: int = 95) -> bytes:
+    return cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+def test_images_that_were_saved_anew_resized_or_made_brighter_are_near_identical(tmp_path, capsys):
+    one, two = smooth(1), smooth(2)
+    tree = {
+        "20_0_0_20170101.jpg": encoded(one),
+        "20_0_0_20170102.jpg": encoded(one, 60),
+        "21_0_0_20170103.jpg": encoded(cv2.resize(one, (70, 70), interpolation=cv2.INTER_AREA)),
+        "30_0_0_20170101.jpg": encoded(two),
+        "30_0_0_20170102.jpg": encoded(cv2.convertScaleAbs(two, alpha=0.9, beta=12)),
+        "40_0_0_20170101.jpg": encoded(smooth(3)),
+        "40_0_0_20170102.jpg": encoded(smooth(3)),  # byte-identical, and nothing but that
+        "50_0_0_20170101.jpg": encoded(one[:, ::-1]),
+        "60_0_0_20170101.jpg": encoded(smooth(4)),
+    }
+    folder = plant(tmp_path / "faces", tree)
+    same = ["40_0_0_20170102.jpg", "byte-identical, labels agree", "40_0_0_20170101.jpg"]
+    assert check(folder, tmp_path / "bad.csv")[1:] == [same]
+    found = printed(capsys.readouterr().out)
+    assert found["byte-identical"] == [1, 2] and found["near-identical"] == [2, 5]
+    assert found["near - ages conflict"] == [1, 3] and found["near - labels agree"] == [1, 2]
+    near = [
+        *(["near-identical, ages conflict", name] for name in sorted(tree)[:3]),
+        ["near-identical, labels agree", "30_0_0_20170102.jpg"],
+    ]
+    listed = check(folder, tmp_path / "near.csv", "--list_near")[1:]
+    assert listed[0] == same and [[reason, name] for name, reason, _ in listed[1:]] == near
+
+
+def test_near_identical_pairs_are_those_of_all_pairs_compared():
+    """Against every pair of hashes, among many that are close to each other; thumbnails decide where hashes agree."""
+    rng = np.random.default_rng(0)
+    hashes = rng.integers(0, 2**63, 40, np.uint64)
+    rows = np.r_[np.arange(40), rng.integers(0, 40, 260)]
+    flips = [sum(1 << int(bit) for bit in rng.choice(64, count, replace=False)) for count in rng.integers(0, 5, 300)]
+    noisy = hashes[rows] ^ np.array(flips, np.uint64)
+    thumbnails = rng.integers(0, 256, (40, 16, 16), np.uint8)[rows]
+    odd = rng.random(300) < 0.1
+    thumbnails[odd] = rng.integers(0, 256, (odd.sum(), 16, 16), np.uint8)
+    photos = [
+        check_dataset.Photo(bytes([n % 256, n // 256]), "", thumbnail, int(value))
+        for n, (thumbnail, value) in enumerate(zip(thumbnails, noisy, strict=True))
+    ]
+    groups = check_dataset.near_identical(photos)
+    of = {row: number for number, group in enumerate(groups) for row in group}
+    for one in range(300):
+        for other in range(one):
+            alike = np.array_equal(thumbnails[one], thumbnails[other])
+            if alike and int(noisy[one] ^ noisy[other]).bit_count() <= 3:
+                assert of[one] == of[other]
+    for group in groups:
+        assert len({thumbnails[row].tobytes() for row in group}) == 1
+    assert not any(odd[row] for row in of)
+
+
+def test_the_difference_hash_says_where_it_becomes_brighter_to_the_right():
+    rising = np.tile(np.arange(0, 180, 20, np.uint8), (8, 1))
+    assert check_dataset.difference_hash(rising) == 2**64 - 1
+    assert check_dataset.difference_hash(rising[:, ::-1]) == 0
+    step = np.full((8, 9), 50, np.uint8)
+    step[0, 1] = 200  # brighter than its left neighbour; its right one is darker
+    assert check_dataset.difference_hash(step) == 2**63
+
+
+def test_a_hundred_thousand_blank_pictures_take_no_time():
+    blank = [check_dataset.Photo(b"%d" % n, "", check_dataset.NOTHING, 5) for n in range(2_000)]
+    assert check_dataset.near_identical(blank[:1] * 90_000) == []  # one file
+    assert check_dataset.near_identical(blank[:1] * 90_000 + blank) == [list(range(92_000))]
+
+
+# ------------------------------------------------------------------------------------------------ parts and the page
+
+
+def test_people_and_pictures_in_several_parts_are_counted(tmp_path, capsys):
+    folder = tmp_path / "All-Age-Faces Dataset"
+    faces = {
+        "00000A02.jpg": encoded(smooth(1)),
+        "00001A03.jpg": encoded(smooth(1)),
+        "00002A04.jpg": encoded(smooth(2)),
+        "00003A04.jpg": encoded(smooth(2), 60),
+        "00004A05.jpg": encoded(smooth(3)),
+    }
+    plant(folder / "aglined faces", faces)
+    plant(folder / "image sets", {"train.txt": b"00000A02.jpg 0\n00002A04.jpg 0\n00004A05.jpg 0\n" + b" " * 20})
+    plant(folder / "image sets", {"val.txt": b"00001A03.jpg 0\n00003A04.jpg 0\n" + b" " * 20})
+    check_dataset.main(["--db", "all_age_faces", "--data_dir", str(folder), "-o", str(tmp_path / "bad.csv")])
+    found = printed(capsys.readouterr().out)
+    assert found["people in several parts"] == [0, 0]
+    assert found["byte-identical files in several parts"] == [1, 2]
+    assert found["near-identical images in several parts"] == [1, 2]
+
+
+def test_the_page_holds_everything_and_fetches_nothing(tmp_path):
+    tree = {**TREE, "25_0_0_20170101 <b>&.jpg": b"F", "26_0_0_20170101.jpg": b"not a picture, but longer than that"}
+    check(plant(tmp_path / "faces", tree), tmp_path / "bad.csv")
+    page = (tmp_path / "bad.html").read_text(encoding="utf-8")
+    parsed = HTMLParser()
+    tags, opened = [], []
+    parsed.handle_starttag = lambda tag, attributes: (tags.append((tag, dict(attributes))), opened.append(tag))
+    parsed.handle_endtag = lambda tag: opened.remove(tag)
+    parsed.feed(page)
+    assert set(opened) <= {"meta", "img"}  # everything else is closed
+    pictures = [attributes["src"] for tag, attributes in tags if tag == "img"]
+    assert pictures and all(source.startswith("data:image/") for source in pictures)
+    assert not {"script", "link", "iframe"} & {tag for tag, _ in tags} and "http" not in page
+    assert "&lt;b&gt;&amp;" not in page or "<b>" not in page
+    for heading in (
+        "What cleaning removes",
+        "What was found",
+        "Byte-identical, ages conflict",
+        "could not be understood",
+    ):
+        assert heading in page
+    for source in pictures:
+        kind, content = source.removeprefix("data:image/").split(";base64,")
+        image = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
+        assert image is not None and image.shape[:2] == (88, 88) or kind == "png"
+    again = tmp_path / "again.csv"
+    check(tmp_path / "faces", again)
+    assert again.with_suffix(".html").read_text(encoding="utf-8") == page
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -253,7 +402,7 @@ def test_help_says_what_is_not_checked_and_loads_nothing_heavy(tmp_path):
     )
     answer = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=tmp_path)
     assert answer.returncode == 0 and "LOADED []" in answer.stdout
-    assert "Not checked yet: no image is decoded" in answer.stdout and "--exclude bad.csv" in answer.stdout
+    assert "Not checked: whether a label suits its face" in answer.stdout and "--exclude bad.csv" in answer.stdout
 
 
 def test_the_genuine_utkface_has_253_groups_of_identical_files(shared, tmp_path, capsys):

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from create_db import clean
 from labels import FEMALE, MALE, UNKNOWN
-from readers import READERS
+from readers import READERS, clean
 from readers.imdb_wiki import read_imdb, read_wiki
 from readers.utkface import read_utkface
 

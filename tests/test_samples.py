@@ -8,9 +8,9 @@ import pytest
 from scipy.io import loadmat
 
 import sample_sets
-from create_db import clean
 from faces import read_image
 from make_samples import main, write_samples
+from readers import clean
 from readers.imdb_wiki import read_wiki
 
 DTYPES = {
