@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from readers.adience import read_adience
 from readers.afad import read_afad
 from readers.all_age_faces import read_all_age_faces
@@ -17,7 +19,7 @@ from readers.csv_table import read_csv_table
 from readers.facescrub import read_facescrub
 from readers.fgnet import read_fgnet
 from readers.imdb_wiki import read_imdb, read_wiki
-from readers.records import Records
+from readers.records import Records, within
 from readers.utkface import read_utkface, read_utkface_wild
 
 __all__ = ["MIN_SCORE", "READERS", "Reader", "Records", "clean", "read_records"]
@@ -131,6 +133,12 @@ def read_records(name: str, folder: Path, options: dict[str, object] | None = No
     """
     reader = READERS[name]
     try:
-        return reader.read(folder, **{option: (options or {}).get(option) for option in reader.options})
+        records = reader.read(folder, **{option: (options or {}).get(option) for option in reader.options})
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{error}. {name} is {reader.source}") from None
+    inside = np.array([within(path) for path in records.path], bool)
+    if not inside.all():
+        strangers = [path for path, good in zip(records.path, inside, strict=True) if not good]
+        records = records.take(np.flatnonzero(inside))
+        records.skipped["path outside the folder"] = strangers
+    return records

@@ -4,7 +4,6 @@ Ng, Winkler: "A data-driven approach to cleaning large face datasets", ICIP 2014
 they are looked for as <name>/<name>_<face_id>.*, blanks or underscores in the name, and otherwise by their sha256.
 """
 
-import csv
 import hashlib
 from pathlib import Path
 
@@ -79,8 +78,8 @@ def _rows(path: Path) -> list[list[str]]:
     """The cells of each line below a header, if there is one; [] without the file."""
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8-sig", errors="replace") as file:
-        rows = list(csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        rows = [line.rstrip("\r\n").split("\t") for line in file]
     return rows[1:] if rows and rows[0][:1] == ["name"] else rows
 
 

@@ -3,7 +3,7 @@
 import csv
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,17 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.path)
+
+    def take(self, rows: np.ndarray) -> "Records":
+        """The records of some rows, (k,) int64, in their order."""
+        columns = {item.name: getattr(self, item.name) for item in fields(self)}
+        taken = {name: column[rows] for name, column in columns.items() if isinstance(column, np.ndarray)}
+        return replace(self, path=[self.path[row] for row in rows], **taken)
+
+
+def within(path: str) -> bool:
+    """Whether a path, relative to a dataset's folder, stays in it: a label file may name anything."""
+    return bool(path) and not path.startswith(("/", "\\")) and ":" not in path[:2] and ".." not in path.split("/")
 
 
 def files_below(folder: Path) -> list[str]:

@@ -157,7 +157,7 @@ TREES = {
         csv_table,
         {"table": "faces.csv", "columns": [("path", "file"), ("age", "years"), ("subject", "who"), ("part", "split")]},
         4,
-        {"no path below the folder": 3, "number not understood": 2, "gender not understood": 1},
+        {"no path": 1, "path outside the folder": 2, "number not understood": 2, "gender not understood": 1},
     ),
 }
 
@@ -251,6 +251,49 @@ def test_every_dataset_becomes_a_database(name, tmp_path, monkeypatch):
     assert database.part_names == tuple(records.part_names)
     known = (database.age != UNKNOWN) & (database.gender != UNKNOWN)
     assert known.all() or not READERS[name].both
+
+
+HOSTILE = {
+    "nothing": b"",
+    "zeros": bytes(1000),
+    "noise": np.random.default_rng(0).bytes(5000),
+    "a long line": b"x" * 300_000,
+    "quotes": b'"' * 999 + b"\n" + b'"a\n',
+    "half a character": "ä".encode()[:1] * 40,
+    "no header": b"1,2,3\n4,5,6\n",
+}
+
+
+@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
+@pytest.mark.parametrize("name", READERS)
+def test_damaged_label_files_are_refused_or_skipped(name, content, tmp_path):
+    """Each label file of the tree is replaced by nonsense: one line for the user, or the rest is read."""
+    read(name, tmp_path)
+    labels = [
+        path for path in tmp_path.rglob("*") if path.suffix in (".csv", ".txt", ".mat", ".pts") and path.is_file()
+    ]
+    for path in labels:
+        if path.name.endswith(".jpg.mat"):
+            continue
+        whole = path.read_bytes()
+        for damaged in (content, whole[: len(whole) // 2] + content, whole + content):
+            path.write_bytes(damaged)
+            try:
+                options = {**TREES[name][1]}
+                options = {**options, "table": tmp_path / options["table"]} if "table" in options else options
+                assert len(read_records(name, tmp_path, options)) <= TREES[name][2] + 1  # a table may say anything
+            except (ValueError, FileNotFoundError) as error:
+                assert len(str(error)) < 2000
+        path.write_bytes(whole)
+
+
+def test_label_files_cannot_name_what_is_outside_of_their_folder(tmp_path):
+    adience(tmp_path)
+    header = "user_id\toriginal_image\tface_id\tage\tgender"
+    write(tmp_path / "fold_4_data.txt", header, "../../../../dev\tzero\t5\t35\tm", "9@N\tx/../../y.jpg\t6\t35\tm")
+    records = read_records("adience", tmp_path)
+    assert len(records) == 5 and len(records.skipped["path outside the folder"]) == 2
+    assert records.gender.shape == records.age_low.shape == records.part.shape == (5,)
 
 
 # ------------------------------------------------------------------------------------------------ one by one
