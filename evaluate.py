@@ -120,7 +120,7 @@ def choose_rows(databases: list, checkpoint, part: str) -> tuple[np.ndarray, str
         warning = ""
         if seen:
             warning = ", training faces among them: the scores flatter"
-        elif datasets_of(checkpoint) & {database.db for database in databases}:
+        elif any(kindred(name, database.db) for name in datasets_of(checkpoint) for database in databases):
             warning = " of a dataset that it was trained on: training faces may be among them"
         return np.arange(count), f"all {count:,} faces{warning}"
     if given != known:
@@ -141,6 +141,11 @@ def choose_rows(databases: list, checkpoint, part: str) -> tuple[np.ndarray, str
         return test, f"the {len(test):,} faces of {count:,} that were kept for a test"
     flatter = "they chose the checkpoint, so the scores flatter a little"
     return validation, f"the {len(validation):,} faces held out of {count:,} ({flatter})"
+
+
+def kindred(name: str, other: str) -> bool:
+    """Whether two datasets have the same photos, as utkface and utkface_wild do."""
+    return name.startswith(other) or other.startswith(name)
 
 
 def datasets_of(checkpoint) -> set[str]:

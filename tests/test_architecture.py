@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"labels"},
-    {"backend", "cli", "faces", "metrics", "random_eraser", "sources", "utils"},
+    {"archives", "backend", "cli", "faces", "metrics", "random_eraser", "sources", "utils"},
     {"detectors", "pages", "plots", "readers", "wide_resnet"},
     {"mixup_generator", "models", "predictor", "training"},
 )
