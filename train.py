@@ -23,6 +23,7 @@ MONITORS = {"val_loss": True, "val_pred_age_mae": True, "val_pred_gender_accurac
 DEFAULT_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.002}
 DEFAULT_DECAYS = {"sgd": 5e-4, "adam": 5e-4, "adamw": 0.02}
 AUGMENTATION_NAMES = ("none", "classic", "strong", "gentle")
+MIXUP_ALPHAS = {"none": 0.0, "classic": 0.2, "strong": 0.2, "gentle": 0.0}
 AGE_LOSS_NAMES = ("cross_entropy", "ldl", "dldl_v2")
 NOT_OF_THE_RUN = {"resume", "restart", "output_path"}  # arguments that do not say what is trained
 SPLIT_NAMES = ("validation_split", "test_split", "parts", "fold", "seed", "databases")  # what decides who is held out
@@ -88,6 +89,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="classic, if not said otherwise: mixup, shifts, mirror images and random erasing; strong: "
         "rotation, scale, light and loss of colour too; gentle: strong without mixup, half of the faces kept sharp, "
         "to end a training with",
+    )
+    data.add_argument(
+        "--mixup_alpha",
+        type=cli.number(float, 0, 10),
+        metavar="ALPHA",
+        help="of the Beta distribution that the shares of two mixed faces come from; 0 mixes none (default: 0.2 where "
+        "--aug is classic or strong, else 0)",
     )
     data.add_argument(
         "--seed",
@@ -324,6 +332,8 @@ def complete(args: argparse.Namespace) -> None:
     args.lr = args.lr or DEFAULT_RATES[args.opt]
     args.weight_decay = DEFAULT_DECAYS[args.opt] if args.weight_decay is None else args.weight_decay
     args.age_sigma = args.age_sigma or 2.0
+    if args.mixup_alpha is None:
+        args.mixup_alpha = MIXUP_ALPHAS[args.aug]
     args.age_error_weight = 1.0 if args.age_error_weight is None else args.age_error_weight
 
 
@@ -371,9 +381,8 @@ def make_batches(data: Data, args: argparse.Namespace):
     width = None
     if args.age_spread:  # the loss adds the variance of --age_sigma, so that the sum is the label's own
         width = np.sqrt(np.maximum(np.nan_to_num(data.age_std) ** 2 - args.age_sigma**2, 0))
-    return batches(data.training, AUGMENTATIONS[args.aug], True, width), batches(
-        data.validation, NO_AUGMENTATION, False
-    )
+    augmentation = AUGMENTATIONS[args.aug]._replace(mixup_alpha=args.mixup_alpha)
+    return batches(data.training, augmentation, True, width), batches(data.validation, NO_AUGMENTATION, False)
 
 
 def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):

@@ -33,7 +33,10 @@ def parsed(*options, path="faces.mat"):
         ([], {"aug": "none", "opt": "sgd", "lr": 0.1, "weight_decay": 5e-4, "schedule": "steps", "ema": None}),
         ([], {"test_split": 0.0, "stages": 3, "stem_stride": 1, "mirror": False, "gender_weight": 1.0}),
         ([], {"age_loss": "cross_entropy", "age_sigma": 2.0, "age_error_weight": 1.0}),
-        (["--aug"], {"aug": "classic"}),
+        (["--aug"], {"aug": "classic", "mixup_alpha": 0.2}),
+        (["--aug", "gentle"], {"mixup_alpha": 0.0}),
+        (["--aug", "gentle", "--mixup_alpha", "0.4"], {"mixup_alpha": 0.4}),
+        (["--aug", "--mixup_alpha", "0"], {"mixup_alpha": 0.0}),
         (["--aug", "--seed", "4"], {"aug": "classic", "seed": 4}),
         (["--aug", "strong"], {"aug": "strong"}),
         (["--aug", "none"], {"aug": "none"}),
@@ -104,6 +107,7 @@ def test_a_run_of_a_version_with_other_options_is_refused(tmp_path):
 
 def test_the_choices_are_those_that_the_modules_know():
     assert train.AUGMENTATION_NAMES == tuple(AUGMENTATIONS)
+    assert {name: augmentation.mixup_alpha for name, augmentation in AUGMENTATIONS.items()} == train.MIXUP_ALPHAS
     for name in train.AGE_LOSS_NAMES:
         assert callable(age_loss(name, 2.0, 1.0))
 
@@ -278,6 +282,17 @@ def test_ages_spread_as_their_database_says(tmp_path):
     args.input = [plain]
     with pytest.raises(ValueError, match="--age_spread: no database knows how far"):
         train.load_data(args)
+
+
+def test_the_share_of_mixing_is_the_one_asked_for(tmp_path):
+    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40), gender=np.arange(40) % 2)
+    for options, mixes in ((["gentle"], False), (["gentle", "--mixup_alpha", "1"], True), (["classic"], True)):
+        args = parsed("--aug", *options, *TINY)
+        args.input = [faces]
+        batches, validation = train.make_batches(train.load_data(args), args)
+        _, (_, age), _ = batches[0]
+        assert bool(np.any((age > 0) & (age < 1))) is mixes
+        assert validation.augmentation.mixup_alpha == 0
 
 
 @pytest.mark.parametrize("aug", ["none", "strong"])
