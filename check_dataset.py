@@ -9,7 +9,8 @@ each, are files that are missing, empty, unreadable or no image, and files that 
 them where their ages or genders conflict, for nobody knows which label is right, and all but
 one where the labels agree. An unknown label conflicts with none. Images that are nearly the same (saved anew, resized,
 a little brighter) are shown and counted; --list_near lists them by the same rules. Counted but not listed, since
-create_db.py drops them itself: names that are not understood, ages outside 0..100, unknown labels.
+create_db.py drops them itself: names that are not understood, ages outside 0..100, and unknown labels where the dataset
+should have both.
 
 The list has the columns path, reason and same_as, the first file of a group of like ones.
 
@@ -33,7 +34,9 @@ from labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 
 BLOCK = 1024  # files that are handed to the threads at a time
-MISSING, EMPTY, UNREADABLE, NO_IMAGE = "file missing", "empty file", "unreadable file", "no image"
+MISSING, EMPTY, UNREADABLE, NO_IMAGE, NO_FACE = (
+    "file missing", "empty file", "unreadable file", "no image", "face box does not fit",
+)  # fmt: skip
 THUMBNAIL = 16  # pixels a side, grey: what near-identical images are compared by
 NEAR_BITS = 3  # of the 64 of a difference hash, in which near-identical images may differ
 NEIGHBOURS = 64  # with which a hash is compared: more that share a piece of it are pictures of nothing
@@ -71,6 +74,7 @@ def main(argv: list[str] | None = None) -> None:
     """Reads the labels, looks at the photos, lists, reports, and writes the page."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    cli.check_dataset_arguments(parser, args, READERS)
     reader = READERS[args.db]
     folder = args.data_dir or Path(reader.folder)
     output = args.output or Path("data") / f"{args.db}_check.csv"
@@ -82,8 +86,8 @@ def main(argv: list[str] | None = None) -> None:
             parser.error(f"{path} is there already; --overwrite replaces it, --output names another")
 
     records = read_records(args.db, folder, vars(args))
-    photos = look_at(folder, records.path, args.workers)
-    findings, listed, groups = find(records, photos, args.list_near)
+    photos = look_at(folder, records, reader.margin, args.workers)
+    findings, listed, groups = find(records, photos, args.list_near, reader.both)
     kept, dropped = clean(records, MIN_SCORE, 0, MAX_AGE, set(listed), reader.both)
     write_list(output, listed)
     report(records, findings, listed, kept, dropped, output)
@@ -94,17 +98,19 @@ def main(argv: list[str] | None = None) -> None:
 # ----------------------------------------------------------------------------------------------- looking
 
 
-def look_at(folder: Path, paths: list[str], workers: int) -> list[Photo]:
-    """Reads and decodes every file once, on all workers."""
+def look_at(folder: Path, records: Records, margin: float, workers: int) -> list[Photo]:
+    """Reads and decodes every file, on all workers; of a photo with a face box, what is within it and the margin."""
     import cv2
     from tqdm import tqdm
 
     cv2.setNumThreads(1)  # the photos are shared out among the workers already
+    paths = records.path
+    boxes = [None] * len(paths) if records.box is None else records.box.tolist()
     photos = []
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(paths), unit="file", disable=None) as progress:
         for start in range(0, len(paths), BLOCK):
             block = [os.path.join(folder, path) for path in paths[start : start + BLOCK]]
-            photos.extend(pool.map(look, block))
+            photos.extend(pool.map(look, block, boxes[start : start + BLOCK], [margin] * len(block)))
             progress.update(len(block))
     if not any(photo.fingerprint for photo in photos):
         raise ValueError(
@@ -114,11 +120,11 @@ def look_at(folder: Path, paths: list[str], workers: int) -> list[Photo]:
     return photos
 
 
-def look(path: str) -> Photo:
-    """Reads one file."""
+def look(path: str, box: list[float] | None = None, margin: float = 0.0) -> Photo:
+    """Reads one file; with a box, its face."""
     import cv2
 
-    from faces import decode
+    from faces import crop_face, decode
 
     try:
         with open(path, "rb", buffering=0) as file:
@@ -130,10 +136,15 @@ def look(path: str) -> Photo:
     if not content:
         return Photo(b"", EMPTY, NOTHING, 0)
     # All 256 bits: equal ones may be called identical files, the 64 bits of utils.digest only very likely so.
-    fingerprint = hashlib.sha256(content).digest()
-    image = decode(content, at_least=4 * THUMBNAIL)
+    fingerprint = hashlib.sha256(content + repr(box).encode() * bool(box)).digest()
+    image = decode(content, at_least=None if box else 4 * THUMBNAIL)
     if image is None:
         return Photo(fingerprint, NO_IMAGE, NOTHING, 0)
+    if box:
+        try:
+            image = crop_face(image, box, margin, 8 * THUMBNAIL)
+        except (ValueError, cv2.error):
+            return Photo(fingerprint, NO_FACE, NOTHING, 0)
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     thumbnail = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     return Photo(fingerprint, "", thumbnail, difference_hash(grey))
@@ -153,7 +164,7 @@ def difference_hash(grey: np.ndarray) -> int:
 # ----------------------------------------------------------------------------------------------- finding
 
 
-def find(records: Records, photos: list[Photo], list_near: bool = False):
+def find(records: Records, photos: list[Photo], list_near: bool = False, both: bool = True):
     """What is wrong with the dataset.
 
     Returns:
@@ -163,6 +174,10 @@ def find(records: Records, photos: list[Photo], list_near: bool = False):
     """
     path, age, gender = records.path, records.age, records.gender
     wrong_age, no_gender = (age < 0) | (age > MAX_AGE), gender == UNKNOWN
+    low, high = (age, age) if records.age_low is None else (records.age_low, records.age_high)
+    low, high = np.where(age != UNKNOWN, age, low), np.where(age != UNKNOWN, age, high)
+    if not both:  # where one label is enough, a missing age is none that is wrong
+        wrong_age, no_gender = (low != UNKNOWN) & ((low < 0) | (high > MAX_AGE)), no_gender & (low == UNKNOWN)
     findings = [(reason, None, len(names), None) for reason, names in records.skipped.items()]
     listed, shown = {}, {}
 
@@ -172,23 +187,24 @@ def find(records: Records, photos: list[Photo], list_near: bool = False):
             listed.setdefault(name, (reason, first))  # once, for the first reason
         return len(listed) - before
 
-    for reason in (MISSING, EMPTY, UNREADABLE, NO_IMAGE):
+    for reason in (MISSING, EMPTY, UNREADABLE, NO_IMAGE, *([NO_FACE] * (records.box is not None))):
         names = [name for name, photo in zip(path, photos, strict=True) if photo.failure == reason]
         findings.append((reason, None, len(names), list_files(reason, [(name, "") for name in names])))
 
     identical = identical_files([photo.fingerprint for photo in photos])
-    near = near_identical(photos)
+    near = [group for group in near_identical(photos) if len({path[row] for row in group}) > 1]  # not of one photo
     for what, groups, is_listed in (("byte-identical", identical, True), ("near-identical", near, list_near)):
         kinds = {"ages conflict": [], "genders conflict": [], "labels agree": []}
         for group in groups:
             # First comes the file to keep: if possible one whose labels create_db.py takes, then one outside of
             # subfolders, since --exclude takes a name without a folder for all files of that name.
             group.sort(key=lambda row: (wrong_age[row] or no_gender[row], "/" in path[row]))
-            if conflict(age[group]):
+            ages_conflict, genders_conflict = conflict(low[group], high[group]), conflict(gender[group], gender[group])
+            if ages_conflict:
                 kinds["ages conflict"].append(group)
-            if conflict(gender[group]):
+            if genders_conflict:
                 kinds["genders conflict"].append(group)
-            if not conflict(age[group]) and not conflict(gender[group]):
+            if not ages_conflict and not genders_conflict:
                 kinds["labels agree"].append(group)
         findings.append((what, len(groups), sum(map(len, groups)), None))
         for kind, chosen in kinds.items():
@@ -200,7 +216,7 @@ def find(records: Records, photos: list[Photo], list_near: bool = False):
             shown[f"{what}, {kind}"] = chosen
 
     findings.append((f"age outside 0..{MAX_AGE}", None, int(np.sum(wrong_age)), None))
-    findings.append(("gender unknown", None, int(np.sum(no_gender)), None))
+    findings.append(("gender unknown" if both else "neither age nor gender", None, int(np.sum(no_gender)), None))
     findings += on_both_sides(records, identical, near)
     return findings, listed, shown
 
@@ -229,6 +245,7 @@ def near_identical(photos: list[Photo]) -> list[list[int]]:
             rows_of.setdefault(photo.fingerprint, []).append(row)
     files = list(rows_of.values())  # different ones
     hashes = np.array([photos[rows[0]].hash for rows in files], np.uint64)
+    thumbnails = np.array([photos[rows[0]].thumbnail for rows in files], np.uint8).reshape(-1, THUMBNAIL**2)
     pairs = [np.empty((2, 0), np.int64)]
     for piece in range(4):
         part = (hashes >> np.uint64(16 * piece)) & np.uint64(0xFFFF)
@@ -239,27 +256,31 @@ def near_identical(photos: list[Photo]) -> list[list[int]]:
             at = at[part[at] == part[at + step]]
             differing = np.bitwise_count(hashes[order[at]] ^ hashes[order[at + step]])
             close = at[differing <= NEAR_BITS]
-            pairs.append(np.stack([order[close], order[close + step]]))
-    pairs = np.unique(np.sort(np.concatenate(pairs, axis=1), axis=0), axis=1)
-    alike = np.zeros(pairs.shape[1], bool)
-    for start in range(0, len(alike), BLOCK):
-        one, other = (
-            np.array([photos[files[file][0]].thumbnail for file in side[start : start + BLOCK]], np.float32)
-            for side in pairs
-        )
-        apart = one - other
-        apart -= apart.mean(axis=(1, 2), keepdims=True)
-        alike[start : start + BLOCK] = np.abs(apart).mean(axis=(1, 2)) <= NEAR_GREY
-    graph = coo_array((np.ones(alike.sum(), bool), tuple(pairs[:, alike])), shape=(len(files), len(files)))
+            found = np.stack([order[close], order[close + step]])
+            pairs.append(found[:, look_alike(thumbnails, found)])
+    pairs = np.concatenate(pairs, axis=1)
+    graph = coo_array((np.ones(pairs.shape[1], bool), tuple(pairs)), shape=(len(files), len(files)))
     groups = {}
     for file, number in enumerate(connected_components(graph, directed=False)[1].tolist()):
         groups.setdefault(number, []).append(file)
     return sorted(sorted(row for file in group for row in files[file]) for group in groups.values() if len(group) > 1)
 
 
-def conflict(labels: np.ndarray) -> bool:
-    """Whether known labels differ."""
-    return len(set(labels.tolist()) - {UNKNOWN}) > 1
+def look_alike(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Whether the thumbnails of pairs differ by no more than NEAR_GREY: (n, 256) uint8, (2, k) rows -> (k,) bool."""
+    alike = np.zeros(pairs.shape[1], bool)
+    for start in range(0, len(alike), BLOCK):
+        one, other = (thumbnails[side[start : start + BLOCK]].astype(np.float32) for side in pairs)
+        apart = one - other
+        apart -= apart.mean(axis=1, keepdims=True)
+        alike[start : start + BLOCK] = np.abs(apart).mean(axis=1) <= NEAR_GREY
+    return alike
+
+
+def conflict(low: np.ndarray, high: np.ndarray) -> bool:
+    """Whether known labels, from low to high each, exclude each other."""
+    known = low != UNKNOWN
+    return bool(known.any() and low[known].max() > high[known].min())
 
 
 def on_both_sides(records: Records, identical: list[list[int]], near: list[list[int]]) -> list[tuple]:
@@ -287,7 +308,7 @@ def write_list(output: Path, listed: dict[str, tuple[str, str]]) -> None:
     from utils import replacing
 
     rows = [("path", "reason", "same_as"), *((path, *why) for path, why in listed.items())]
-    with replacing(output) as new, open(new, "w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+    with replacing(output) as new, open(new, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         csv.writer(file).writerows(rows)
 
 
@@ -319,16 +340,15 @@ def write_report(path: Path, args, folder: Path, records: Records, findings, gro
     """Writes the page: tables, histograms, a sample of faces, and the groups of like ones."""
     import pages
     import plots
-    from faces import read_image, resize_square
 
     def show(rows: list[int], captions: list[str]) -> str:
-        images = [read_image(os.path.join(folder, records.path[row])) for row in rows]
-        return pages.faces([None if image is None else resize_square(image, 88) for image in images], captions)
+        return pages.faces([face_of(folder, records, row, READERS[args.db].margin) for row in rows], captions)
 
     rng = np.random.default_rng(args.seed)
     sample = rng.permutation(kept)[:SHOWN_FACES]
     sample = sample[np.argsort(records.age[sample], kind="stable")].tolist()
-    cleaning = [("records", len(records)), *((f"- {reason}", n) for reason, n in dropped.items()), ("kept", len(kept))]
+    total = len(records) + sum(map(len, records.skipped.values()))
+    cleaning = [("records", total), *((f"- {reason}", n) for reason, n in dropped.items()), ("kept", len(kept))]
     sections = [
         ("", [pages.paragraph(f"{records_in(folder, args.db)}: {in_words(records, slice(None))}.")]),
         (
@@ -364,6 +384,21 @@ def write_report(path: Path, args, folder: Path, records: Records, findings, gro
         rows = [(reason, count, ", ".join(records.skipped[reason][:5])) for reason, count in reasons.most_common()]
         sections.append(("What could not be understood", [pages.table(rows, ("", "files", "such as"))]))
     pages.write_page(path, f"What is in {args.db}", sections)
+
+
+def face_of(folder: Path, records: Records, row: int, margin: float) -> np.ndarray | None:
+    """A record's face for the page, (88, 88, 3) uint8 BGR; None where there is none."""
+    import cv2
+
+    from faces import crop_face, read_image, resize_square
+
+    image = read_image(os.path.join(folder, records.path[row]))
+    if image is None or records.box is None:
+        return None if image is None else resize_square(image, 88)
+    try:
+        return crop_face(image, records.box[row].tolist(), margin, 88)
+    except (ValueError, cv2.error):
+        return None
 
 
 def records_in(folder: Path, name: str) -> str:

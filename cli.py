@@ -75,6 +75,13 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, readers: dict) -> arg
     return group
 
 
+def check_dataset_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace, readers: dict) -> None:
+    """Refuses options that the dataset's reader does not take."""
+    for name in ("table", "columns", "genders"):
+        if getattr(args, name) and name not in readers[args.db].options:
+            parser.error(f"--{name} is for --db csv; {args.db} has labels of its own")
+
+
 def _column(text: str) -> tuple[str, str]:
     field, equals, name = text.partition("=")
     if not (field and equals and name):

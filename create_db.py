@@ -39,10 +39,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     what.add_argument(
         "--margin",
-        type=cli.number(float, 0, 5),
+        type=cli.number(float, 0, 2),
         metavar="SHARE",
-        help="how far to cut beyond the face box, as a share of its size, where photos come with boxes (default: "
-        "0.4, as IMDB-WIKI is cut, and 0.1 for utkface_wild)",
+        help="how far to cut beyond the face box, as a share of its size, where photos come with boxes; of a table "
+        "without boxes, how far its faces are cut (default: 0.4, as IMDB-WIKI is, and 0.1 for utkface_wild)",
     )
     clean = parser.add_argument_group("what to leave out")
     clean.add_argument(
@@ -75,6 +75,7 @@ def main(argv: list[str] | None = None) -> None:
     """Reads, cleans, decodes, writes, reports."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    cli.check_dataset_arguments(parser, args, READERS)
     if args.min_age > args.max_age:
         parser.error(f"--min_age {args.min_age} is above --max_age {args.max_age}")
     reader = READERS[args.db]
@@ -88,7 +89,7 @@ def main(argv: list[str] | None = None) -> None:
 
     started = time.perf_counter()
     records = read_records(args.db, folder, vars(args))
-    if args.margin is not None and records.box is None:
+    if args.margin is not None and records.box is None and "table" not in reader.options:
         parser.error(
             f"--margin is for photos with face boxes; {args.db} comes cropped, with a margin of {reader.margin:g}"
         )
@@ -109,7 +110,7 @@ def read_exclusions(lists: list[Path]) -> set[str]:
     names = set()
     for path in lists:
         try:
-            with open(path, newline="", encoding="utf-8-sig") as file:
+            with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
                 names.update(row[0].strip().removeprefix("./") for row in csv.reader(file) if row and row[0].strip())
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"--exclude {path} cannot be read as a list of names: {error}") from None
@@ -200,6 +201,8 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, args):
 
 def decode_block(records: Records, rows: np.ndarray, folder: Path, size: int, margin: float):
     """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures."""
+    import cv2
+
     from faces import crop_face, decode, read_bytes, resize_square
     from utils import digest
 
@@ -215,10 +218,9 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, size: int, ma
         if boxed:
             try:
                 images[len(good)] = crop_face(image, records.box[row].tolist(), margin, size)
-            except ValueError:
-                failures.append(("face box outside the photo", records.path[row]))
+            except (ValueError, cv2.error):
+                failures.append(("face box does not fit the photo", records.path[row]))
                 continue
-            content = content + records.box[row].tobytes()  # two faces of one photo are not the same image
         else:
             images[len(good)] = resize_square(image, size)
         good.append(row)
@@ -269,7 +271,7 @@ def list_failures(output: Path, failures: dict[str, list[str]]) -> None:
         return
     with (
         replacing(listing) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
         csv.writer(file).writerows([("path", "reason"), *rows])
     shown = "".join(f"\n  {path}: {reason}" for path, reason in rows[:5])

@@ -110,15 +110,16 @@ def open_databases(paths: list[Path] | None, checkpoint) -> list:
 
 def choose_rows(databases: list, checkpoint, part: str) -> tuple[np.ndarray, str]:
     """The rows to score, numbered through all databases, and which they are in words."""
-    from utils import split
+    from utils import kindred, split
 
     known = checkpoint.split.get("databases", [])
     given = [database.fingerprint() for database in databases]
     seen = set(known) & set(given)
+    ever = {fingerprint for how in splits_of(checkpoint) for fingerprint in how.get("databases", [])} & set(given)
     count = sum(map(len, databases))
     if part == "all" or (part == "auto" and not seen):
         warning = ""
-        if seen:
+        if ever:
             warning = ", training faces among them: the scores flatter"
         elif any(kindred(name, database.db) for name in datasets_of(checkpoint) for database in databases):
             warning = " of a dataset that it was trained on: training faces may be among them"
@@ -143,15 +144,20 @@ def choose_rows(databases: list, checkpoint, part: str) -> tuple[np.ndarray, str
     return validation, f"the {len(validation):,} faces held out of {count:,} ({flatter})"
 
 
-def kindred(name: str, other: str) -> bool:
-    """Whether two datasets have the same photos, as utkface and utkface_wild do."""
-    return name.startswith(other) or other.startswith(name)
+def splits_of(checkpoint) -> list[dict]:
+    """The splits of all trainings that a checkpoint went through, last to first; see train.py --weights."""
+    splits, start = [checkpoint.split], checkpoint.training.get("start")
+    while start:
+        splits.append(start["split"])
+        start = start.get("start")
+    return splits
 
 
 def datasets_of(checkpoint) -> set[str]:
     """The names of the datasets that a checkpoint was trained on, as far as it says."""
     inputs = checkpoint.training.get("arguments", {}).get("input", [])
-    return set(checkpoint.split.get("datasets", [Path(path).stem.removesuffix("_db") for path in inputs]))
+    unsaid = [Path(path).stem.removesuffix("_db") for path in inputs]
+    return {name for how in splits_of(checkpoint) for name in how.get("datasets", unsaid)}
 
 
 def predict(weight_file: Path, databases: list, rows: np.ndarray):

@@ -93,12 +93,14 @@ def crop_face(image: np.ndarray, box: tuple[float, float, float, float], margin:
         (size, size, 3) uint8, BGR.
 
     Raises:
-        ValueError: if the box is empty or lies wholly outside the picture.
+        ValueError: if the box is empty, lies wholly outside the picture, or is half as large again as it or more.
     """
     height, width = image.shape[:2]
     x1, y1, x2, y2 = box
     if not (x1 < x2 and y1 < y2 and x1 < width and y1 < height and x2 > 0 and y2 > 0):
         raise ValueError(f"the box {box} has no area within a picture of {width} x {height} pixels")
+    if x2 - x1 > 1.5 * width or y2 - y1 > 1.5 * height:
+        raise ValueError(f"the box {box} is much larger than the picture of {width} x {height} pixels")
     grow_x, grow_y = margin * (x2 - x1), margin * (y2 - y1)
     left, right = round(x1 - grow_x), max(round(x2 + grow_x), round(x1 - grow_x) + 1)
     top, bottom = round(y1 - grow_y), max(round(y2 + grow_y), round(y1 - grow_y) + 1)

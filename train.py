@@ -12,6 +12,7 @@ import argparse
 import sys
 import time
 from dataclasses import dataclass, replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -242,6 +243,7 @@ def main(argv: list[str] | None = None) -> int:
     rate = schedule(args, len(training))
     model = build_model(checkpoint, args, rate)
     announce(data, checkpoint, model)
+    refuse_blind_monitor(args.monitor, data)
 
     guard = StopAtNan()
     averaged = [keras.callbacks.SwapEMAWeights()] if args.ema else []  # validates the averages
@@ -314,6 +316,8 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
             f"{left} is a stopped run: --resume continues it, --restart discards it, "
             "another --output_path leaves it alone"
         )
+    if args.fold is not None and args.test_split:
+        parser.error("--fold keeps that fold for the test, --test_split a share of all faces: choose one")
     if args.split == "part" and args.fold is not None:
         parser.error("--split part takes the parts named train, valid and test, --fold those named fold_N: choose one")
     if not stopped and args.age_error_weight is not None and args.age_loss != "dldl_v2":
@@ -355,9 +359,12 @@ def newest_database() -> Path:
 
 def load_data(args: argparse.Namespace) -> Data:
     """Opens the databases and splits their faces."""
-    from utils import ImageStack, open_database, split
+    from utils import ImageStack, kindred, open_database, split
 
     databases = [open_database(path) for path in args.input]
+    for one, other in combinations(sorted({database.db for database in databases}), 2):
+        if kindred(one, other):
+            print(f"{one} and {other} have the same people, who may stand on both sides of the split")
     image = ImageStack(databases)
     age = np.concatenate([database.age for database in databases])
     gender = np.concatenate([database.gender for database in databases])
@@ -487,9 +494,26 @@ def announce(data: Data, checkpoint, model) -> None:
     error, accuracy = trivial_scores(data, checkpoint.trivial)
     print(
         f"the trivial answer, {checkpoint.trivial['age']}, {GENDERS[checkpoint.trivial['gender']]} for every face: "
-        f"age error {error:.2f} years, gender {accuracy:.1%}",
+        f"{in_words(error, accuracy)}",
         flush=True,
     )
+
+
+def refuse_blind_monitor(monitor: str, data: Data) -> None:
+    """Raises ValueError where no validation face has the label by which the checkpoint is to be chosen."""
+    ages, genders = validation_labels(data)
+    if (monitor == "val_pred_age_mae" and not len(ages)) or (
+        monitor == "val_pred_gender_accuracy" and not len(genders)
+    ):
+        raise ValueError(
+            f"--monitor {monitor}: no validation face has that label; --monitor val_loss uses what there is"
+        )
+
+
+def in_words(error: float, accuracy: float) -> str:
+    """'age error 5.12 years, gender 93.1%', '-' for a head without labels."""
+    years = "-" if np.isnan(error) else f"{error:.2f} years"
+    return f"age error {years}, gender {'-' if np.isnan(accuracy) else f'{accuracy:.1%}'}"
 
 
 def validation_labels(data: Data) -> tuple[np.ndarray, np.ndarray]:
@@ -548,10 +572,12 @@ def report(args, data: Data, checkpoint, best, journal, guard, steps: int) -> in
         return 1
     values = next(row for row in journal.rows if row["epoch"] == best.state["epoch"])
     error, accuracy = trivial_scores(data, checkpoint.trivial)
-    print(
-        f"best: {best.state['path']}, age error {values['val_pred_age_mae']:.2f} years (trivial {error:.2f}), "
-        f"gender {values['val_pred_gender_accuracy']:.1%} (trivial {accuracy:.1%})"
+    ages, genders = validation_labels(data)
+    reached = in_words(
+        values["val_pred_age_mae"] if len(ages) else np.nan,
+        values["val_pred_gender_accuracy"] if len(genders) else np.nan,
     )
+    print(f"best: {best.state['path']}, {reached} (trivial: {in_words(error, accuracy)})")
     collapsed = collapsed_heads(values, data)
     if not collapsed:
         return 0

@@ -430,6 +430,11 @@ class ImageStack:
 # ---------------------------------------------------------------------------------------------- split
 
 
+def kindred(name: str, other: str) -> bool:
+    """Whether two datasets have the same people, as utkface and utkface_wild do."""
+    return name.startswith(other) or other.startswith(name)
+
+
 def split(
     databases: list[Database],
     validation_split: float,
@@ -506,8 +511,8 @@ def _published_side(database: Database, parts: bool, fold: int | None) -> np.nda
     side = np.full(len(database), UNKNOWN)
     if database.part is not None:
         for number, name in enumerate(database.part_names):
-            if parts and name in SIDES:
-                side[database.part == number] = SIDES[name]
+            if parts and name.lower() in SIDES:
+                side[database.part == number] = SIDES[name.lower()]
             if fold is not None and name == f"fold_{fold}":
                 side[database.part == number] = 2
     return side

@@ -24,7 +24,8 @@ COLUMNS = ("user_id", "original_image", "face_id", "age", "gender")
 
 def read_adience(folder: Path) -> Records:
     """Adience's records in the order of its folds; repeated rows come once, at their first place. See `Records`."""
-    tree, beginning = next((tree for tree in TREES if (folder / tree[0]).is_dir()), TREES[0])
+    there = (tree for tree in TREES if (folder / tree[0]).is_dir() and any((folder / tree[0]).iterdir()))
+    tree, beginning = next(there, TREES[0])
     rows, seen, skipped = [], set(), {}
     for fold, name in enumerate(FOLDS):
         table = folder / f"{name}_data.txt"
@@ -40,13 +41,13 @@ def read_adience(folder: Path) -> Records:
                 skipped.setdefault("malformed row", []).append(path)
             elif years is None:
                 skipped.setdefault("age not understood", []).append(path)
-            elif row["gender"] not in (*GENDER, *NO_GENDER):
+            elif (gender := row["gender"].lower()) not in (*GENDER, *NO_GENDER):
                 skipped.setdefault("gender not understood", []).append(path)
             elif path in seen:
                 skipped.setdefault("repeated row", []).append(path)
             else:
                 seen.add(path)
-                rows.append((path, *years, GENDER.get(row["gender"], UNKNOWN), person, fold))
+                rows.append((path, *years, GENDER.get(gender, UNKNOWN), person, fold))
     if not rows:
         raise ValueError(f"no row of the five folds in {folder} could be understood")
     path, *columns = zip(*rows, strict=True)

@@ -30,7 +30,7 @@ def read_all_age_faces(folder: Path) -> Records:
     for number, name in enumerate(PARTS):
         listed = folder / "image sets" / f"{name}.txt"
         if listed.is_file():  # lines such as "00000A02.jpg 0"
-            lines = listed.read_text(encoding="utf-8", errors="replace").splitlines()
+            lines = listed.read_text(encoding="utf-8-sig", errors="replace").splitlines()
             parts.update({line.split()[0]: number for line in lines if line.strip()})
     rows, malformed = [], []
     for path in files_below(folder / faces):

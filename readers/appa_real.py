@@ -73,7 +73,7 @@ def _age(row: dict[str, str], apparent: bool) -> tuple[int | None, float]:
         age, std = float(row["apparent_age_avg"]), float(row["apparent_age_std"])
     except ValueError:
         return None, np.nan
-    return (int(np.floor(age + 0.5)), std if std > 0 else np.nan) if 0 <= age < 200 else (None, np.nan)
+    return (int(np.floor(age + 0.5)), std if 0 < std < 100 else np.nan) if 0 <= age < 200 else (None, np.nan)
 
 
 def _ignored(path: Path) -> set[str]:

@@ -6,10 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records, table_rows
+from readers.records import Records, person_number, table_rows
 
 FIELDS = ("path", "age", "age_std", "gender", "subject", "part", "x1", "y1", "x2", "y2")
 BOX = FIELDS[-4:]
+OTHER_NAMES = {
+    "path": ("filename", "file_name"),
+    "x1": ("x_min",),
+    "y1": ("y_min",),
+    "x2": ("x_max",),
+    "y2": ("y_max",),
+}
+OLDEST, FARTHEST = 999, 1e6  # beyond it, a number is no age in years and no place in a photo
 DELIMITERS = (",", "\t", ";")
 GENDER = {
     **dict.fromkeys(("f", "female", "woman", "girl"), FEMALE),
@@ -28,7 +36,7 @@ def read_csv_table(
         folder: where the photos are; the table's paths are relative to it.
         table: a table with a header line; comma, tabulator or semicolon between the cells.
         columns: pairs of a field in FIELDS and the table's own name for it. Fields that are not named are looked for
-            under their own names, and taken where they are there; only `path` must be.
+            under their own names and those of OTHER_NAMES, and taken where they are there; only `path` must be.
         genders: what the table writes for female and for male, where it is not f, female, m or male in any case.
 
     Raises:
@@ -40,10 +48,16 @@ def read_csv_table(
     columns = dict(columns or [])
     if unknown := [name for name in columns if name not in FIELDS]:
         raise ValueError(f"--columns: '{unknown[0]}' is no field; there are {', '.join(FIELDS)}")
+    if genders and genders[0].lower() == genders[1].lower():
+        raise ValueError(f"--genders: {genders[0]} cannot be both")
     meaning = dict(zip((text.lower() for text in genders), (FEMALE, MALE), strict=True)) if genders else {}
     meaning = {**dict.fromkeys(NOTHING, UNKNOWN), **meaning} if genders else GENDER
     delimiter, header = _header(table)
-    named = {field: columns.get(field, field) for field in FIELDS if field in columns or field in header}
+    named = dict(columns)
+    for field in FIELDS:
+        for name in (field, *OTHER_NAMES.get(field, ())):
+            if name in header:
+                named.setdefault(field, name)
     named.setdefault("path", "path")
     if len(boxes := [field for field in BOX if field in named]) not in (0, len(BOX)):
         raise ValueError(f"{table} has the box columns {', '.join(boxes)}; all of {', '.join(BOX)} are needed, or none")
@@ -53,24 +67,27 @@ def read_csv_table(
             f"it has {', '.join(header)}"
         )
 
-    rows, skipped, people, parts = [], {}, {}, {}
-    for number, cells in enumerate(table_rows(table, tuple(named.values()), delimiter), start=2):
+    rows, skipped, parts, seen = [], {}, {}, set()
+    for number, cells in enumerate(table_rows(table, tuple(named.values()), delimiter), start=1):
         row = {field: (cells[name] or "").strip() for field, name in named.items()}
         path = row["path"].replace("\\", "/").removeprefix("./")
-        age, std = _number(row.get("age", "")), _number(row.get("age_std", ""))
+        age, std = _number(row.get("age", ""), OLDEST), _number(row.get("age_std", ""), OLDEST)
         gender = meaning.get(row.get("gender", "").lower())
-        box = [_number(row.get(field, "")) for field in BOX]
+        box = [_number(row.get(field, ""), FARTHEST) for field in BOX]
         if not path:
-            skipped.setdefault("no path", []).append(f"{table.name}, line {number}")
+            skipped.setdefault("no path", []).append(f"{table.name}, row {number}")
         elif age is None or std is None or None in box:
             skipped.setdefault("number not understood", []).append(path)
         elif gender is None:
             skipped.setdefault("gender not understood", []).append(path)
+        elif (path, str(box)) in seen:
+            skipped.setdefault("repeated row", []).append(path)
         else:
+            seen.add((path, str(box)))
             age = UNKNOWN if math.isnan(age) else math.floor(age)
-            person = people.setdefault(row["subject"], len(people)) if row.get("subject") else UNKNOWN
+            person = person_number(row["subject"]) if row.get("subject") else UNKNOWN
             part = parts.setdefault(row["part"], len(parts)) if row.get("part") else UNKNOWN
-            rows.append((path, age, std, gender, person, part, box))
+            rows.append((path, age, std if std > 0 else math.nan, gender, person, part, box))
     if not rows:
         counts = ", ".join(f"{len(names):,} {reason}" for reason, names in skipped.items()) or "it is empty"
         raise ValueError(f"no row of {table} is understood: {counts}")
@@ -101,12 +118,12 @@ def _header(table: Path) -> tuple[str, list[str]]:
     return delimiter, [name.strip().strip('"') for name in line.strip().split(delimiter)]
 
 
-def _number(text: str) -> float | None:
-    """The finite number that some text is; NaN where there is none, None where it is something else."""
+def _number(text: str, bound: float) -> float | None:
+    """The number within the bound that some text is; NaN where there is none, None where it is something else."""
     if text.lower() in NOTHING:
         return math.nan
     try:
         number = float(text)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= bound else None

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records, files_below, whole_number
+from readers.records import Records, files_below, person_number, whole_number
 
 LISTS = (("facescrub_actors.txt", MALE), ("facescrub_actresses.txt", FEMALE))
 COLUMNS = ("name", "image_id", "face_id", "url", "bbox", "sha256")  # the official lists start with these, some do not
@@ -33,12 +33,12 @@ def read_facescrub(folder: Path) -> Records:
             else:
                 faces.append((cells[0], f"{cells[0]}_{cells[2]}", cells[5].strip().lower(), gender, box))
     paths = _find(folder, [face[1] for face in faces], [face[2] for face in faces])
-    rows, people = [], {}
+    rows = []
     for path, (person, name, _, gender, box) in zip(paths, faces, strict=True):
         if path is None:
             skipped.setdefault("no image", []).append(f"{person}/{name}")
         else:
-            rows.append((path, gender, people.setdefault(person, len(people)), box))
+            rows.append((path, gender, person_number(person), box))
     if not rows:
         counts = ", ".join(f"{len(names):,} {reason}" for reason, names in skipped.items()) or "the lists are empty"
         raise ValueError(f"none of FaceScrub's faces is in {folder}: {counts}")
@@ -70,8 +70,14 @@ def _plain(name: str) -> str:
 
 
 def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    """In hex digits; "" of what cannot be read."""
+    try:
+        if not path.is_file():  # a broken link, or what cannot be read to its end
+            return ""
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def _rows(path: Path) -> list[list[str]]:

@@ -1,7 +1,7 @@
 """FG-NET: 1,002 photos of 82 people over the years, `001A02.JPG`: person, A, age, and a letter if there are several.
 
 Lanitis, Taylor, Cootes: "Toward automatic simulation of aging effects on face images", IEEE PAMI 24(4), 2002. There
-is no gender. The box of each face is that of its landmarks in points/, where these are there.
+is no gender. The photos are loosely framed: the box of each face is that of its landmarks in points/.
 """
 
 import re
@@ -22,12 +22,15 @@ def read_fgnet(folder: Path) -> Records:
             f"{folder} is not there: --data_dir must name the folder that FGNET.zip unpacks to, with images/"
         )
     rows, malformed = [], []
-    points = {path.stem.lower(): path for path in sorted((folder / "points").glob("*.pts"))}
-    for path in files_below(folder):
+    files = files_below(folder)
+    points = {Path(path).stem.lower(): folder / path for path in files if path.lower().endswith(".pts")}
+    if not points:
+        raise FileNotFoundError(f"{folder} holds no landmarks, points/001a02.pts and so on, by which the faces are cut")
+    for path in files:
         name = path.rsplit("/", 1)[-1]
         if match := NAME.fullmatch(name):
             rows.append((path, int(match[2]), int(match[1]), _box(points.get(name.rsplit(".", 1)[0].lower()))))
-        elif not path.lower().startswith(("points/", "data_files/")):
+        elif not path.lower().endswith((".pts", ".mat")):
             malformed.append(path)
     if not rows:
         raise ValueError(f"no file under {folder} is named like FG-NET's, 001A02.JPG")
@@ -37,7 +40,7 @@ def read_fgnet(folder: Path) -> Records:
         np.array(age, np.int64),
         np.full(len(path), UNKNOWN, np.int64),
         subject=np.array(person, np.int64),
-        box=np.array(box) if points else None,
+        box=np.array(box),
         skipped={"malformed name": malformed} if malformed else {},
     )
 
@@ -46,7 +49,7 @@ def _box(path: Path | None) -> np.ndarray:
     """The box over the landmarks of a .pts file, lines of x and y between braces; NaN if it cannot be read."""
     if path is None:
         return np.full(4, np.nan)
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
     numbers = text.partition("{")[2].partition("}")[0].split()
     try:
         return box_over_landmarks(np.array(numbers, np.float64).reshape(68, 2))

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from utils import digest
+
 
 @dataclass
 class Records:
@@ -57,6 +59,11 @@ class Records:
         columns = {item.name: getattr(self, item.name) for item in fields(self)}
         taken = {name: column[rows] for name, column in columns.items() if isinstance(column, np.ndarray)}
         return replace(self, path=[self.path[row] for row in rows], **taken)
+
+
+def person_number(name: str) -> int:
+    """A number for a person known by name: the same in every table, and for no two names in practice."""
+    return digest(name.encode("utf-8", "surrogatepass")) & (2**63 - 1)
 
 
 def within(path: str) -> bool:

@@ -40,10 +40,13 @@ def read_utkface_wild(folder: Path) -> Records:
         )
     boxes = {}
     for path in lists:
-        boxes.update(_landmark_boxes(path))
+        part = path.stem.removeprefix("landmark_list_")
+        boxes.update({(part, name): box for name, box in _landmark_boxes(path).items()})
     photos = [path for path in files_below(folder) if re.match(r"part\d+/", path)]
     records = _read(folder, photos)
-    records.box = np.array([boxes.get(path.rsplit("/", 1)[-1], [np.nan] * 4) for path in records.path])
+    records.box = np.array(
+        [boxes.get((path.split("/")[0], path.rsplit("/", 1)[-1]), [np.nan] * 4) for path in records.path]
+    )
     return records
 
 
@@ -74,7 +77,7 @@ def _read(folder: Path, paths: list[str]) -> Records:
 def _landmark_boxes(path: Path) -> dict[str, np.ndarray]:
     """File name -> box, from lines of a name (which may hold blanks) and 136 numbers, x and y of 68 landmarks."""
     boxes = {}
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
         name, *numbers = line.rstrip().rsplit(maxsplit=136) or [""]
         try:
             boxes[name] = box_over_landmarks(np.array(numbers, np.float64).reshape(68, 2))

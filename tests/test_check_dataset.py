@@ -18,7 +18,7 @@ from conftest import noise
 
 import check_dataset
 import create_db
-from utils import read_paths
+from utils import open_database, read_paths
 
 ROOT = Path(check_dataset.__file__).parent
 HEAVY = {"keras", "tensorflow", "cv2", "scipy", "h5py", "pandas", "matplotlib", "tqdm", "tabulate"}
@@ -174,9 +174,54 @@ def test_a_path_that_is_recorded_twice_does_not_lose_its_only_file():
     assert listed == {"b.jpg": ("byte-identical, labels agree", "a.jpg")}
 
 
-def test_unknown_ages_and_genders_conflict_with_none():
-    assert not check_dataset.conflict(np.array([-1, 30, 30, -1])) and not check_dataset.conflict(np.array([-1, -1]))
-    assert check_dataset.conflict(np.array([-1, 0, 1])) and check_dataset.conflict(np.array([-10, 30]))
+@pytest.mark.parametrize(
+    ("low", "high", "conflict"),
+    [
+        ([-1, 30, 30, -1], None, False),
+        ([-1, -1], None, False),
+        ([-1, 0, 1], None, True),
+        ([-10, 30], None, True),
+        ([25, 30], [32, 30], False),  # 25 to 32, and 30
+        ([25, 48], [32, 53], True),
+        ([25, 32, -1], [32, 40, -1], False),
+    ],
+)
+def test_labels_conflict_where_they_exclude_each_other_and_unknown_ones_with_none(low, high, conflict):
+    assert check_dataset.conflict(np.array(low), np.array(high or low)) is conflict
+
+
+def test_intervals_and_missing_ages_of_adience_are_no_wrong_ones(tmp_path, capsys):
+    header = "user_id\toriginal_image\tface_id\tage\tgender"
+    rows = ("u\ta.jpg\t1\t(25, 32)\tf", "u\tb.jpg\t2\t(48, 53)\tf", "u\tc.jpg\t3\tNone\tm", "u\td.jpg\t4\tNone\tu")
+    for fold in range(5):
+        lines = [header, *(rows if fold == 0 else ())]
+        plant(tmp_path, {f"fold_{fold}_data.txt": ("\n".join(lines) + "\n" + " " * 20).encode()})
+    names = {"a": b"same", "b": b"same", "c": b"other", "d": b"third"}
+    faces = {f"aligned/u/landmark_aligned_face.{n}.{x}.jpg": names[x] for n, x in enumerate("abcd", start=1)}
+    plant(tmp_path, faces)
+    check_dataset.main(["--db", "adience", "--data_dir", str(tmp_path), "-o", str(tmp_path / "bad.csv")])
+    said = capsys.readouterr().out
+    found = printed(said)
+    assert found["age outside 0..100"] == [0] and found["neither age nor gender"] == [1]
+    assert found["- ages conflict"] == [1, 2, 2] and "create_db.py would keep 1 " in said
+
+
+def test_two_faces_on_one_photo_are_two_and_are_shown_apart(tmp_path, capsys):
+    photo = np.concatenate([smooth(1), smooth(2)], axis=1)
+    plant(tmp_path, {"two.jpg": encoded(photo)})
+    table = "path,age,gender,x1,y1,x2,y2\ntwo.jpg,20,F,0,0,120,120\ntwo.jpg,60,M,120,0,240,120\ntwo.jpg,9,M,0,0,9e5,9\n"
+    plant(tmp_path, {"faces.csv": table.encode()})
+    options = ["--db", "csv", "--data_dir", str(tmp_path), "--table", str(tmp_path / "faces.csv")]
+    check_dataset.main([*options, "-o", str(tmp_path / "bad.csv")])
+    found = printed(capsys.readouterr().out)
+    assert found["byte-identical"] == found["near-identical"] == [0, 0] and found["face box does not fit"] == [1, 1]
+    database = tmp_path / "faces.mat"
+    create_db.main([*options, "-o", str(database), "--margin", "0", "--img_size", "120"])
+    images = open_database(database).image
+    assert len(images) == 2 and all(
+        np.abs(image.astype(int) - smooth(seed)).mean() < 8 for seed, image in enumerate(images, start=1)
+    )
+    assert "face box does not fit the photo" in database.with_suffix(".failed.csv").read_text()
 
 
 def test_create_db_leaves_out_what_is_listed(tmp_path):
@@ -310,10 +355,10 @@ def test_the_difference_hash_says_where_it_becomes_brighter_to_the_right():
     assert check_dataset.difference_hash(step) == 2**63
 
 
-def test_a_hundred_thousand_blank_pictures_take_no_time():
+def test_blank_pictures_are_one_group_however_many_they_are():
     blank = [check_dataset.Photo(b"%d" % n, "", check_dataset.NOTHING, 5) for n in range(2_000)]
-    assert check_dataset.near_identical(blank[:1] * 90_000) == []  # one file
-    assert check_dataset.near_identical(blank[:1] * 90_000 + blank) == [list(range(92_000))]
+    assert check_dataset.near_identical(blank[:1] * 98_000) == []  # one file
+    assert check_dataset.near_identical(blank[:1] * 98_000 + blank) == [list(range(100_000))]
 
 
 # ------------------------------------------------------------------------------------------------ parts and the page
@@ -339,7 +384,7 @@ def test_people_and_pictures_in_several_parts_are_counted(tmp_path, capsys):
 
 
 def test_the_page_holds_everything_and_fetches_nothing(tmp_path):
-    tree = {**TREE, "25_0_0_20170101 <b>&.jpg": b"F", "26_0_0_20170101.jpg": b"not a picture, but longer than that"}
+    tree = {**TREE, "21_1_0_20170101 <b>&.jpg": b"B", "26_0_0_20170101.jpg": b"not a picture, but longer than that"}
     check(plant(tmp_path / "faces", tree), tmp_path / "bad.csv")
     page = (tmp_path / "bad.html").read_text(encoding="utf-8")
     parsed = HTMLParser()
@@ -351,7 +396,7 @@ def test_the_page_holds_everything_and_fetches_nothing(tmp_path):
     pictures = [attributes["src"] for tag, attributes in tags if tag == "img"]
     assert pictures and all(source.startswith("data:image/") for source in pictures)
     assert not {"script", "link", "iframe"} & {tag for tag, _ in tags} and "http" not in page
-    assert "&lt;b&gt;&amp;" not in page or "<b>" not in page
+    assert "20170101 &lt;b&gt;&amp;.jpg" in page and "<b>" not in page
     for heading in (
         "What cleaning removes",
         "What was found",
@@ -362,7 +407,7 @@ def test_the_page_holds_everything_and_fetches_nothing(tmp_path):
     for source in pictures:
         kind, content = source.removeprefix("data:image/").split(";base64,")
         image = cv2.imdecode(np.frombuffer(base64.b64decode(content), np.uint8), cv2.IMREAD_COLOR)
-        assert image is not None and image.shape[:2] == (88, 88) or kind == "png"
+        assert image is not None and (image.shape[:2] == (88, 88) or kind == "png")
     again = tmp_path / "again.csv"
     check(tmp_path / "faces", again)
     assert again.with_suffix(".html").read_text(encoding="utf-8") == page

@@ -132,6 +132,8 @@ def csv_table(folder):
         "7.jpg;5;X;;train;;;;",
         "8.jpg;5;F;;train;1;inf;3;4",
         "9.jpg",
+        "9.jpg;50",
+        "10.jpg;1e300",
     )
 
 
@@ -157,7 +159,13 @@ TREES = {
         csv_table,
         {"table": "faces.csv", "columns": [("path", "file"), ("age", "years"), ("subject", "who"), ("part", "split")]},
         4,
-        {"no path": 1, "path outside the folder": 2, "number not understood": 2, "gender not understood": 1},
+        {
+            "no path": 1,
+            "repeated row": 1,
+            "path outside the folder": 2,
+            "number not understood": 3,
+            "gender not understood": 1,
+        },
     ),
 }
 
@@ -337,7 +345,7 @@ def test_adiences_ages_are_intervals_years_or_nothing(tree, tmp_path):
 def test_facescrubs_images_are_found_by_name_and_by_content(tmp_path):
     records = read("facescrub", tmp_path)
     assert records.path == ["Al Bo/Al Bo_12.jpg", "renamed/0001.jpg", 'Ev_"E"_Fu/Ev_"E"_Fu_15.PNG']
-    assert records.gender.tolist() == [MALE, MALE, FEMALE] and records.subject.tolist() == [0, 1, 2]
+    assert records.gender.tolist() == [MALE, MALE, FEMALE] and len(set(records.subject.tolist())) == 3
     assert records.age.tolist() == [UNKNOWN] * 3 and records.box[1].tolist() == [-4, 5, 40, 50]
     assert records.skipped["no image"] == ["Al Bo/Al Bo_13"]
     assert records.skipped["malformed row"] == ["facescrub_actresses.txt, row 2", "facescrub_actresses.txt, row 3"]
@@ -370,7 +378,9 @@ def test_a_table_is_read_by_the_names_that_are_given(tmp_path):
     assert records.path == ["a/1.jpg", "a/2.jpg", "a/3.jpg", "9.jpg"]
     assert records.age.tolist() == [31, UNKNOWN, UNKNOWN, UNKNOWN]
     assert records.gender.tolist() == [FEMALE, MALE, UNKNOWN, UNKNOWN]
-    assert records.subject.tolist() == [0, 1, 0, UNKNOWN] and records.part.tolist() == [0, 1, -1, -1]
+    anna, other, again, nobody = records.subject.tolist()
+    assert anna == again != other > 0 and nobody == UNKNOWN
+    assert records.part.tolist() == [0, 1, -1, -1]
     assert records.part_names == ("train", "test") and records.box[0].tolist() == [1, 2, 30, 40]
 
 
@@ -398,6 +408,56 @@ def test_a_table_says_its_own_words_for_the_genders(tmp_path):
     write(tmp_path / "faces.csv", "path,gender", "a.jpg,0", "b.jpg,1", "d.jpg,2")
     with pytest.raises(ValueError, match="no row of .* is understood: 3 gender not understood"):
         read_records("csv", tmp_path, {"table": tmp_path / "faces.csv", "columns": []})
+
+
+def test_a_person_has_the_same_number_in_every_table(tmp_path):
+    write(tmp_path / "a.csv", "path,age,subject", "1.jpg,5,Ann", "2.jpg,5,Bob")
+    write(tmp_path / "b.csv", "path,age,subject", "3.jpg,5,Cy", "4.jpg,5,Bob", "5.jpg,6,Ann")
+    one, other = (read_records("csv", tmp_path, {"table": tmp_path / name}) for name in ("a.csv", "b.csv"))
+    assert one.subject.tolist() == other.subject.tolist()[:0:-1] and other.subject[0] not in one.subject
+
+
+def test_imdb_cleans_own_columns_are_known(tmp_path):
+    write(tmp_path / "imdb.csv", "filename,age,gender,x_min,y_min,x_max,y_max,head_roll", "01/a.jpg,31,M,1,2,30,40,0.5")
+    records = read_records("csv", tmp_path, {"table": tmp_path / "imdb.csv"})
+    assert (
+        records.path == ["01/a.jpg"] and records.box.tolist() == [[1, 2, 30, 40]] and records.gender.tolist() == [MALE]
+    )
+
+
+def test_the_options_of_a_table_are_for_tables_alone(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        create_db.main(["--db", "utkface", "--table", "faces.csv"])
+    assert "--table is for --db csv; utkface has labels of its own" in capsys.readouterr().err
+    write(tmp_path / "faces.csv", "path,gender", "a.jpg,m")
+    with pytest.raises(ValueError, match="--genders: M cannot be both"):
+        read_records("csv", tmp_path, {"table": tmp_path / "faces.csv", "genders": ("M", "m")})
+
+
+def test_label_files_with_a_byte_order_mark_lose_no_line(tmp_path):
+    all_age_faces(tmp_path)
+    listed = tmp_path / "image sets" / "train.txt"
+    listed.write_bytes(b"\xef\xbb\xbf" + listed.read_bytes())
+    assert read_records("all_age_faces", tmp_path).part.tolist() == [0, 1, 0, -1]
+    wild = tmp_path / "wild"
+    utkface_wild(wild)
+    listed = wild / "landmark_list_part1.txt"
+    listed.write_bytes(b"\xef\xbb\xbf" + listed.read_bytes())
+    assert read_records("utkface_wild", wild).box[0].tolist() == [10, 20, 50, 60]
+
+
+def test_the_same_name_in_two_parts_has_two_boxes(tmp_path):
+    utkface_wild(tmp_path)
+    touch(tmp_path, "part2/1_0_2_20161219 .jpg")
+    write(tmp_path / "landmark_list_part2.txt", f"1_0_2_20161219 .jpg {LANDMARKS.replace('10.00', '2.00')}")
+    records = read_records("utkface_wild", tmp_path)
+    assert records.box[0].tolist() == [10, 20, 50, 60] and records.box[1].tolist() == [2, 12, 50, 60]
+
+
+def test_fgnet_without_landmarks_is_refused(tmp_path):
+    touch(tmp_path, "images/001A02.JPG")
+    with pytest.raises(FileNotFoundError, match="holds no landmarks"):
+        read_records("fgnet", tmp_path)
 
 
 def test_no_table_is_refused(tmp_path):

@@ -168,7 +168,7 @@ def test_a_split_that_leaves_a_side_empty_is_refused():
 
 # ------------------------------------------------------------------------------------- the datasets' own parts
 
-PARTS = ("train", "valid", "test", "odd")
+PARTS = ("train", "Valid", "TEST", "odd")
 
 
 def test_the_datasets_own_parts_are_taken_as_they_are():

@@ -65,6 +65,10 @@ def test_options_mean_what_the_help_says(options, chosen):
         (["--age_sigma", "3"], "--age_sigma is for --age_loss ldl and dldl_v2; cross_entropy has hard labels"),
         (["--age_spread"], "--age_spread is for --age_loss ldl and dldl_v2; cross_entropy has hard labels"),
         (["--split", "part", "--fold", "1"], "--split part takes the parts named train, valid and test, --fold those"),
+        (
+            ["--fold", "1", "--test_split", "0.1"],
+            "--fold keeps that fold for the test, --test_split a share of all faces",
+        ),
         (["--split", "fold"], "argument --split: invalid choice: 'fold'"),
         (["--gender_weight", "-1"], "argument --gender_weight: -1.0 is not between 0 and 100"),
     ],
@@ -324,3 +328,26 @@ def test_full_and_half_labelled_databases_train_in_one_run(tmp_path, quick_runs,
     kept = inspect(models.choose(tmp_path / "run", ""))
     assert kept.split["parts"] and kept.split["fold"] is None
     assert f"{30 + 20 - 5 + 7} to train, {5 + 7} to validate, 6 kept for a test" in capsys.readouterr().out
+
+
+def test_a_run_without_one_label_claims_nothing_of_it(tmp_path, quick_runs, capsys):
+    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.full(40, -1), gender=np.arange(40) % 2)
+    options = ["-i", str(faces), "--nb_epochs", "1", *TINY, "--output_path", str(tmp_path / "run")]
+    assert train.main(options) == 0
+    said = capsys.readouterr().out
+    assert "for every face: age error -, gender " in said and "nan" not in said
+    assert "hdf5, age error -, gender " in said
+    with pytest.raises(ValueError, match="--monitor val_pred_age_mae: no validation face has that label"):
+        train.main([*options, "--monitor", "val_pred_age_mae"])
+
+
+def test_datasets_of_the_same_people_are_warned_of(tmp_path, capsys):
+    names = ("utkface", "utkface_wild")
+    paths = [
+        write_database(tmp_path / f"{name}.mat", noise(20, 32, seed), texts={"db": name, "detector": "none"})
+        for seed, name in enumerate(names)
+    ]
+    args = parsed(*TINY)
+    args.input = paths
+    train.load_data(args)
+    assert "utkface and utkface_wild have the same people" in capsys.readouterr().out
