@@ -1003,7 +1003,12 @@ def test_an_error_is_one_line_and_status_2(site, tmp_path):
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGINT for one process")
 def test_ctrl_c_in_a_real_run(site, tmp_path):
     site.content, site.slow = noise(232_589), threading.Event()
-    run = start(tmp_path, "yunet", "--url", site.url)
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests that run in the background inherit that it is ignored
+    try:
+        run = start(tmp_path, "yunet", "--url", site.url)
+    finally:
+        signal.signal(signal.SIGINT, before)
     part = tmp_path / "data" / (SOURCES["yunet"].archive + ".part")
     for _ in range(600):
         if download.length(part) > 100_000:
