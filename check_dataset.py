@@ -4,7 +4,7 @@
     python check_dataset.py --db utkface --data_dir data/UTKFace --output bad.csv
     python create_db.py --db utkface --exclude bad.csv
 
-Every photo is read and decoded once, on all cores; memory holds some 600 bytes for each, and no picture. Listed, once
+Every photo is read and decoded once, on all cores; memory holds 1.5 kB for each at most, and no picture. Listed, once
 each, are files that are missing, empty, unreadable or no image, and files that are the same byte for byte: all of
 them where their ages or genders conflict, for nobody knows which label is right, and all but
 one where the labels agree. An unknown label conflicts with none. Images that are nearly the same (saved anew, resized,
