@@ -124,7 +124,7 @@ def look(path: str, box: list[float] | None = None, margin: float = 0.0) -> Phot
     """Reads one file; with a box, its face."""
     import cv2
 
-    from faces import crop_face, decode
+    from faces import cut_face, decode
 
     try:
         with open(path, "rb", buffering=0) as file:
@@ -140,11 +140,8 @@ def look(path: str, box: list[float] | None = None, margin: float = 0.0) -> Phot
     image = decode(content, at_least=None if box else 4 * THUMBNAIL)
     if image is None:
         return Photo(fingerprint, NO_IMAGE, NOTHING, 0)
-    if box:
-        try:
-            image = crop_face(image, box, margin, 8 * THUMBNAIL)
-        except (ValueError, cv2.error):
-            return Photo(fingerprint, NO_FACE, NOTHING, 0)
+    if box and (image := cut_face(image, box, margin, 8 * THUMBNAIL)) is None:
+        return Photo(fingerprint, NO_FACE, NOTHING, 0)
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     thumbnail = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
     return Photo(fingerprint, "", thumbnail, difference_hash(grey))
@@ -174,8 +171,7 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
     """
     path, age, gender = records.path, records.age, records.gender
     wrong_age, no_gender = (age < 0) | (age > MAX_AGE), gender == UNKNOWN
-    low, high = (age, age) if records.age_low is None else (records.age_low, records.age_high)
-    low, high = np.where(age != UNKNOWN, age, low), np.where(age != UNKNOWN, age, high)
+    low, high = records.age_interval()
     if not both:  # where one label is enough, a missing age is none that is wrong
         wrong_age, no_gender = (low != UNKNOWN) & ((low < 0) | (high > MAX_AGE)), no_gender & (low == UNKNOWN)
     findings = [(reason, None, len(names), None) for reason, names in records.skipped.items()]
@@ -388,17 +384,10 @@ def write_report(path: Path, args, folder: Path, records: Records, findings, gro
 
 def face_of(folder: Path, records: Records, row: int, margin: float) -> np.ndarray | None:
     """A record's face for the page, (88, 88, 3) uint8 BGR; None where there is none."""
-    import cv2
-
-    from faces import crop_face, read_image, resize_square
+    from faces import cut_face, read_image
 
     image = read_image(os.path.join(folder, records.path[row]))
-    if image is None or records.box is None:
-        return None if image is None else resize_square(image, 88)
-    try:
-        return crop_face(image, records.box[row].tolist(), margin, 88)
-    except (ValueError, cv2.error):
-        return None
+    return None if image is None else cut_face(image, records.face_box(row), margin, 88)
 
 
 def records_in(folder: Path, name: str) -> str:

@@ -41,8 +41,8 @@ def number(kind: type, low: float, high: float = float("inf"), exclusive: bool =
     return convert
 
 
-def add_dataset_arguments(parser: argparse.ArgumentParser, readers: dict) -> argparse._ArgumentGroup:
-    """Adds what names a dataset to read, and lists the datasets below the help; returns the group.
+def add_dataset_arguments(parser: argparse.ArgumentParser, readers: dict) -> None:
+    """Adds what names a dataset to read, and lists the datasets below the help.
 
     Args:
         parser: of a script.
@@ -72,7 +72,6 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, readers: dict) -> arg
     parser.epilog = "datasets:\n" + "\n".join(
         f"  {name:<{width}} {reader.source}; {reader.folder}" for name, reader in readers.items()
     )
-    return group
 
 
 def check_dataset_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace, readers: dict) -> None:

@@ -201,28 +201,23 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, args):
 
 def decode_block(records: Records, rows: np.ndarray, folder: Path, size: int, margin: float):
     """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures."""
-    import cv2
-
-    from faces import crop_face, decode, read_bytes, resize_square
+    from faces import cut_face, decode, read_bytes
     from utils import digest
 
     images = np.empty((len(rows), size, size, 3), np.uint8)
     good, digests, failures = [], [], []
     for row in rows:
         content = read_bytes(os.path.join(folder, records.path[row]))
-        boxed = records.box is not None
-        image = None if content is None else decode(content, at_least=None if boxed else size)
+        box = records.face_box(row)
+        image = None if content is None else decode(content, at_least=None if box else size)
         if image is None:
             failures.append(("file missing" if content is None else "unreadable image", records.path[row]))
             continue
-        if boxed:
-            try:
-                images[len(good)] = crop_face(image, records.box[row].tolist(), margin, size)
-            except (ValueError, cv2.error):
-                failures.append(("face box does not fit the photo", records.path[row]))
-                continue
-        else:
-            images[len(good)] = resize_square(image, size)
+        face = cut_face(image, box, margin, size)
+        if face is None:
+            failures.append(("face box does not fit the photo", records.path[row]))
+            continue
+        images[len(good)] = face
         good.append(row)
         digests.append(digest(content))
     return np.array(good, np.int64), images[: len(good)], digests, failures

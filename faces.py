@@ -114,6 +114,24 @@ def crop_face(image: np.ndarray, box: tuple[float, float, float, float], margin:
     return resize_square(inside, size)
 
 
+def cut_face(image: np.ndarray, box: list[float] | None, margin: float, size: int) -> np.ndarray | None:
+    """A dataset's face: what its box and the margin hold or, without a box, the whole picture, which is cut already.
+
+    Args:
+        image: (height, width, 3) uint8, BGR.
+        box, margin, size: as `crop_face` takes them; a box of NaN stands for none that is known.
+
+    Returns:
+        (size, size, 3) uint8, BGR; None if the box does not fit the picture.
+    """
+    if box is None:
+        return resize_square(image, size)
+    try:
+        return crop_face(image, box, margin, size)
+    except (ValueError, cv2.error):
+        return None
+
+
 def draw_label(image: np.ndarray, box: tuple[float, float, float, float], label: str) -> None:
     """Draws a face's box and its label above it (below where there is no room), on the picture itself."""
     height, width = image.shape[:2]

@@ -37,19 +37,14 @@ def clean(
         drop(f"face score below {min_score:g}", ~(records.face_score >= min_score))  # NaN is no score
     if records.second_face_score is not None:
         drop("second face", records.second_face_score > SECOND_FACE_SCORE)  # NaN, no second face, is not above
-    outside = (records.age < min_age) | (records.age > max_age)
+    low, high = records.age_interval()
+    outside = (low < min_age) | (high > max_age)
     if both:
         drop(f"age outside {min_age}..{max_age}", outside)
         drop("gender unknown", records.gender == UNKNOWN)
     else:
-        known = records.age != UNKNOWN
-        outside &= known
-        if records.age_low is not None:
-            interval = records.age_low != UNKNOWN
-            outside |= interval & ((records.age_low < min_age) | (records.age_high > max_age))
-            known = known | interval
-        drop(f"age outside {min_age}..{max_age}", outside)
-        drop("neither age nor gender known", ~known & (records.gender == UNKNOWN))
+        drop(f"age outside {min_age}..{max_age}", outside & (low != UNKNOWN))
+        drop("neither age nor gender known", (low == UNKNOWN) & (records.gender == UNKNOWN))
     if records.box is not None:
         drop("no face box", ~np.isfinite(records.box).all(axis=1))
     if excluded:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from labels import UNKNOWN
 from utils import digest
 
 
@@ -53,6 +54,17 @@ class Records:
 
     def __len__(self) -> int:
         return len(self.path)
+
+    def face_box(self, row: int) -> list[float] | None:
+        """x1, y1, x2, y2 of a record's face; None where the photos are cut to it already."""
+        return None if self.box is None else self.box[row].tolist()
+
+    def age_interval(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the greatest year that each label means, (n,) int64 each, -1 where no age is known."""
+        if self.age_low is None:
+            return self.age, self.age
+        exact = self.age != UNKNOWN
+        return np.where(exact, self.age, self.age_low), np.where(exact, self.age, self.age_high)
 
     def take(self, rows: np.ndarray) -> "Records":
         """The records of some rows, (k,) int64, in their order."""
