@@ -19,7 +19,6 @@ import cli
 from labels import DECADES, GENDERS, MALE, UNKNOWN, decade_of, expected_age
 
 CHECKPOINTS = Path("checkpoints")
-BATCH = 256  # faces in one call of the network
 SAMPLES = 40  # faces in the grid
 LEAST_FACES = 20  # of a group that can be called the worst: of fewer, the error says little
 
@@ -145,11 +144,13 @@ def choose_rows(databases: list, checkpoint, part: str) -> tuple[np.ndarray, str
 
 
 def splits_of(checkpoint) -> list[dict]:
-    """The splits of all trainings that a checkpoint went through, last to first; see train.py --weights."""
-    splits, start = [checkpoint.split], checkpoint.training.get("start")
-    while start:
-        splits.append(start["split"])
-        start = start.get("start")
+    """The splits of all trainings that a checkpoint went through or learned from; train.py --weights and --teacher."""
+    splits, waiting = [checkpoint.split], [checkpoint.training]
+    while waiting:
+        training = waiting.pop()
+        earlier = [*training.get("teachers", []), *([training["start"]] if training.get("start") else [])]
+        splits += [each["split"] for each in earlier]
+        waiting += earlier
     return splits
 
 
@@ -163,26 +164,14 @@ def datasets_of(checkpoint) -> set[str]:
 def predict(weight_file: Path, databases: list, rows: np.ndarray):
     """A table with a row for each face, labels and predictions, and the age distributions, (n, 101)."""
     import pandas as pd
-    from tqdm import tqdm
 
     import backend
     import models
-    from faces import resize_square
     from utils import ImageStack, read_paths
 
     print(f"computing on {backend.start()}", flush=True)
-    model, checkpoint = models.load(weight_file)
-    predict_batch = backend.compiled_predict(model)
-    image = ImageStack(databases)
-    p_gender, p_age = [], []
-    for start in tqdm(range(0, len(rows), BATCH), unit="batch", disable=None):
-        batch = image[rows[start : start + BATCH]]
-        if batch.shape[1] != checkpoint.image_size:
-            batch = np.stack([resize_square(face, checkpoint.image_size) for face in batch])
-        gender, age = predict_batch(batch)
-        p_gender.append(gender)
-        p_age.append(age)
-    p_gender, p_age = np.concatenate(p_gender), np.concatenate(p_age)
+    model, _ = models.load(weight_file)
+    p_gender, p_age = models.predict_rows(model, ImageStack(databases), rows)
     columns = {
         name: np.concatenate([getattr(database, name) for database in databases])[rows] for name in ("age", "gender")
     }

@@ -73,6 +73,8 @@ class MixupGenerator(keras.utils.PyDataset):
         shuffle: bool = True,
         seed: int = 0,
         age_width: np.ndarray | None = None,
+        teacher: tuple[np.ndarray, np.ndarray] | None = None,
+        teacher_weight: float = 0.5,
     ):
         """
         Args:
@@ -86,6 +88,8 @@ class MixupGenerator(keras.utils.PyDataset):
             seed: of the order and of every random change.
             age_width: (n,) years: where it is above 0, the age label is no single year but a normal distribution of
                 this standard deviation around it; None means single years.
+            teacher: (n, 2) genders and (n, 101) ages, float32 distributions that an earlier network gives each face.
+            teacher_weight: share of the teacher's distribution in each known label; the rest is the label's.
 
         Raises:
             ValueError: if there is nothing to draw from, or lengths differ.
@@ -100,7 +104,7 @@ class MixupGenerator(keras.utils.PyDataset):
             raise ValueError("there are no rows to make batches of")
         self.image, self.gender, self.age = image, np.asarray(gender), np.asarray(age)
         self.batch_size, self.augmentation, self.shuffle, self.seed = batch_size, augmentation, shuffle, seed
-        self.age_width = age_width
+        self.age_width, self.teacher, self.teacher_weight = age_width, teacher, teacher_weight
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -119,6 +123,9 @@ class MixupGenerator(keras.utils.PyDataset):
         age, age_weight = one_hot(self.age[rows], NUM_AGES)
         if self.age_width is not None:
             widen(age, self.age[rows], self.age_width[rows])
+        if self.teacher is not None:
+            soften(gender, gender_weight, self.teacher[0][rows], self.teacher_weight)
+            soften(age, age_weight, self.teacher[1][rows], self.teacher_weight)
         if self.augmentation == NO_AUGMENTATION:
             return images, (gender, age), (gender_weight, age_weight)
         # From 1: NumPy gives (seed, epoch, 0) the stream of (seed, epoch), which is the order's.
@@ -158,6 +165,21 @@ def widen(rows: np.ndarray, ages: np.ndarray, width: np.ndarray) -> None:
     away = np.arange(NUM_AGES) - ages[wide, None]
     normal = np.exp(-0.5 * (away / width[wide, None]) ** 2)
     rows[wide] = normal / normal.sum(axis=1, keepdims=True)
+
+
+def soften(labels: np.ndarray, weight: np.ndarray, teacher: np.ndarray, share: float) -> None:
+    """Puts a share of a teacher's distributions into the known labels, in place.
+
+    Where labels are noisy, a mixture with what a network has learned from all of them is nearer the truth than either
+    (Li et al., "Learning from noisy labels with distillation", arXiv:1703.02391, equation 5).
+
+    Args:
+        labels: (n, classes) float32 distributions, a row of zeros where unknown.
+        weight: (n,) float32, 0 where the label is unknown.
+        teacher: (n, classes) float32 distributions.
+        share: of the teacher, 0..1.
+    """
+    labels += share * weight[:, None] * (teacher - labels)
 
 
 def move(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:

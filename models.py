@@ -18,6 +18,7 @@ from utils import ORIGINAL_MARGIN, replacing
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "age_gender.hdf5"  # docs/MODEL_CARD.md
 ATTRIBUTE = "age_gender"
+BATCH = 256  # faces predicted at once
 RESUME_FILE = "resume.weights.h5"
 RESUME_ATTRIBUTE = "age_gender_resume"
 ORIGIN_OURS, ORIGIN_ORIGINAL, ORIGIN_KERAS = "this suite", "the original suite", "Keras"
@@ -134,7 +135,8 @@ def copy_weights(path: Path, model) -> list[str]:
     """Gives a model the weights of a checkpoint of this suite, layer by layer, by name and shape.
 
     A block that the checkpoint lacks starts as the identity, with zeros in its last convolution, so that a deeper
-    network starts as what the shallower one was (Chen et al., "Net2Net", arXiv:1511.05641, section 2.3).
+    network starts as what the shallower one was (Chen et al., "Net2Net", arXiv:1511.05641, section 2.3). So does one
+    whose stem has stride 4 from one of stride 2, on images of twice the size.
 
     Args:
         path: the checkpoint; its network may have another image size, depth, or heads.
@@ -155,6 +157,8 @@ def copy_weights(path: Path, model) -> list[str]:
     fresh = []
     for layer in layers:
         found = weights.get(layer.name, [])
+        if layer.name == "stem" and found and (found[0].shape[0], layer.kernel_size) == (3, (8, 8)):
+            found = [stem_for_twice_the_size(found[0])]
         if [array.shape for array in found] == [array.shape for array in layer.get_weights()]:
             layer.set_weights(found)
             continue
@@ -164,6 +168,17 @@ def copy_weights(path: Path, model) -> list[str]:
     if len(fresh) == len(layers):
         raise ValueError(f"no layer of {path}, {source.name}, fits {model.name}")
     return fresh
+
+
+def stem_for_twice_the_size(kernel: np.ndarray) -> np.ndarray:
+    """The kernel of stride 4, (8, 8, c, d), that sees in an image what one of stride 2, (3, 3, c, d), sees in half of it.
+
+    Halving is averaging 2 x 2 pixels. Keras pads an even image by nothing before and 1 after for the one, by 2 before
+    and 2 after for the other, whence the zeros in front.
+    """
+    twice = np.zeros((8, 8, *kernel.shape[2:]), kernel.dtype)
+    twice[2:, 2:] = kernel.repeat(2, axis=0).repeat(2, axis=1) / 4
+    return twice
 
 
 def mirrored(model):
@@ -186,6 +201,32 @@ def mirrored(model):
     return keras.Model(
         image, [Mean(name=name)(output) for name, output in zip(model.output_names, outputs, strict=True)]
     )
+
+
+def predict_rows(model, image, rows: np.ndarray) -> list[np.ndarray]:
+    """What a model says of some rows of a database, in large batches.
+
+    Args:
+        model: of this suite, see `load`.
+        image: takes arrays of rows, (n, h, h, 3) uint8 BGR; other sizes than the model's are resized.
+        rows: (m,) row numbers.
+
+    Returns:
+        [gender (m, 2), age (m, 101)], float32 distributions.
+    """
+    from tqdm import tqdm
+
+    import backend
+    from faces import resize_square
+
+    predict, size = backend.compiled_predict(model), model.input_shape[1]
+    parts = []
+    for start in tqdm(range(0, len(rows), BATCH), unit="batch", disable=None):
+        batch = image[rows[start : start + BATCH]]
+        if batch.shape[1] != size:
+            batch = np.stack([resize_square(face, size) for face in batch])
+        parts.append(predict(batch))
+    return [np.concatenate(output) for output in zip(*parts, strict=True)]
 
 
 def inspect(path: Path) -> Checkpoint:

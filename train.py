@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import cli
-from labels import GENDERS, UNKNOWN
+from labels import GENDERS, NUM_AGES, NUM_GENDERS, UNKNOWN
 
 MONITORS = {"val_loss": True, "val_pred_age_mae": True, "val_pred_gender_accuracy": False}  # is less better?
 DEFAULT_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.002}
@@ -110,7 +110,11 @@ def build_parser() -> argparse.ArgumentParser:
     network.add_argument("--width", type=cli.number(int, 1, 32), default=8, metavar="K", help="width of the WRN")
     network.add_argument("--stages", type=int, choices=(3, 4), default=3, help="groups of blocks")
     network.add_argument(
-        "--stem_stride", type=int, choices=(1, 2), default=1, help="2 halves the image first: a quarter of the work"
+        "--stem_stride",
+        type=int,
+        choices=(1, 2, 4),
+        default=1,
+        help="2 halves the image first: a quarter of the work; 4 sees images of twice the size at the work of 2",
     )
     network.add_argument(
         "--dropout",
@@ -139,6 +143,20 @@ def build_parser() -> argparse.ArgumentParser:
         "lacks start anew, a block that it lacks as the identity",
     )
     loss = parser.add_argument_group("loss")
+    loss.add_argument(
+        "--teacher",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="checkpoints, or folders of runs, whose average answer to each training face is mixed into its labels, "
+        "which makes noisy labels less noisy; they must not have seen the faces held out",
+    )
+    loss.add_argument(
+        "--teacher_weight",
+        type=cli.number(float, 0, 1, exclusive=True),
+        metavar="SHARE",
+        help="of the teachers' answer in the labels (default: 0.5)",
+    )
     loss.add_argument(
         "--age_loss",
         choices=AGE_LOSS_NAMES,
@@ -235,10 +253,11 @@ def main(argv: list[str] | None = None) -> int:
     from models import choose
     from training import Epochs, Journal, KeepBest, Resume, StopAtNan, set_dropout_seeds
 
+    teacher = ask_teachers(data, args)  # first: in full precision, and without a part in the seed's draws
     keras.utils.set_random_seed(args.seed)
     if args.mixed_precision:
         keras.mixed_precision.set_global_policy(f"mixed_{args.mixed_precision}")
-    training, validation = make_batches(data, args)
+    training, validation = make_batches(data, args, teacher)
     checkpoint = describe(data, args, trivial_answers(data.age[data.training], data.gender[data.training]))
     rate = schedule(args, len(training))
     model = build_model(checkpoint, args, rate)
@@ -324,6 +343,8 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
         parser.error(f"--age_error_weight is for --age_loss dldl_v2; this is {args.age_loss}")
     if not stopped and args.age_sigma is not None and args.age_loss == "cross_entropy":
         parser.error("--age_sigma is for --age_loss ldl and dldl_v2; cross_entropy has hard labels")
+    if not stopped and args.teacher_weight is not None and not args.teacher:
+        parser.error("--teacher_weight is for --teacher: name a checkpoint")
     if args.age_spread and args.age_loss == "cross_entropy":
         parser.error("--age_spread is for --age_loss ldl and dldl_v2; cross_entropy has hard labels")
     complete(args)
@@ -336,6 +357,7 @@ def complete(args: argparse.Namespace) -> None:
     args.lr = args.lr or DEFAULT_RATES[args.opt]
     args.weight_decay = DEFAULT_DECAYS[args.opt] if args.weight_decay is None else args.weight_decay
     args.age_sigma = args.age_sigma or 2.0
+    args.teacher_weight = args.teacher_weight or 0.5
     if args.mixup_alpha is None:
         args.mixup_alpha = MIXUP_ALPHAS[args.aug]
     args.age_error_weight = 1.0 if args.age_error_weight is None else args.age_error_weight
@@ -346,6 +368,7 @@ def plain(args: argparse.Namespace) -> dict[str, object]:
     values = {name: value for name, value in vars(args).items() if name not in NOT_OF_THE_RUN}
     values["input"] = [str(path) for path in args.input]
     values["weights"] = str(args.weights) if args.weights else None
+    values["teacher"] = [str(path) for path in args.teacher] if args.teacher else None
     return values
 
 
@@ -376,20 +399,39 @@ def load_data(args: argparse.Namespace) -> Data:
     return Data(databases, image, age, gender, *sides, age_std)
 
 
-def make_batches(data: Data, args: argparse.Namespace):
+def ask_teachers(data: Data, args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray] | None:
+    """What the --teacher checkpoints say of the training faces on average: (n, 2) and (n, 101), zeros elsewhere."""
+    from models import choose, load, predict_rows
+
+    if not args.teacher:
+        return None
+    gender = np.zeros((len(data.image), NUM_GENDERS), np.float32)
+    age = np.zeros((len(data.image), NUM_AGES), np.float32)
+    for named in args.teacher:
+        path = choose(Path(named), "")
+        model, checkpoint = load(path)
+        print(f"{path} teaches", flush=True)
+        say_if_it_saw(checkpoint.split, split_of(data, args))
+        for mean, said in zip((gender, age), predict_rows(model, data.image, data.training), strict=True):
+            mean[data.training] += said / len(args.teacher)
+    return gender, age
+
+
+def make_batches(data: Data, args: argparse.Namespace, teacher: tuple[np.ndarray, np.ndarray] | None = None):
     """The training batches, augmented if so asked, and the validation batches, always plain."""
     from mixup_generator import AUGMENTATIONS, NO_AUGMENTATION, MixupGenerator
 
-    def batches(rows, augmentation, shuffle, age_width=None):
+    def batches(rows, augmentation, shuffle, **soft):
         return MixupGenerator(
-            data.image, data.gender, data.age, rows, args.batch_size, augmentation, shuffle, args.seed, age_width
+            data.image, data.gender, data.age, rows, args.batch_size, augmentation, shuffle, args.seed, **soft
         )
 
     width = None
     if args.age_spread:  # the loss adds the variance of --age_sigma, so that the sum is the label's own
         width = np.sqrt(np.maximum(np.nan_to_num(data.age_std) ** 2 - args.age_sigma**2, 0))
     augmentation = AUGMENTATIONS[args.aug]._replace(mixup_alpha=args.mixup_alpha)
-    return batches(data.training, augmentation, True, width), batches(data.validation, NO_AUGMENTATION, False)
+    soft = {"age_width": width, "teacher": teacher, "teacher_weight": args.teacher_weight}
+    return batches(data.training, augmentation, True, **soft), batches(data.validation, NO_AUGMENTATION, False)
 
 
 def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
@@ -398,14 +440,15 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
 
     import keras
 
-    from models import Checkpoint, choose, inspect
+    from models import Checkpoint, choose
 
     largest = max(data.databases, key=len)
     versions = {"keras": version("keras"), "backend": keras.backend.backend(), "numpy": np.__version__}
     training = {"arguments": plain(args), "versions": versions}
     if args.weights:
-        start = inspect(choose(args.weights, ""))
-        training["start"] = {**start.training, "split": start.split}
+        training["start"] = history_of(choose(args.weights, ""))
+    if args.teacher:
+        training["teachers"] = [history_of(choose(Path(named), "")) for named in args.teacher]
     return Checkpoint(
         network="wide_resnet",
         arguments={name: getattr(args, name) for name in ("depth", "width", "stages", "stem_stride")},
@@ -414,18 +457,31 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
         detector=largest.detector,
         mirror=args.mirror,
         trivial=trivial,
-        split={
-            "validation_split": args.validation_split,
-            "test_split": args.test_split,
-            "parts": args.split == "part",
-            "fold": args.fold,
-            "seed": args.seed,
-            "image_size": largest.image_size,
-            "databases": [database.fingerprint() for database in data.databases],
-            "datasets": sorted({database.db for database in data.databases}),
-        },
+        split=split_of(data, args),
         training=training,
     )
+
+
+def history_of(path: Path) -> dict[str, object]:
+    """How a checkpoint came about, for those that start or learn from it."""
+    from models import inspect
+
+    earlier = inspect(path)
+    return {**earlier.training, "split": earlier.split}
+
+
+def split_of(data: Data, args: argparse.Namespace) -> dict[str, object]:
+    """How a run's faces are split, as its checkpoints say it."""
+    return {
+        "validation_split": args.validation_split,
+        "test_split": args.test_split,
+        "parts": args.split == "part",
+        "fold": args.fold,
+        "seed": args.seed,
+        "image_size": data.databases[0].image_size,
+        "databases": [database.fingerprint() for database in data.databases],
+        "datasets": sorted({database.db for database in data.databases}),
+    }
 
 
 def start_from(model, path: Path, checkpoint) -> None:
@@ -435,10 +491,14 @@ def start_from(model, path: Path, checkpoint) -> None:
     fresh = copy_weights(path, model)
     weighty = sum(bool(layer.weights) for layer in model.layers)
     print(f"{path}: the weights of {weighty - len(fresh)} of {weighty} layers; new: {', '.join(fresh) or 'none'}")
-    earlier = {"parts": False, "fold": None, **checkpoint.training["start"]["split"]}
-    same = [earlier.get(name) == checkpoint.split[name] for name in SPLIT_NAMES]
-    if not all(same):
-        print("  they come from another split: faces that validate or test this run may have trained them")
+    say_if_it_saw(checkpoint.training["start"]["split"], checkpoint.split)
+
+
+def say_if_it_saw(earlier: dict[str, object], split: dict[str, object]) -> None:
+    """Says so where weights come from another split than this run's."""
+    earlier = {"parts": False, "fold": None, **earlier}
+    if any(earlier.get(name) != split[name] for name in SPLIT_NAMES):
+        print("  it comes from another split: faces that validate or test this run may have trained it")
 
 
 def schedule(args: argparse.Namespace, steps_per_epoch: int):

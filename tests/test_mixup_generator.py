@@ -195,6 +195,32 @@ def test_a_label_with_a_width_is_a_normal_distribution_around_it():
     assert equal(again[0], generator(5, age=age, shuffle=False)[0])
 
 
+def test_a_teacher_is_mixed_into_the_labels_that_are_known():
+    age, gender = np.array([30, -1, 40, 50]), np.array([0, 1, -1, 1])
+    rng = np.random.default_rng(0)
+    teacher = tuple(rng.dirichlet(np.ones(classes), 4).astype(np.float32) for classes in (2, 101))
+    soft = {"teacher": teacher, "teacher_weight": 0.25, "shuffle": False}
+    _, (genders, ages), (gender_weight, age_weight) = generator(4, age=age, gender=gender, **soft)[0]
+    for row in (0, 2, 3):
+        expected = 0.25 * teacher[1][row] + 0.75 * (np.arange(101) == age[row])
+        np.testing.assert_allclose(ages[row], expected, atol=1e-6)
+    for row in (0, 1, 3):
+        expected = 0.25 * teacher[0][row] + 0.75 * (np.arange(2) == gender[row])
+        np.testing.assert_allclose(genders[row], expected, atol=1e-6)
+    assert not ages[1].any() and not genders[2].any()
+    assert gender_weight.tolist() == [1, 1, 0, 1] and age_weight.tolist() == [1, 0, 1, 1]
+    assert ages.dtype == genders.dtype == np.float32
+
+
+def test_a_teacher_goes_with_its_face_when_faces_are_drawn_in_another_order():
+    teacher = tuple(np.eye(40, classes, dtype=np.float32) for classes in (2, 101))
+    age = np.full(40, 100)
+    for index in range(2):
+        batches = generator(40, age=age, teacher=teacher, batch_size=20)
+        _, (_, ages), _ = batches[index]
+        assert ages[:, :40].argmax(axis=1).tolist() == batches.order[20 * index : 20 * (index + 1)].tolist()
+
+
 def test_an_unknown_label_is_a_row_of_zeros_with_weight_zero():
     rows, weight = one_hot(np.array([2, -1, 0]), 4)
     assert rows.tolist() == [[0, 0, 1, 0], [0, 0, 0, 0], [1, 0, 0, 0]]

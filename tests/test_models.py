@@ -26,6 +26,7 @@ from models import (
     load,
     mirrored,
     save,
+    stem_for_twice_the_size,
 )
 from wide_resnet import wide_resnet
 
@@ -120,6 +121,24 @@ def test_a_deeper_network_starts_as_what_the_shallower_one_was(tiny_model, tmp_p
     assert sorted(fresh) == sorted(f"group{group}_block2_{part}" for group in (1, 2, 3) for part in parts)
     assert_same_predictions(deeper, tiny_model)  # not with the mirror image, which is no part of the network
     assert np.any(deeper.get_layer("group1_block2_conv1").get_weights()[0])  # else it would never learn
+
+
+@pytest.mark.parametrize("size", [32, 48])
+def test_a_stem_of_stride_4_starts_as_one_of_stride_2_on_the_image_halved(tmp_path, size):
+    arguments = {"depth": 10, "width": 1, "stem_stride": 2}
+    smaller = give_every_weight_a_value(wide_resnet(size, **arguments))
+    save(smaller, tmp_path / "weights.hdf5", Checkpoint("wide_resnet", arguments, size))
+    larger = give_every_weight_a_value(wide_resnet(2 * size, 10, 1, stem_stride=4), seed=1)
+    assert copy_weights(tmp_path / "weights.hdf5", larger) == []
+    halved = noise(4, size)
+    for one, other in zip(
+        smaller.predict(halved, verbose=0),
+        larger.predict(halved.repeat(2, axis=1).repeat(2, axis=2), verbose=0),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
+    kernel = np.ones((3, 3, 1, 1), np.float32)
+    assert stem_for_twice_the_size(kernel).sum() == pytest.approx(9)
 
 
 @pytest.mark.parametrize("size", [32, 48])

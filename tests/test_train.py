@@ -249,8 +249,49 @@ def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(t
 
     options = ["--test_split", "0.3", "--weights", str(models.choose(second, "")), "--output_path", str(third)]
     assert train.main([*still, *options]) == 0
-    assert "another split: faces that validate or test this run may have trained them" in capsys.readouterr().out
+    assert "another split: faces that validate or test this run may have trained it" in capsys.readouterr().out
     assert inspect(models.choose(third, "")).training["start"]["start"]["arguments"]["weights"] is None
+
+
+def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(tmp_path, quick_runs, capsys):
+    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
+    run = ["-i", str(faces), "--nb_epochs", "1", "--test_split", "0.2", *TINY]
+    first, second, pupil = (tmp_path / name for name in ("first", "second", "pupil"))
+    for folder, seed in ((first, "0"), (second, "1")):
+        assert train.main([*run, "--seed", seed, "--output_path", str(folder)]) == 0
+    args = parsed("--teacher", str(first), str(second), *run[2:])
+    args.input = [faces]
+    data = train.load_data(args)
+    capsys.readouterr()
+    gender, age = train.ask_teachers(data, args)
+    said = capsys.readouterr().out
+    assert said.count("another split") == 1  # the second one's, which had another seed
+    teachers = [models.load(models.choose(folder, ""))[0] for folder in (first, second)]
+    answers = [model.predict(data.image[data.training], verbose=0) for model in teachers]
+    np.testing.assert_allclose(gender[data.training], (answers[0][0] + answers[1][0]) / 2, atol=1e-6)
+    np.testing.assert_allclose(age[data.training], (answers[0][1] + answers[1][1]) / 2, atol=1e-6)
+    unasked = np.r_[data.validation, data.test]
+    assert len(unasked) and not gender[unasked].any() and not age[unasked].any()
+
+    options = ["--teacher", str(first), "--teacher_weight", "0.75", "--output_path", str(pupil)]
+    assert train.main([*run, *options]) == 0
+    kept = inspect(models.choose(pupil, ""))
+    one = inspect(models.choose(first, ""))
+    assert kept.training["teachers"] == [{**one.training, "split": one.split}]
+    assert (kept.training["arguments"]["teacher"], kept.training["arguments"]["teacher_weight"]) == ([str(first)], 0.75)
+    batches, _ = train.make_batches(data, args, (gender, age))
+    _, (_, mixed), (_, known) = batches[0]
+    assert known.all() and np.all((mixed > 0).sum(axis=1) > 2)
+
+
+def test_a_share_for_no_teacher_and_a_teacher_that_is_not_there_are_refused(tmp_path, quick_runs, capsys):
+    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
+    with pytest.raises(SystemExit):
+        train.main(["-i", str(faces), "--teacher_weight", "0.3", *TINY])
+    assert "--teacher_weight is for --teacher" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.hdf5 is not there"):
+        train.main(["-i", str(faces), "--teacher", "nowhere.hdf5", "--output_path", str(tmp_path / "run"), *TINY])
+    assert not list((tmp_path / "run").glob("*"))
 
 
 def test_weights_that_are_not_there_are_refused_before_anything_is_written(tmp_path, quick_runs):
