@@ -171,7 +171,7 @@ def copy_weights(path: Path, model) -> list[str]:
 
 
 def stem_for_twice_the_size(kernel: np.ndarray) -> np.ndarray:
-    """The kernel of stride 4, (8, 8, c, d), that sees in an image what one of stride 2, (3, 3, c, d), sees in half of it.
+    """The (8, 8, c, d) kernel of stride 4 that sees in an image what a (3, 3, c, d) one of stride 2 sees in it halved.
 
     Halving is averaging 2 x 2 pixels. Keras pads an even image by nothing before and 1 after for the one, by 2 before
     and 2 after for the other, whence the zeros in front.
