@@ -41,6 +41,18 @@ def number(kind: type, low: float, high: float = float("inf"), exclusive: bool =
     return convert
 
 
+def checked(convert: Callable) -> Callable:
+    """A type for argparse from a function of a text that raises ValueError with what is wrong."""
+
+    def tell(text: str):
+        try:
+            return convert(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return tell
+
+
 def add_dataset_arguments(parser: argparse.ArgumentParser, readers: dict) -> None:
     """Adds what names a dataset to read, and lists the datasets below the help.
 

@@ -19,11 +19,15 @@ import time
 from pathlib import Path
 
 import cli
+from labels import AGE_SCALES, age_scale
 
 CHECKPOINTS = Path("checkpoints")
 DEFAULT_OUTPUT = Path("demo_output")
 WRITABLE = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-COLUMNS = ("input", "frame", "face", "status", "x1", "y1", "x2", "y2", "score", "age", "gender", "p_male")
+COLUMNS = (
+    *("input", "frame", "face", "status", "x1", "y1", "x2", "y2", "score", "age", "gender", "p_male"),
+    *("age_group", "p_age_group", "p_between_groups"),  # with age groups alone
+)
 WINDOW = "age and gender"
 END_KEYS = (27, ord("q"))
 
@@ -50,6 +54,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     network.add_argument(
         "--width", type=int, metavar="K", help="width the checkpoint must have; it is read from the file"
+    )
+    network.add_argument(
+        "--age_scale",
+        type=cli.checked(age_scale),
+        metavar="SCALE",
+        help=f"write age groups with their probability: {', '.join(AGE_SCALES)}, or groups of years such as "
+        "0-12,13-17,18-100 (default: what the checkpoint was trained on)",
     )
     faces = parser.add_argument_group("faces")
     faces.add_argument(
@@ -89,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from predictor import Predictor
 
-    predictor = Predictor(weight_file, args.detector, args.margin)
+    predictor = Predictor(weight_file, args.detector, args.margin, args.age_scale)
     origin = predictor.checkpoint.origin
     print(
         f"{weight_file} ({origin}), {predictor.detector} faces with a margin of {predictor.margin:g}, "
@@ -206,8 +217,9 @@ def summary(result) -> str:
 
 
 def label(face) -> str:
-    """'27, F'."""
-    return f"{face.age:.0f}, {face.gender}"
+    """'27, F', or 'adult 97%, F'."""
+    age = f"{face.group} {face.p_group:.0%}" if face.group else f"{face.age:.0f}"
+    return f"{age}, {face.gender}"
 
 
 def annotate(result):
@@ -316,9 +328,18 @@ def rows_of(result) -> list[dict]:
             "age": round(face.age, 2),
             "gender": face.gender,
             "p_male": round(face.p_male, 4),
+            **groups_of(face),
         }
         for number, face in enumerate(result.faces)
     ]
+
+
+def groups_of(face) -> dict[str, object]:
+    """The columns that only a face with an age group has."""
+    if not face.group:
+        return {}
+    between = round(face.p_between, 4)
+    return {"age_group": face.group, "p_age_group": round(face.p_group, 4), "p_between_groups": between}
 
 
 if __name__ == "__main__":

@@ -16,10 +16,29 @@ from pathlib import Path
 import numpy as np
 
 import cli
-from labels import DECADES, GENDERS, MALE, UNKNOWN, decade_of, expected_age
+from labels import (
+    AGE_SCALES,
+    DECADES,
+    GENDERS,
+    MALE,
+    UNKNOWN,
+    YEARS,
+    AgeScale,
+    age_scale,
+    decade_of,
+    expected_age,
+    fold_ages,
+)
 
 CHECKPOINTS = Path("checkpoints")
 SAMPLES = 40  # faces in the grid
+HEADINGS = {  # of each score: its heading, its factor, its digits
+    "age_mae": ("age MAE (years)", 1, 2),
+    "cs5": ("CS@5 (%)", 100, 1),
+    "exact": ("age group (%)", 100, 1),
+    "one_off": ("one-off (%)", 100, 1),
+    "gender_accuracy": ("gender (%)", 100, 1),
+}
 LEAST_FACES = 20  # of a group that can be called the worst: of fewer, the error says little
 
 
@@ -29,8 +48,17 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weight_file",
         type=Path,
+        nargs="+",
         metavar="FILE",
-        help="checkpoint of this suite or of the original one, or a folder: its newest (default: checkpoints)",
+        help="checkpoint of this suite or of the original one, or a folder: its newest (default: checkpoints); of "
+        "several, such as those of five folds, each is scored on its own faces, with mean and deviation",
+    )
+    parser.add_argument(
+        "--age_scale",
+        type=cli.checked(age_scale),
+        metavar="SCALE",
+        help=f"fold ages onto groups and score these: {', '.join(AGE_SCALES)}, or groups of years such as "
+        "0-12,13-17,18-100 (default: what the checkpoint was trained on)",
     )
     parser.add_argument(
         "--input",
@@ -55,33 +83,76 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Load, predict, score, write, report."""
+    """Score each checkpoint, and where there are several, their mean and deviation."""
     args = build_parser().parse_args(argv)
-    from models import choose, inspect
+    from models import choose
 
-    weight_file = choose(args.weight_file, CHECKPOINTS)
+    weight_files = [choose(path, CHECKPOINTS) for path in args.weight_file or [None]]
+    if len(weight_files) == 1:
+        evaluate(args, weight_files[0], args.output_dir)
+        return
+    scores = []
+    for number, weight_file in enumerate(weight_files, 1):
+        scores.append(evaluate(args, weight_file, args.output_dir / str(number)))
+        print()
+    if len({type(each) for each in scores}) > 1:
+        raise ValueError("these checkpoints have other age scales: --age_scale names one that all can be folded onto")
+    text = table_of_several(weight_files, scores)
+    write_several(args.output_dir, weight_files, scores, text)
+    print(
+        f"{text}\n\neach on its own faces; deviation: of the sample. Folders 1 to {len(scores)} in {args.output_dir}/"
+    )
+
+
+def evaluate(args: argparse.Namespace, weight_file: Path, folder: Path):
+    """Predict, score, write and report for one checkpoint; its scores over all faces."""
+    from models import inspect
+
     checkpoint = inspect(weight_file)
+    scale = args.age_scale or checkpoint.age_scale
     databases = open_databases(args.input, checkpoint)
     rows, part = choose_rows(databases, checkpoint, args.part)
     faces, p_age = predict(weight_file, databases, rows)
-    trivial, trivial_from = trivial_of(checkpoint, faces)
+    if scale != YEARS:
+        add_groups(faces, p_age, databases, rows, checkpoint.age_scale, scale)
+    trivial, trivial_from = trivial_of(checkpoint, faces, scale)
 
-    overall, groups = score_groups(faces, trivial, args.seed)
+    overall, groups = score_all(faces, trivial, scale, args.seed)
     text = f"{table(overall, groups)}\n\n{worst_groups(groups)}"
     origin = {
         "faces": part,
         "weight_file": str(weight_file),
         "input": [str(database.source) for database in databases],
+        "age_scale": scale.name,
         "trivial": {**trivial, "from": trivial_from},
     }
-    write_tables(args.output_dir, {**metrics_of(overall, groups), **origin}, text, faces)
-    write_plots(args, databases, rows, faces, p_age, overall, groups)
+    write_tables(folder, {**metrics_of(overall, groups), **origin}, text, faces)
+    write_plots(folder, args.seed, databases, rows, faces, p_age, scale, overall, groups)
     print(f"{weight_file} on {', '.join(origin['input'])}: {part}")
-    print(f"trivial answer: {trivial['age']}, {GENDERS[trivial['gender']]} for every face ({trivial_from})\n")
+    if scale != YEARS:
+        say_what_is_in_no_group(faces, scale, folded=checkpoint.age_scale != scale)
+    answer = f"{scale.names[trivial['age']]}, {GENDERS[trivial['gender']]}"
+    print(f"trivial answer: {answer} for every face ({trivial_from})\n")
     print(text)
-    print(
-        f"\nintervals: 95%, bootstrap over faces. Table, metrics.json, predictions.csv and plots in {args.output_dir}/"
-    )
+    print(f"\nintervals: 95%, bootstrap over faces. Table, metrics.json, predictions.csv and plots in {folder}/")
+    return overall
+
+
+def add_groups(faces, p_age: np.ndarray, databases: list, rows: np.ndarray, own: AgeScale, scale: AgeScale) -> None:
+    """Adds the true and the predicted age group of each face, their indices, and the probability between the groups."""
+    true = [scale.group_of(database.age, database.age_low, database.age_high) for database in databases]
+    folded, between = (p_age, np.zeros(len(p_age))) if own == scale else fold_ages(p_age, own, scale)
+    faces["group"], faces["said"] = np.concatenate(true)[rows], folded.argmax(axis=1)
+    faces["p_said"], faces["p_between"] = folded.max(axis=1), between
+
+
+def say_what_is_in_no_group(faces, scale: AgeScale, folded: bool) -> None:
+    """Counts the faces whose age is in no group, and what of the predictions fell between groups."""
+    outside = int((faces["group"] == UNKNOWN).sum())
+    if outside:
+        print(f"{outside:,} of {len(faces):,} faces have no age, or one in no group of {scale.name}: not scored by age")
+    if folded:
+        print(f"ages folded onto {scale.name}; {faces.p_between.mean():.1%} of the probability fell between its groups")
 
 
 def open_databases(paths: list[Path] | None, checkpoint) -> list:
@@ -162,7 +233,7 @@ def datasets_of(checkpoint) -> set[str]:
 
 
 def predict(weight_file: Path, databases: list, rows: np.ndarray):
-    """A table with a row for each face, labels and predictions, and the age distributions, (n, 101)."""
+    """A table with a row for each face, labels and predictions, and the age distributions, (n, k)."""
     import pandas as pd
 
     import backend
@@ -170,7 +241,7 @@ def predict(weight_file: Path, databases: list, rows: np.ndarray):
     from utils import ImageStack, read_paths
 
     print(f"computing on {backend.start()}", flush=True)
-    model, _ = models.load(weight_file)
+    model, checkpoint = models.load(weight_file)
     p_gender, p_age = models.predict_rows(model, ImageStack(databases), rows)
     columns = {
         name: np.concatenate([getattr(database, name) for database in databases])[rows] for name in ("age", "gender")
@@ -184,7 +255,7 @@ def predict(weight_file: Path, databases: list, rows: np.ndarray):
             "path": np.array(paths, object)[rows],
             **columns,
             "race": races[rows],
-            "expected_age": expected_age(p_age),
+            "expected_age": expected_age(p_age, checkpoint.age_scale.centres),
             "p_male": p_gender[:, MALE].astype(float),
         }
     )
@@ -200,34 +271,36 @@ def race_names(database) -> np.ndarray:
     return np.array([*database.race_names, None], object)[database.race]  # -1, unknown, takes the last
 
 
-def trivial_of(checkpoint, faces) -> tuple[dict[str, int], str]:
-    """The training faces' median age and commoner gender; of the faces scored, where the checkpoint does not know."""
-    if checkpoint.trivial:
-        return checkpoint.trivial, "median age and commoner gender of the training faces"
+def trivial_of(checkpoint, faces, scale: AgeScale) -> tuple[dict[str, int], str]:
+    """The training faces' median age, or commonest group, and commoner gender; of the faces scored, where the
+    checkpoint does not know."""
     from metrics import trivial_answers
 
-    trivial = trivial_answers(faces.age.to_numpy(), faces.gender.to_numpy())
-    return trivial, "median age and commoner gender of these very faces: the checkpoint does not know its own"
+    age = "median age" if scale == YEARS else "commonest group"
+    if checkpoint.trivial and checkpoint.age_scale == scale:
+        return checkpoint.trivial, f"{age} and commoner gender of the training faces"
+    column = faces.age if scale == YEARS else faces["group"]
+    trivial = trivial_answers(column.to_numpy(), faces.gender.to_numpy(), scale)
+    return trivial, f"{age} and commoner gender of these very faces: the checkpoint does not know its own"
 
 
-def score_groups(faces, trivial: dict[str, int], seed: int):
-    """Scores of all faces, and of each group: (axis, name, scores), axes decade, gender and race."""
-    from metrics import score
+def score_all(faces, trivial: dict[str, int], scale: AgeScale, seed: int):
+    """Scores of all faces, and of each group of faces: (axis, name, scores), axes age, gender and race."""
+    from metrics import score, score_groups
 
     def scores_of(chosen):
-        return score(
-            chosen.age.to_numpy(),
-            chosen.gender.to_numpy(),
-            chosen.expected_age.to_numpy(),
-            chosen.p_male.to_numpy(),
-            trivial,
-            seed,
-        )
+        gender, p_male = chosen.gender.to_numpy(), chosen.p_male.to_numpy()
+        if scale == YEARS:
+            return score(chosen.age.to_numpy(), gender, chosen.expected_age.to_numpy(), p_male, trivial, seed)
+        return score_groups(chosen["group"].to_numpy(), gender, chosen.said.to_numpy(), p_male, trivial, seed)
 
-    decade = decade_of(faces.age).astype(int)
-    decade[faces.age.to_numpy() == UNKNOWN] = UNKNOWN
+    if scale == YEARS:
+        bands = np.where(faces.age == UNKNOWN, UNKNOWN, decade_of(faces.age))
+        names = [f"{low}-{high}" for low, high in DECADES]
+    else:
+        bands, names = faces["group"].to_numpy(), scale.names
     axes = [
-        ("age", [(f"{low}-{high}", decade == index) for index, (low, high) in enumerate(DECADES)]),
+        ("age", [(name, bands == index) for index, name in enumerate(names)]),
         ("gender", [(name, (faces.gender == index).to_numpy()) for index, name in enumerate(GENDERS)]),
         ("race", [(name, (faces.race == name).to_numpy()) for name in sorted(faces.race.dropna().unique())]),
     ]
@@ -235,52 +308,101 @@ def score_groups(faces, trivial: dict[str, int], seed: int):
     return scores_of(faces), groups
 
 
+def estimates_of(scores) -> dict[str, object]:
+    """The estimates among some scores, by name."""
+    return {name: value for name, value in scores._asdict().items() if name != "n"}
+
+
 def table(overall, groups) -> str:
-    """The scores as text: value, interval and, for all faces together, the trivial answer."""
+    """The scores as text: value, interval and what the trivial answer reaches."""
     from tabulate import tabulate
 
-    def cell(estimate, scale, digits):
+    def cells(name, estimate):
+        _, factor, digits = HEADINGS[name]
         if math.isnan(estimate.value):
-            return "-"
-        interval = (
-            ""
-            if math.isnan(estimate.low)
-            else f" ({estimate.low * scale:.{digits}f}-{estimate.high * scale:.{digits}f})"
-        )
-        return f"{estimate.value * scale:.{digits}f}{interval}"
+            return "-", "-"
+        low, high = (f"{end * factor:.{digits}f}" for end in (estimate.low, estimate.high))
+        interval = "" if math.isnan(estimate.low) else f" ({low}-{high})"
+        trivial = f"{estimate.trivial:.2f}" if factor == 1 else f"{estimate.trivial:.1%}"
+        return f"{estimate.value * factor:.{digits}f}{interval}", trivial
 
     def row(name, scores):
-        return (
-            name,
-            scores.n,
-            cell(scores.age_mae, 1, 2),
-            f"{scores.age_mae.trivial:.2f}",
-            cell(scores.cs5, 100, 1),
-            f"{scores.cs5.trivial:.1%}",
-            cell(scores.gender_accuracy, 100, 1),
-            f"{scores.gender_accuracy.trivial:.1%}",
-        )
+        return (name, scores.n, *(cell for item in estimates_of(scores).items() for cell in cells(*item)))
 
     rows = [row("all", overall), *(row(f"{axis} {name}", scores) for axis, name, scores in groups)]
-    headers = ("faces", "n", "age MAE (years)", "trivial", "CS@5 (%)", "trivial", "gender (%)", "trivial")
-    return tabulate(rows, headers, stralign="right", colalign=("left",), disable_numparse=True)
+    headings = [text for name in estimates_of(overall) for text in (HEADINGS[name][0], "trivial")]
+    return tabulate(rows, ("faces", "n", *headings), stralign="right", colalign=("left",), disable_numparse=True)
+
+
+def table_of_several(weight_files: list[Path], scores: list) -> str:
+    """One row a checkpoint, and their mean and standard deviation, as five-fold protocols report them."""
+    from tabulate import tabulate
+
+    names = list(estimates_of(scores[0]))
+    values = np.array([[getattr(each, name).value * HEADINGS[name][1] for name in names] for each in scores])
+    digits = [HEADINGS[name][2] for name in names]
+
+    def cells(numbers):
+        return [f"{number:.{places}f}" for number, places in zip(numbers, digits, strict=True)]
+
+    rows = [
+        *((path, each.n, *cells(row)) for path, each, row in zip(weight_files, scores, values, strict=True)),
+        ("mean", "", *cells(values.mean(axis=0))),
+        ("standard deviation", "", *cells(values.std(axis=0, ddof=1))),
+    ]
+    headings = ("checkpoint", "n", *(HEADINGS[name][0] for name in names))
+    return tabulate(rows, headings, stralign="right", colalign=("left",), disable_numparse=True)
+
+
+def write_several(folder: Path, weight_files: list[Path], scores: list, text: str) -> None:
+    """table.txt and metrics.json of several checkpoints."""
+    from utils import replacing
+
+    means = {name: np.array([getattr(each, name).value for each in scores]) for name in estimates_of(scores[0])}
+    said = {
+        "checkpoints": [
+            {"weight_file": str(path), **metrics_of(each, [])} for path, each in zip(weight_files, scores, strict=True)
+        ],
+        "mean": {name: plain_number(values.mean()) for name, values in means.items()},
+        "standard_deviation": {name: plain_number(values.std(ddof=1)) for name, values in means.items()},
+    }
+    with replacing(folder / "metrics.json") as path:
+        path.write_text(json.dumps(said, indent=1), encoding="utf-8")
+    with replacing(folder / "table.txt") as path:
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def plain_number(value: float) -> float | None:
+    """A number as JSON takes it: None for NaN."""
+    return None if math.isnan(value) else float(value)
 
 
 def worst_groups(groups) -> str:
-    """The group of each axis with the largest age error, and how far the best one is from it: one line an axis."""
+    """The group of each axis that is served worst by age, and how far the best one is from it: one line an axis."""
     lines = []
     for axis in dict.fromkeys(axis for axis, *_ in groups):
-        errors = {
-            name: scores.age_mae
+        results = {
+            name: next(iter(estimates_of(scores).values()))  # the age's foremost
             for of, name, scores in groups
-            if of == axis and scores.n >= LEAST_FACES and not math.isnan(scores.age_mae.value)
+            if of == axis and scores.n >= LEAST_FACES
         }
-        if len(errors) > 1:
-            worst, best = (choose(errors, key=lambda name: errors[name].value) for choose in (max, min))
-            value, low, high, _ = errors[worst]
+        results = {name: estimate for name, estimate in results.items() if not math.isnan(estimate.value)}
+        if len(results) < 2:
+            continue
+        years = any(hasattr(scores, "age_mae") for of, _, scores in groups if of == axis)
+        worst, best = (choose(results, key=lambda name: results[name].value) for choose in (max, min))
+        if not years:
+            worst, best = best, worst
+        value, low, high, _ = results[worst]
+        away = abs(value - results[best].value)
+        if years:
             lines.append(
-                f"worst by {axis}: {worst}, {value:.2f} years ({low:.2f}-{high:.2f}), "
-                f"{value - errors[best].value:.2f} more than {best}"
+                f"worst by {axis}: {worst}, {value:.2f} years ({low:.2f}-{high:.2f}), {away:.2f} more than {best}"
+            )
+        else:
+            lines.append(
+                f"worst by {axis}: {worst}, {value:.1%} ({low:.1%}-{high:.1%}) in the right age group, "
+                f"{100 * away:.1f} points less than {best}"
             )
     return "\n".join(lines)
 
@@ -289,11 +411,11 @@ def metrics_of(overall, groups) -> dict[str, object]:
     """The scores as JSON takes them: what does not exist is None."""
 
     def plain(scores):
-        estimates = {name: estimate._asdict() for name, estimate in scores._asdict().items() if name != "n"}
+        estimates = {name: each._asdict() for name, each in estimates_of(scores).items()}
         return {
             "n": scores.n,
             **{
-                name: {key: None if math.isnan(number) else number for key, number in values.items()}
+                name: {key: plain_number(number) for key, number in values.items()}
                 for name, values in estimates.items()
             },
         }
@@ -314,16 +436,24 @@ def write_tables(folder: Path, metrics: dict[str, object], text: str, faces) -> 
         faces.to_csv(path, index=False, float_format="%.4f", errors="backslashreplace")
 
 
-def write_plots(args, databases, rows, faces, p_age, overall, groups) -> None:
-    """The five figures."""
+def write_plots(folder: Path, seed: int, databases, rows, faces, p_age, scale: AgeScale, overall, groups) -> None:
+    """The figures: of ages in years five, of age groups three."""
     import plots
     from utils import ImageStack
 
-    folder = args.output_dir
     age, gender, p_male = (faces[name].to_numpy() for name in ("age", "gender", "p_male"))
-    aged, gendered = age != UNKNOWN, gender != UNKNOWN
+    gendered = gender != UNKNOWN
     said = (p_male >= 0.5).astype(int)
-    if aged.any():
+    if scale == YEARS:
+        aged = age != UNKNOWN
+        true_ages = [str(year) if year != UNKNOWN else "?" for year in age]
+        said_ages = [f"{year:.0f}" for year in faces.expected_age]
+    else:
+        group, said_group = faces["group"].to_numpy(), faces.said.to_numpy()
+        aged = group != UNKNOWN
+        true_ages = [scale.names[index] if index != UNKNOWN else "?" for index in group]
+        said_ages = [scale.names[index] for index in said_group]
+    if aged.any() and scale == YEARS:
         plots.save_true_against_expected(
             age[aged], faces.expected_age.to_numpy()[aged], gender[aged], folder / "true_against_expected.png"
         )
@@ -334,15 +464,18 @@ def write_plots(args, databases, rows, faces, p_age, overall, groups) -> None:
         ]
         plots.save_error_by_decade(bands, overall.age_mae.value, folder / "error_by_decade.png")
         plots.save_mean_distributions(age[aged], p_age[aged], folder / "mean_distributions.png")
+    elif aged.any():
+        plots.save_confusion(
+            group[aged], said_group[aged], scale.names, "age group", folder / "age_group_confusion.png"
+        )
     if gendered.any():
-        plots.save_gender_confusion(gender[gendered], said[gendered], folder / "gender_confusion.png")
-    shown = np.sort(np.random.default_rng(args.seed).permutation(len(rows))[:SAMPLES])
+        plots.save_confusion(gender[gendered], said[gendered], GENDERS, "gender", folder / "gender_confusion.png")
+    shown = np.sort(np.random.default_rng(seed).permutation(len(rows))[:SAMPLES])
     plots.save_samples(
         ImageStack(databases)[rows[shown]],
-        age[shown],
-        gender[shown],
-        faces.expected_age.to_numpy()[shown],
-        said[shown],
+        [f"{true_ages[row]}, {GENDERS[gender[row]] if gendered[row] else '?'}" for row in shown],
+        [f"{said_ages[row]}, {GENDERS[said[row]]}" for row in shown],
+        (gendered & (said != gender))[shown],
         folder / "samples.png",
     )
 

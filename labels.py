@@ -3,6 +3,9 @@
 Every other file takes these meanings from here, so that no two can disagree.
 """
 
+import re
+from typing import NamedTuple
+
 import numpy as np
 
 MAX_AGE = 100
@@ -17,27 +20,29 @@ UNKNOWN = -1  # a missing label of any kind: it trains nothing and is scored now
 DECADES = tuple((low, low + 9) for low in range(0, MAX_AGE - 10, 10)) + ((MAX_AGE - 10, MAX_AGE),)
 
 
-def expected_age(probabilities: np.ndarray) -> np.ndarray:
-    """Expected age in years under a distribution over the ages 0..100.
+def expected_age(probabilities: np.ndarray, centres: np.ndarray | None = None) -> np.ndarray:
+    """Expected age in years under a distribution over the ages 0..100, or over the groups of another scale.
 
     The expectation of the softmax outputs beats their maximum (Rothe et al., "DEX: Deep EXpectation of apparent
     age from a single image", ICCV workshops 2015, section 3.3).
 
     Args:
-        probabilities: (..., 101) float, each row sums to 1.
+        probabilities: (..., k) float, each row sums to 1; k is 101 without `centres`.
+        centres: (k,) years, the middle of each group (`AgeScale.centres`); None means the ages 0..100.
 
     Returns:
         (...) float, years in 0..100.
 
     Raises:
-        ValueError: if the last axis does not have 101 entries.
+        ValueError: if the last axis does not have k entries.
     """
-    if probabilities.shape[-1] != NUM_AGES:
+    centres = np.arange(NUM_AGES, dtype=np.float64) if centres is None else centres
+    if probabilities.shape[-1] != len(centres):
         raise ValueError(
-            f"an age distribution has {NUM_AGES} entries, one for each age 0..{MAX_AGE}; "
+            f"an age distribution has {len(centres)} entries here, one for each class; "
             f"received an array of shape {probabilities.shape}"
         )
-    return probabilities @ np.arange(NUM_AGES, dtype=np.float64)
+    return probabilities @ centres
 
 
 def age_in_year(birth_serials: np.ndarray, years: np.ndarray) -> np.ndarray:
@@ -66,3 +71,135 @@ def age_in_year(birth_serials: np.ndarray, years: np.ndarray) -> np.ndarray:
 def decade_of(ages: np.ndarray) -> np.ndarray:
     """Index into DECADES of each age: (n,) in years -> (n,) int64. Age 100 belongs to the last one."""
     return np.minimum(np.asarray(ages, np.int64) // 10, len(DECADES) - 1)
+
+
+# -------------------------------------------------------------------------------------------------- age scales
+
+
+class AgeScale(NamedTuple):
+    """The classes of an age head: groups of years, each a closed interval, in ascending order, none touching another.
+
+    Attributes:
+        name: how it is asked for.
+        groups: (name, first year, last year) of each.
+        exact: whether a label that is an interval counts only where it is one of the groups, as Adience's authors
+            score; else it counts where one group holds all of it.
+    """
+
+    name: str
+    groups: tuple[tuple[str, int, int], ...]
+    exact: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The groups' names."""
+        return tuple(name for name, _, _ in self.groups)
+
+    @property
+    def centres(self) -> np.ndarray:
+        """The middle of each group, (k,) float64, years."""
+        return np.array([(low + high) / 2 for _, low, high in self.groups])
+
+    def group_of(self, age: np.ndarray, low: np.ndarray | None = None, high: np.ndarray | None = None) -> np.ndarray:
+        """The group that each label belongs to.
+
+        Args:
+            age: (n,) years, -1 unknown.
+            low, high: (n,) years, the ends of labels that are intervals, -1 for those that are not; None where the
+                dataset has none.
+
+        Returns:
+            (n,) int64 index, -1 where the age is unknown or in no group.
+        """
+        age = np.asarray(age, np.int64)
+        first, last = age, age
+        if low is not None:
+            interval = np.asarray(low) != UNKNOWN
+            # Where a dataset has groups, an age in years is none of them.
+            single = np.full_like(age, UNKNOWN) if self.exact else age
+            first, last = np.where(interval, low, single), np.where(interval, high, single)
+        found = np.full(len(age), UNKNOWN, np.int64)
+        for index, (_, start, end) in enumerate(self.groups):
+            whole = self.exact and low is not None
+            inside = (first == start) & (last == end) if whole else (first >= start) & (last <= end)
+            found[inside & (first != UNKNOWN)] = index
+        return found
+
+
+YEARS = AgeScale("years", tuple((str(year), year, year) for year in range(NUM_AGES)))
+
+
+def _plain(name: str, *intervals: tuple[int, int], exact: bool = False) -> AgeScale:
+    return AgeScale(name, tuple((f"{low}-{high}", low, high) for low, high in intervals), exact)
+
+
+AGE_SCALES = {
+    scale.name: scale
+    for scale in (
+        YEARS,
+        # Eidinger, Enbar, Hassner: "Age and gender estimation of unfiltered faces", IEEE TIFS 9(12), 2014, table II.
+        _plain("adience", (0, 2), (4, 6), (8, 12), (15, 20), (25, 32), (38, 43), (48, 53), (60, MAX_AGE), exact=True),
+        _plain(
+            "nine_groups", (0, 4), (5, 10), (11, 15), (16, 21), (22, 28), (29, 39), (40, 50), (51, 60), (61, MAX_AGE)
+        ),
+        AgeScale("adult_child", (("under 18", 0, 17), ("adult", 18, MAX_AGE))),
+        AgeScale("child_adolescent_adult", (("child", 0, 12), ("adolescent", 13, 17), ("adult", 18, MAX_AGE))),
+    )
+}
+
+
+def age_scale(text: str) -> AgeScale:
+    """The scale that a user means: a name in AGE_SCALES, or groups, "0-12,13-17,18-100" or "minor:0-17,adult:18-100".
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    if text in AGE_SCALES:
+        return AGE_SCALES[text]
+    groups = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(?:(.*\S)\s*:)?\s*(\d{1,3})\s*-\s*(\d{1,3})\s*", part)
+        if not match:
+            raise ValueError(
+                f"'{text}' is no age scale: take {', '.join(AGE_SCALES)}, or groups of years such as 0-12,13-17,18-100"
+            )
+        name, low, high = match[1] or f"{int(match[2])}-{int(match[3])}", int(match[2]), int(match[3])
+        if low > high or high > MAX_AGE or (groups and low <= groups[-1][2]):
+            raise ValueError(
+                f"the age group {part.strip()} must ascend within 0..{MAX_AGE} and follow the one before it"
+            )
+        groups.append((name, low, high))
+    if len(groups) < 2 or len({name for name, _, _ in groups}) < len(groups):
+        raise ValueError(f"'{text}' is no age scale: it takes at least two groups, each with a name of its own")
+    return AgeScale(text, tuple(groups))
+
+
+def fold_ages(probabilities: np.ndarray, scale: AgeScale, onto: AgeScale) -> tuple[np.ndarray, np.ndarray]:
+    """Distributions over one scale's groups as distributions over a coarser one's.
+
+    Args:
+        probabilities: (n, k) float, rows sum to 1, over the groups of `scale`.
+        scale: their scale.
+        onto: the coarser scale; each group of `scale` lies within one of its groups, or in a gap between them.
+
+    Returns:
+        (n, m) float64, renormalised; and (n,) float64, the probability that fell into gaps. A row all of which fell
+        there is uniform.
+
+    Raises:
+        ValueError: if a group of `scale` lies on both sides of an end of one of the coarser scale's.
+    """
+    place = np.zeros((len(scale.groups), len(onto.groups)))
+    for index, (name, low, high) in enumerate(scale.groups):
+        for other, (wider, start, end) in enumerate(onto.groups):
+            if low >= start and high <= end:
+                place[index, other] = 1
+            elif low <= end and high >= start:
+                raise ValueError(
+                    f"the scale {scale.name} cannot be folded onto {onto.name}: its group {name} is partly in {wider}"
+                )
+    folded = np.asarray(probabilities, np.float64) @ place
+    kept = folded.sum(axis=-1, keepdims=True)
+    nothing = kept <= 0
+    folded = np.where(nothing, 1 / len(onto.groups), folded / np.where(nothing, 1, kept))
+    return folded, 1 - kept[..., 0]

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from labels import MALE, NUM_GENDERS, UNKNOWN
+from labels import MALE, NUM_GENDERS, UNKNOWN, YEARS, AgeScale
 
 CS_YEARS = 5  # CS@5: the share of faces whose age is hit within 5 years (cumulative score)
 RESAMPLES = 1000
@@ -30,11 +30,25 @@ class Scores(NamedTuple):
     n: int
 
 
-def trivial_answers(age: np.ndarray, gender: np.ndarray) -> dict[str, int]:
-    """The answers that use no picture: median age in years and commoner gender; unknown labels are left out."""
+class GroupScores(NamedTuple):
+    """The scores of some faces on a scale of age groups, as shares: the right group (exact), the right one or a
+    neighbour of it (one_off), the right gender; n faces in all (Eidinger et al., IEEE TIFS 2014, section VI)."""
+
+    exact: Estimate
+    one_off: Estimate
+    gender_accuracy: Estimate
+    n: int
+
+
+def trivial_answers(age: np.ndarray, gender: np.ndarray, scale: AgeScale = YEARS) -> dict[str, int]:
+    """The answers that use no picture: median age in years, or commonest age group (index), and commoner gender.
+
+    Unknown labels, -1, are left out.
+    """
     ages, genders = age[age != UNKNOWN], gender[gender != UNKNOWN]
+    middle = np.median(ages) if scale == YEARS and len(ages) else np.bincount(ages, minlength=1).argmax()
     return {
-        "age": int(np.median(ages)) if len(ages) else 0,
+        "age": int(middle),
         "gender": int(np.bincount(genders, minlength=NUM_GENDERS).argmax()) if len(genders) else MALE,
     }
 
@@ -62,15 +76,45 @@ def score(
     known = age != UNKNOWN
     error = np.abs(expected_age - age)[known]
     trivial_error = np.abs(trivial["age"] - age)[known]
-    known = gender != UNKNOWN
-    hit = ((p_male >= 0.5) == (gender == MALE))[known]
-    trivial_hit = (gender == trivial["gender"])[known]
     return Scores(
         age_mae=_estimate(error, trivial_error, seed),
         cs5=_estimate(error <= CS_YEARS, trivial_error <= CS_YEARS, seed),
-        gender_accuracy=_estimate(hit, trivial_hit, seed),
+        gender_accuracy=_gender_accuracy(gender, p_male, trivial, seed),
         n=len(age),
     )
+
+
+def score_groups(
+    group: np.ndarray,
+    gender: np.ndarray,
+    said: np.ndarray,
+    p_male: np.ndarray,
+    trivial: dict[str, int],
+    seed: int = 0,
+) -> GroupScores:
+    """Scores predicted age groups; as `score`, with indices of groups for ages.
+
+    Args:
+        group, gender: (n,) true labels, -1 unknown.
+        said: (n,) predicted groups.
+        p_male: (n,) probability of male.
+        trivial: the answers that use no picture, 'age' as a group and 'gender'.
+        seed: of the bootstrap.
+    """
+    known = group != UNKNOWN
+    away, trivial_away = np.abs(said - group)[known], np.abs(trivial["age"] - group)[known]
+    return GroupScores(
+        exact=_estimate(away == 0, trivial_away == 0, seed),
+        one_off=_estimate(away <= 1, trivial_away <= 1, seed),
+        gender_accuracy=_gender_accuracy(gender, p_male, trivial, seed),
+        n=len(group),
+    )
+
+
+def _gender_accuracy(gender: np.ndarray, p_male: np.ndarray, trivial: dict[str, int], seed: int) -> Estimate:
+    known = gender != UNKNOWN
+    hit = ((p_male >= 0.5) == (gender == MALE))[known]
+    return _estimate(hit, (gender == trivial["gender"])[known], seed)
 
 
 def _estimate(values: np.ndarray, trivial_values: np.ndarray, seed: int) -> Estimate:

@@ -57,7 +57,7 @@ AUGMENTATIONS["gentle"] = AUGMENTATIONS["strong"]._replace(mixup_alpha=0.0, eras
 class MixupGenerator(keras.utils.PyDataset):
     """Batches of faces with their labels and weights, for `fit(..., shuffle=False)` and `evaluate`.
 
-    A batch is (image, (gender, age), (gender_weight, age_weight)): (b, h, w, 3) uint8 BGR; (b, 2) and (b, 101)
+    A batch is (image, (gender, age), (gender_weight, age_weight)): (b, h, w, 3) uint8 BGR; (b, 2) and (b, num_ages)
     float32 distributions; (b,) float32 each. A face without a label has a row of zeros and weight 0 there; a mixed
     face counts for a head only where both partners have its label. The last batch may be smaller.
     """
@@ -75,12 +75,13 @@ class MixupGenerator(keras.utils.PyDataset):
         age_width: np.ndarray | None = None,
         teacher: tuple[np.ndarray, np.ndarray] | None = None,
         teacher_weight: float = 0.5,
+        num_ages: int = NUM_AGES,
     ):
         """
         Args:
             image: (n, h, w, 3) uint8, BGR; anything that takes an array of row numbers, such as a mapped file.
             gender: (n,) integers, -1 unknown.
-            age: (n,) integers, years 0..100, -1 unknown.
+            age: (n,) integers, years 0..100 or the index of an age group, -1 unknown.
             rows: the rows to draw from; None means all.
             batch_size: faces in a batch.
             augmentation: how the images are changed.
@@ -88,8 +89,9 @@ class MixupGenerator(keras.utils.PyDataset):
             seed: of the order and of every random change.
             age_width: (n,) years: where it is above 0, the age label is no single year but a normal distribution of
                 this standard deviation around it; None means single years.
-            teacher: (n, 2) genders and (n, 101) ages, float32 distributions that an earlier network gives each face.
+            teacher: (n, 2) genders and (n, num_ages) ages, float32 distributions, what an earlier network says.
             teacher_weight: share of the teacher's distribution in each known label; the rest is the label's.
+            num_ages: classes of the age head.
 
         Raises:
             ValueError: if there is nothing to draw from, or lengths differ.
@@ -105,6 +107,7 @@ class MixupGenerator(keras.utils.PyDataset):
         self.image, self.gender, self.age = image, np.asarray(gender), np.asarray(age)
         self.batch_size, self.augmentation, self.shuffle, self.seed = batch_size, augmentation, shuffle, seed
         self.age_width, self.teacher, self.teacher_weight = age_width, teacher, teacher_weight
+        self.num_ages = num_ages
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -120,7 +123,7 @@ class MixupGenerator(keras.utils.PyDataset):
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         images = np.ascontiguousarray(self.image[rows])
         gender, gender_weight = one_hot(self.gender[rows], NUM_GENDERS)
-        age, age_weight = one_hot(self.age[rows], NUM_AGES)
+        age, age_weight = one_hot(self.age[rows], self.num_ages)
         if self.age_width is not None:
             widen(age, self.age[rows], self.age_width[rows])
         if self.teacher is not None:

@@ -8,12 +8,12 @@ import json
 import math
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 
-from labels import GENDERS, NUM_AGES, NUM_GENDERS
+from labels import AGE_SCALES, GENDERS, NUM_AGES, NUM_GENDERS, YEARS, AgeScale
 from utils import ORIGINAL_MARGIN, replacing
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "age_gender.hdf5"  # docs/MODEL_CARD.md
@@ -45,7 +45,7 @@ class Checkpoint:
         margin: of its training crops, as a share of the face box.
         detector: what found the training faces; "none" where the dataset came cropped.
         mirror: whether `load` returns a model that averages what the network says of an image and of its mirror image.
-        age_scale: the bins of its age head; "years" are 0..100.
+        age_scale: the classes of its age head; YEARS are 0..100.
         genders: the order of its gender head.
         trivial: the answers that use no picture: the training faces' median age (years) and commoner gender (index).
         split: share and seed of the split, image size and fingerprints of its databases; {} unknown.
@@ -60,7 +60,7 @@ class Checkpoint:
     margin: float = ORIGINAL_MARGIN
     detector: str = "none"
     mirror: bool = False
-    age_scale: str = "years"
+    age_scale: AgeScale = YEARS
     genders: tuple[str, ...] = GENDERS
     trivial: dict[str, int] = field(default_factory=dict)
     split: dict[str, object] = field(default_factory=dict)
@@ -76,7 +76,8 @@ def build(checkpoint: Checkpoint, **extra):
     """
     if checkpoint.network not in BACKBONES:
         raise ValueError(f"'{checkpoint.network}' is no network; there are {', '.join(BACKBONES)}")
-    return BACKBONES[checkpoint.network](checkpoint.image_size, **checkpoint.arguments, **extra)
+    num_ages = len(checkpoint.age_scale.groups)
+    return BACKBONES[checkpoint.network](checkpoint.image_size, num_ages=num_ages, **checkpoint.arguments, **extra)
 
 
 def save(model, path: Path, checkpoint: Checkpoint) -> None:
@@ -92,7 +93,7 @@ def save(model, path: Path, checkpoint: Checkpoint) -> None:
         finally:
             logging.disable(logging.NOTSET)
         with h5py.File(temporary, "r+") as file:
-            file.attrs[ATTRIBUTE] = json.dumps(asdict(checkpoint))
+            file.attrs[ATTRIBUTE] = _to_json(checkpoint)
 
 
 def load(path: Path, mirror: bool = True):
@@ -250,17 +251,28 @@ def inspect(path: Path) -> Checkpoint:
     return _inspect_keras(path)
 
 
+def _to_json(checkpoint: Checkpoint) -> str:
+    said = {each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}
+    scale = checkpoint.age_scale
+    return json.dumps({**said, "age_scale": scale.name if scale == YEARS else scale._asdict()})
+
+
 def _from_json(path: Path, text: str) -> Checkpoint:
     try:
         said = json.loads(text)
         said["genders"] = tuple(said["genders"])
+        scale = said.get("age_scale", YEARS.name)
+        if isinstance(scale, str):
+            said["age_scale"] = AGE_SCALES[scale]
+        else:
+            groups = tuple((str(name), int(low), int(high)) for name, low, high in scale["groups"])
+            said["age_scale"] = AgeScale(str(scale["name"]), groups, bool(scale["exact"]))
         checkpoint = Checkpoint(**said)
-    except (TypeError, KeyError, ValueError) as error:
+    except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: its attribute '{ATTRIBUTE}' cannot be understood: {error}") from None
-    if checkpoint.genders != GENDERS or checkpoint.age_scale != "years":
+    if checkpoint.genders != GENDERS:
         raise ValueError(
-            f"{path} was trained for genders {checkpoint.genders} and ages in {checkpoint.age_scale}; "
-            f"this version reads genders {GENDERS} and ages in years"
+            f"{path} was trained for genders {checkpoint.genders}; this version reads genders {GENDERS} in this order"
         )
     return checkpoint
 

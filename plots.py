@@ -123,24 +123,22 @@ def save_error_by_decade(bands: list[dict], overall: float, path: Path) -> None:
     _save(figure, path)
 
 
-def save_gender_confusion(gender: np.ndarray, predicted: np.ndarray, path: Path) -> None:
-    """True against predicted gender, (n,) indices each: counts and shares of each true gender."""
-    counts = np.array(
-        [
-            [np.sum((gender == true) & (predicted == said)) for said in range(len(GENDERS))]
-            for true in range(len(GENDERS))
-        ]
-    )
+def save_confusion(true: np.ndarray, predicted: np.ndarray, names: tuple[str, ...], what: str, path: Path) -> None:
+    """True against predicted classes, (n,) indices each into `names`: counts and shares of each true class."""
+    counts = np.zeros((len(names), len(names)), np.int64)
+    np.add.at(counts, (true, predicted), 1)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure, axes = _figure(width=4.2, height=4)
+    side = max(4.0, 0.75 * len(names))
+    figure, axes = _figure(width=side + 0.2, height=side)
     axis = axes[0][0]
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (true, said), count in np.ndenumerate(counts):
-        colour = "white" if shares[true, said] > 0.5 else "black"
-        axis.text(said, true, f"{count}\n{shares[true, said]:.1%}", ha="center", va="center", color=colour)
-    axis.set_xticks(range(len(GENDERS)), GENDERS)
-    axis.set_yticks(range(len(GENDERS)), GENDERS)
-    axis.set(xlabel="predicted gender", ylabel="true gender")
+    for (row, column), count in np.ndenumerate(counts):
+        colour = "white" if shares[row, column] > 0.5 else "black"
+        text = f"{count}\n{shares[row, column]:.1%}"
+        axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=10 if len(names) < 4 else 8)
+    axis.set_xticks(range(len(names)), names)
+    axis.set_yticks(range(len(names)), names)
+    axis.set(xlabel=f"predicted {what}", ylabel=f"true {what}")
     _save(figure, path)
 
 
@@ -164,40 +162,31 @@ def save_mean_distributions(age: np.ndarray, probabilities: np.ndarray, path: Pa
 
 
 def save_samples(
-    images: np.ndarray,
-    age: np.ndarray,
-    gender: np.ndarray,
-    years: np.ndarray,
-    said: np.ndarray,
-    path: Path,
-    columns: int = 8,
+    images: np.ndarray, true: list[str], said: list[str], wrong: np.ndarray, path: Path, columns: int = 8
 ) -> None:
-    """A grid of faces, each with its true and its predicted age and gender.
+    """A grid of faces, each with what it is above and what was said of it below.
 
     Args:
         images: (n, h, w, 3) uint8, BGR.
-        age, gender: (n,) true labels.
-        years, said: (n,) predicted ages in years and gender indices.
+        true, said: n texts each.
+        wrong: (n,) bool, whose text below is of another colour.
     """
     rows = -(-len(images) // columns)
     figure, axes = _figure(rows, columns, width=1.35 * columns, height=1.75 * rows)
     for axis in axes.flat:
         axis.axis("off")
-    for axis, image, true_age, true_gender, year, index in zip(
-        axes.flat, images, age, gender, years, said, strict=False
-    ):
+    for axis, image, above, below, off in zip(axes.flat, images, true, said, wrong, strict=False):
         axis.imshow(image[:, :, ::-1])
-        name = GENDERS[true_gender] if true_gender >= 0 else "?"
-        axis.set_title(f"{true_age if true_age >= 0 else '?'}, {name}", fontsize=9, pad=2)
+        axis.set_title(above, fontsize=9, pad=2)
         axis.text(
             0.5,
             -0.04,
-            f"{year:.0f}, {GENDERS[index]}",
+            below,
             transform=axis.transAxes,
             ha="center",
             va="top",
             fontsize=9,
-            color=FEMALE_COLOUR if true_gender >= 0 and index != true_gender else MALE_COLOUR,
+            color=FEMALE_COLOUR if off else MALE_COLOUR,
         )
     figure.suptitle("above: true, below: predicted", fontsize=9)
     _save(figure, path)

@@ -5,6 +5,7 @@ predictor = Predictor()  # the model that comes with the suite, or a checkpoint'
 faces = predictor(cv2.imread("photo.jpg"))  # [Face(box, score, age, gender, p_male), ...]
 """
 
+import math
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ import numpy as np
 from backend import available_cores
 from detectors import DEFAULT_DETECTOR, DETECTORS, Detection
 from faces import crop_face
-from labels import GENDERS, MALE, expected_age
+from labels import GENDERS, MALE, YEARS, AgeScale, expected_age, fold_ages
 from sources import Frame
 
 
@@ -30,6 +31,9 @@ class Face(NamedTuple):
         age: expected age in years.
         gender: "F" or "M", the likelier one.
         p_male: probability of male, 0..1.
+        group: name of the likeliest age group; "" where ages are in years.
+        p_group: its probability, 0..1; NaN where ages are in years.
+        p_between: probability of the ages that are in no group; NaN where ages are in years.
     """
 
     box: tuple[float, float, float, float]
@@ -37,6 +41,9 @@ class Face(NamedTuple):
     age: float
     gender: str
     p_male: float
+    group: str = ""
+    p_group: float = math.nan
+    p_between: float = math.nan
 
 
 class Result(NamedTuple):
@@ -55,22 +62,32 @@ class Predictor:
         detector: a name in detectors.DETECTORS; None takes the one the checkpoint's faces were found with, or dlib
             where they came cropped.
         margin: around the box, as a share of its size; None takes the checkpoint's.
+        age_scale: what the faces' groups are of, no finer than the checkpoint's own; None takes the checkpoint's.
 
     Attributes:
         checkpoint: what the file says of itself.
+        age_scale: what the faces' groups are of.
         device: what computes.
 
     Raises:
         FileNotFoundError, ValueError: if the checkpoint cannot be used.
     """
 
-    def __init__(self, weight_file: Path | None = None, detector: str | None = None, margin: float | None = None):
+    def __init__(
+        self,
+        weight_file: Path | None = None,
+        detector: str | None = None,
+        margin: float | None = None,
+        age_scale: AgeScale | None = None,
+    ):
         import backend
         import models
 
         self.device = backend.start()
         model, self.checkpoint = models.load(weight_file or models.SHIPPED)
         self.margin = self.checkpoint.margin if margin is None else margin
+        self.age_scale = age_scale or self.checkpoint.age_scale
+        self._fold(np.zeros((1, len(self.checkpoint.age_scale.groups))))  # refuses a scale that does not fit at once
         self._predict = backend.compiled_predict(model)
         trained_with = self.checkpoint.detector
         self.detector = detector or (trained_with if trained_with in DETECTORS else DEFAULT_DETECTOR)
@@ -83,7 +100,11 @@ class Predictor:
     def predict(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Expected ages in years, (n,), and probabilities of male, (n,), of faces (n, size, size, 3) uint8 BGR."""
         gender, age = self._predict(crops)
-        return expected_age(age), gender[:, MALE]
+        return expected_age(age, self.checkpoint.age_scale.centres), gender[:, MALE]
+
+    def _fold(self, age: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        own = self.checkpoint.age_scale
+        return (age, np.zeros(len(age))) if self.age_scale == own else fold_ages(age, own, self.age_scale)
 
     def stream(self, frames: Iterable[Frame], ahead: int | None = None) -> Iterator[Result]:
         """Results in the order of the frames, which are read and searched ahead while others are predicted.
@@ -125,8 +146,16 @@ class Predictor:
     def _judge(self, found: list[Detection], crops: np.ndarray) -> list[Face]:
         if not found:
             return []
-        ages, p_male = self.predict(crops)
-        return [
+        gender, age = self._predict(crops)
+        ages, p_male = expected_age(age, self.checkpoint.age_scale.centres), gender[:, MALE]
+        faces = [
             Face(detection.box, detection.score, float(age), GENDERS[int(p >= 0.5)], float(p))
             for detection, age, p in zip(found, ages, p_male, strict=True)
+        ]
+        if self.age_scale == YEARS:
+            return faces
+        p_groups, p_between = self._fold(age)
+        return [
+            face._replace(group=self.age_scale.names[p.argmax()], p_group=float(p.max()), p_between=float(between))
+            for face, p, between in zip(faces, p_groups, p_between, strict=True)
         ]

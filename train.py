@@ -18,14 +18,20 @@ from pathlib import Path
 import numpy as np
 
 import cli
-from labels import GENDERS, NUM_AGES, NUM_GENDERS, UNKNOWN
+from labels import AGE_SCALES, GENDERS, NUM_GENDERS, UNKNOWN, YEARS, AgeScale, age_scale
 
-MONITORS = {"val_loss": True, "val_pred_age_mae": True, "val_pred_gender_accuracy": False}  # is less better?
+MONITORS = {  # is less better?
+    "val_loss": True,
+    "val_pred_age_mae": True,
+    "val_pred_age_accuracy": False,  # of age groups alone
+    "val_pred_gender_accuracy": False,
+}
 DEFAULT_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.002}
 DEFAULT_DECAYS = {"sgd": 5e-4, "adam": 5e-4, "adamw": 0.02}
 AUGMENTATION_NAMES = ("none", "classic", "strong", "gentle")
 MIXUP_ALPHAS = {"none": 0.0, "classic": 0.2, "strong": 0.2, "gentle": 0.0}
-AGE_LOSS_NAMES = ("cross_entropy", "ldl", "dldl_v2")
+SOFT_LOSSES = ("ldl", "dldl_v2")
+AGE_LOSS_NAMES = ("cross_entropy", "ldl", "dldl_v2", "mean_variance", "coral")
 NOT_OF_THE_RUN = {"resume", "restart", "output_path"}  # arguments that do not say what is trained
 SPLIT_NAMES = ("validation_split", "test_split", "parts", "fold", "seed", "databases")  # what decides who is held out
 WARMUP_STEPS = 500  # at most, and at most a tenth of the run
@@ -39,12 +45,13 @@ class Data:
 
     databases: list
     image: object  # takes arrays of rows, (n, size, size, 3) uint8 BGR
-    age: np.ndarray
+    age: np.ndarray  # class on the scale
     gender: np.ndarray
     training: np.ndarray
     validation: np.ndarray
     test: np.ndarray
     age_std: np.ndarray | None = None  # years, NaN where not known
+    scale: AgeScale = YEARS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -144,6 +151,13 @@ def build_parser() -> argparse.ArgumentParser:
     )
     loss = parser.add_argument_group("loss")
     loss.add_argument(
+        "--age_scale",
+        type=cli.checked(age_scale),
+        default=YEARS.name,
+        metavar="SCALE",
+        help=f"classes of the age head: {', '.join(AGE_SCALES)}, or groups of years such as 0-12,13-17,18-100",
+    )
+    loss.add_argument(
         "--teacher",
         type=Path,
         nargs="+",
@@ -161,8 +175,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--age_loss",
         choices=AGE_LOSS_NAMES,
         default="cross_entropy",
-        help="cross-entropy on years; ldl: soft labels around the true age; dldl_v2: these and the error of the "
-        "expected age",
+        help="cross-entropy on the classes; ldl: soft labels around the true age; dldl_v2: these and the error of the "
+        "expected age; mean_variance: cross-entropy, that error squared and the variance; coral: an ordinal head",
     )
     loss.add_argument(
         "--age_sigma",
@@ -258,7 +272,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.mixed_precision:
         keras.mixed_precision.set_global_policy(f"mixed_{args.mixed_precision}")
     training, validation = make_batches(data, args, teacher)
-    checkpoint = describe(data, args, trivial_answers(data.age[data.training], data.gender[data.training]))
+    trivial = trivial_answers(data.age[data.training], data.gender[data.training], args.age_scale)
+    checkpoint = describe(data, args, trivial)
     rate = schedule(args, len(training))
     model = build_model(checkpoint, args, rate)
     announce(data, checkpoint, model)
@@ -325,7 +340,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
             raise ValueError(
                 f"the run in {args.output_path} was stopped in a version with other options; --restart discards it"
             )
-        parser.set_defaults(**stopped["arguments"])
+        parser.set_defaults(**stopped["arguments"])  # a text that stands for a value is parsed again
         args = parser.parse_args(argv)
         changed = [name for name, value in stopped["arguments"].items() if plain(args)[name] != value]
         if changed:
@@ -341,12 +356,16 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
         parser.error("--split part takes the parts named train, valid and test, --fold those named fold_N: choose one")
     if not stopped and args.age_error_weight is not None and args.age_loss != "dldl_v2":
         parser.error(f"--age_error_weight is for --age_loss dldl_v2; this is {args.age_loss}")
-    if not stopped and args.age_sigma is not None and args.age_loss == "cross_entropy":
-        parser.error("--age_sigma is for --age_loss ldl and dldl_v2; cross_entropy has hard labels")
+    if not stopped and args.age_sigma is not None and args.age_loss not in SOFT_LOSSES:
+        parser.error(f"--age_sigma is for --age_loss ldl and dldl_v2; {args.age_loss} has hard labels")
     if not stopped and args.teacher_weight is not None and not args.teacher:
         parser.error("--teacher_weight is for --teacher: name a checkpoint")
-    if args.age_spread and args.age_loss == "cross_entropy":
-        parser.error("--age_spread is for --age_loss ldl and dldl_v2; cross_entropy has hard labels")
+    if args.age_spread and args.age_loss not in SOFT_LOSSES:
+        parser.error(f"--age_spread is for --age_loss ldl and dldl_v2; {args.age_loss} has hard labels")
+    if args.age_spread and args.age_scale != YEARS:
+        parser.error(f"--age_spread is for ages in years; --age_scale {args.age_scale.name} has groups")
+    if args.monitor == "val_pred_age_accuracy" and args.age_scale == YEARS:
+        parser.error("--monitor val_pred_age_accuracy is for age groups; ages in years have val_pred_age_mae")
     complete(args)
     args.input = [Path(path) for path in args.input] if args.input else [newest_database()]
     return args, stopped
@@ -367,6 +386,7 @@ def plain(args: argparse.Namespace) -> dict[str, object]:
     """The arguments that define a run, as JSON takes them."""
     values = {name: value for name, value in vars(args).items() if name not in NOT_OF_THE_RUN}
     values["input"] = [str(path) for path in args.input]
+    values["age_scale"] = args.age_scale.name
     values["weights"] = str(args.weights) if args.weights else None
     values["teacher"] = [str(path) for path in args.teacher] if args.teacher else None
     return values
@@ -389,30 +409,51 @@ def load_data(args: argparse.Namespace) -> Data:
         if kindred(one, other):
             print(f"{one} and {other} have the same people, who may stand on both sides of the split")
     image = ImageStack(databases)
-    age = np.concatenate([database.age for database in databases])
+    age = np.concatenate(
+        [args.age_scale.group_of(database.age, database.age_low, database.age_high) for database in databases]
+    )
+    say_what_is_in_no_group(databases, age, args.age_scale)
     gender = np.concatenate([database.gender for database in databases])
     stds = [np.full(len(database), np.nan) if database.age_std is None else database.age_std for database in databases]
     age_std = np.concatenate(stds)
     if args.age_spread and not np.any(age_std > 0):
         raise ValueError("--age_spread: no database knows how far the opinions on an age spread (APPA-REAL's does)")
     sides = split(databases, args.validation_split, args.seed, args.test_split, args.split == "part", args.fold)
-    return Data(databases, image, age, gender, *sides, age_std)
+    return Data(databases, image, age, gender, *sides, age_std, args.age_scale)
+
+
+def say_what_is_in_no_group(databases: list, groups: np.ndarray, scale: AgeScale) -> None:
+    """Counts the faces whose age label trains nothing, since it is in no group of the scale."""
+    labelled = [
+        (database.age != UNKNOWN) | (False if database.age_low is None else database.age_low != UNKNOWN)
+        for database in databases
+    ]
+    left_out = int(np.sum(np.concatenate(labelled) & (groups == UNKNOWN)))
+    if left_out:
+        print(
+            f"{left_out:,} of {len(groups):,} faces have an age label that belongs to no class of {scale.name}: they "
+            "train and validate genders alone"
+        )
 
 
 def ask_teachers(data: Data, args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray] | None:
-    """What the --teacher checkpoints say of the training faces on average: (n, 2) and (n, 101), zeros elsewhere."""
+    """What the --teacher checkpoints say of the training faces on average: (n, 2) and (n, k), zeros elsewhere."""
+    from labels import fold_ages
     from models import choose, load, predict_rows
 
     if not args.teacher:
         return None
     gender = np.zeros((len(data.image), NUM_GENDERS), np.float32)
-    age = np.zeros((len(data.image), NUM_AGES), np.float32)
+    age = np.zeros((len(data.image), len(args.age_scale.groups)), np.float32)
     for named in args.teacher:
         path = choose(Path(named), "")
         model, checkpoint = load(path)
         print(f"{path} teaches", flush=True)
         say_if_it_saw(checkpoint.split, split_of(data, args))
-        for mean, said in zip((gender, age), predict_rows(model, data.image, data.training), strict=True):
+        genders, ages = predict_rows(model, data.image, data.training)
+        if checkpoint.age_scale != args.age_scale:
+            ages, _ = fold_ages(ages, checkpoint.age_scale, args.age_scale)
+        for mean, said in ((gender, genders), (age, ages)):
             mean[data.training] += said / len(args.teacher)
     return gender, age
 
@@ -423,7 +464,16 @@ def make_batches(data: Data, args: argparse.Namespace, teacher: tuple[np.ndarray
 
     def batches(rows, augmentation, shuffle, **soft):
         return MixupGenerator(
-            data.image, data.gender, data.age, rows, args.batch_size, augmentation, shuffle, args.seed, **soft
+            data.image,
+            data.gender,
+            data.age,
+            rows,
+            args.batch_size,
+            augmentation,
+            shuffle,
+            args.seed,
+            num_ages=len(data.scale.groups),
+            **soft,
         )
 
     width = None
@@ -445,17 +495,21 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
     largest = max(data.databases, key=len)
     versions = {"keras": version("keras"), "backend": keras.backend.backend(), "numpy": np.__version__}
     training = {"arguments": plain(args), "versions": versions}
+    arguments = {name: getattr(args, name) for name in ("depth", "width", "stages", "stem_stride")}
+    if args.age_loss == "coral":
+        arguments["ordinal"] = True
     if args.weights:
         training["start"] = history_of(choose(args.weights, ""))
     if args.teacher:
         training["teachers"] = [history_of(choose(Path(named), "")) for named in args.teacher]
     return Checkpoint(
         network="wide_resnet",
-        arguments={name: getattr(args, name) for name in ("depth", "width", "stages", "stem_stride")},
+        arguments=arguments,
         image_size=largest.image_size,
         margin=largest.margin,
         detector=largest.detector,
         mirror=args.mirror,
+        age_scale=args.age_scale,
         trivial=trivial,
         split=split_of(data, args),
         training=training,
@@ -531,9 +585,12 @@ def build_model(checkpoint, args: argparse.Namespace, rate):
     model = build(checkpoint, weight_decay=0.0 if decoupled else args.weight_decay, dropout=args.dropout)
     model.compile(
         optimizer,
-        loss=["categorical_crossentropy", age_loss(args.age_loss, args.age_sigma, args.age_error_weight)],
+        loss=[
+            "categorical_crossentropy",
+            age_loss(args.age_loss, args.age_sigma, args.age_error_weight, args.age_scale),
+        ],
         loss_weights=[args.gender_weight, 1.0],
-        weighted_metrics=weighted_metrics(),
+        weighted_metrics=weighted_metrics(args.age_scale),
     )
     return model
 
@@ -551,10 +608,10 @@ def announce(data: Data, checkpoint, model) -> None:
         f"{len(data.training):,} to train, {len(data.validation):,} to validate, {len(data.test):,} kept for a test; "
         f"{model.name}, {model.count_params():,} parameters"
     )
-    error, accuracy = trivial_scores(data, checkpoint.trivial)
+    trivial = checkpoint.trivial
     print(
-        f"the trivial answer, {checkpoint.trivial['age']}, {GENDERS[checkpoint.trivial['gender']]} for every face: "
-        f"{in_words(error, accuracy)}",
+        f"the trivial answer, {data.scale.names[trivial['age']]}, {GENDERS[trivial['gender']]} for every face: "
+        f"{in_words(*trivial_scores(data, trivial), data.scale)}",
         flush=True,
     )
 
@@ -562,31 +619,32 @@ def announce(data: Data, checkpoint, model) -> None:
 def refuse_blind_monitor(monitor: str, data: Data) -> None:
     """Raises ValueError where no validation face has the label by which the checkpoint is to be chosen."""
     ages, genders = validation_labels(data)
-    if (monitor == "val_pred_age_mae" and not len(ages)) or (
-        monitor == "val_pred_gender_accuracy" and not len(genders)
+    if (monitor.startswith("val_pred_age") and not len(ages)) or (
+        monitor.startswith("val_pred_gender") and not len(genders)
     ):
         raise ValueError(
             f"--monitor {monitor}: no validation face has that label; --monitor val_loss uses what there is"
         )
 
 
-def in_words(error: float, accuracy: float) -> str:
-    """'age error 5.12 years, gender 93.1%', '-' for a head without labels."""
-    years = "-" if np.isnan(error) else f"{error:.2f} years"
-    return f"age error {years}, gender {'-' if np.isnan(accuracy) else f'{accuracy:.1%}'}"
+def in_words(age: float, gender: float, scale: AgeScale) -> str:
+    """'age error 5.12 years, gender 93.1%', or 'age group 61.0%, gender 93.1%'; '-' for a head without labels."""
+    said = "-" if np.isnan(age) else f"{age:.2f} years" if scale == YEARS else f"{age:.1%}"
+    return f"age {'error' if scale == YEARS else 'group'} {said}, gender {'-' if np.isnan(gender) else f'{gender:.1%}'}"
 
 
 def validation_labels(data: Data) -> tuple[np.ndarray, np.ndarray]:
-    """The known ages and the known genders of the validation faces."""
+    """The known age classes and the known genders of the validation faces."""
     ages, genders = data.age[data.validation], data.gender[data.validation]
     return ages[ages != UNKNOWN], genders[genders != UNKNOWN]
 
 
 def trivial_scores(data: Data, trivial: dict[str, int]) -> tuple[float, float]:
-    """Validation age error in years and gender accuracy of the answer that uses no picture; NaN without labels."""
+    """What the answer that uses no picture reaches in validation: age error in years, or share of age groups hit, and
+    gender accuracy; NaN without labels."""
     ages, genders = validation_labels(data)
-    error = np.abs(ages - trivial["age"]).mean() if len(ages) else np.nan
-    return float(error), float((genders == trivial["gender"]).mean()) if len(genders) else np.nan
+    away = np.abs(ages - trivial["age"]) if data.scale == YEARS else ages == trivial["age"]
+    return tuple(float(hits.mean()) if len(hits) else np.nan for hits in (away, genders == trivial["gender"]))
 
 
 def writer(model, checkpoint, averaged: list):
@@ -631,13 +689,14 @@ def report(args, data: Data, checkpoint, best, journal, guard, steps: int) -> in
         print(f"train.py: no epoch had a finite {args.monitor}: {advice}", file=sys.stderr)
         return 1
     values = next(row for row in journal.rows if row["epoch"] == best.state["epoch"])
-    error, accuracy = trivial_scores(data, checkpoint.trivial)
     ages, genders = validation_labels(data)
     reached = in_words(
-        values["val_pred_age_mae"] if len(ages) else np.nan,
+        values["val_pred_age_mae" if data.scale == YEARS else "val_pred_age_accuracy"] if len(ages) else np.nan,
         values["val_pred_gender_accuracy"] if len(genders) else np.nan,
+        data.scale,
     )
-    print(f"best: {best.state['path']}, {reached} (trivial: {in_words(error, accuracy)})")
+    trivial = in_words(*trivial_scores(data, checkpoint.trivial), data.scale)
+    print(f"best: {best.state['path']}, {reached} (trivial: {trivial})")
     collapsed = collapsed_heads(values, data)
     if not collapsed:
         return 0
@@ -654,6 +713,7 @@ def report(args, data: Data, checkpoint, best, journal, guard, steps: int) -> in
 def collapsed_heads(values: dict[str, float], data: Data) -> list[str]:
     """The heads that answer every validation face alike although the faces differ."""
     ages, genders = validation_labels(data)
+    ages = data.scale.centres[ages]
     heads = []
     if len(ages) and ages.std() > 2 * CONSTANT_AGE and values["val_pred_age_spread"] < CONSTANT_AGE:
         heads.append("age")

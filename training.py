@@ -15,7 +15,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from labels import MALE, NUM_AGES
+from labels import MALE, YEARS, AgeScale
 from mixup_generator import MixupGenerator
 from models import RESUME_ATTRIBUTE, RESUME_FILE
 from utils import replacing
@@ -53,65 +53,121 @@ class WarmCosine(keras.optimizers.schedules.LearningRateSchedule):
         return self.rate * warm * 0.5 * (1.0 + ops.cos(math.pi * done))
 
 
-def age_loss(name: str, sigma: float, error_weight: float) -> Callable:
+MEAN_WEIGHT, VARIANCE_WEIGHT = 0.2, 0.05  # lambda 1 and 2 of the mean-variance loss, as its paper sets them
+
+
+def age_loss(name: str, sigma: float, error_weight: float, scale: AgeScale = YEARS) -> Callable:
     """The loss of the age head, by its name in `train.py --age_loss`.
 
-    cross_entropy: of the 101 years (Rothe et al., DEX, ICCV workshops 2015).
+    cross_entropy: of the classes (of 101 years: Rothe et al., DEX, ICCV workshops 2015).
     ldl: Kullback-Leibler divergence from a normal distribution around the true age (deep label distribution learning,
         Gao et al., arXiv:1611.01731, section 3): years near the truth are nearly right.
     dldl_v2: that, and the absolute error of the expected age, which is what counts in the end (Gao et al., "Age
         estimation using expectation of label distribution learning", IJCAI 2018, section 3).
+    mean_variance: cross-entropy, half the squared error of the expected age, and the variance of the distribution,
+        which is to be narrow (Pan et al., "Mean-variance loss for deep age estimation from a face", CVPR 2018,
+        section 3).
+    coral: cross-entropies of all the questions "older than this class?", added up, for the ordinal head (Cao,
+        Mirjalili, Raschka, arXiv:1901.07884, section 3.3, with equal importance).
 
     Args:
-        name: one of these three.
+        name: one of these five.
         sigma: standard deviation of the normal distribution, in years.
         error_weight: weight of the absolute error in years, beside the divergence; dldl_v2 alone has it.
+        scale: the classes; distances between them are those of their centres.
 
     Returns:
-        A loss for Keras: (b, 101) labels, one-hot or mixtures of such, and (b, 101) distributions -> (b,).
+        A loss for Keras: (b, k) labels, one-hot or mixtures of such, and (b, k) distributions -> (b,).
 
     Raises:
         ValueError: for another name.
     """
-    if name not in ("cross_entropy", "ldl", "dldl_v2"):
+    losses = {
+        "cross_entropy": lambda: keras.losses.categorical_crossentropy,
+        "ldl": lambda: _distribution_loss(sigma, 0.0, scale),
+        "dldl_v2": lambda: _distribution_loss(sigma, error_weight, scale),
+        "mean_variance": lambda: _mean_variance_loss(scale),
+        "coral": lambda: _coral_loss(len(scale.groups)),
+    }
+    if name not in losses:
         raise ValueError(f"there is no age loss '{name}'")
-    if name == "cross_entropy":
-        return keras.losses.categorical_crossentropy
-    years = np.arange(NUM_AGES)
+    return losses[name]()
+
+
+def _distribution_loss(sigma: float, error_weight: float, scale: AgeScale) -> Callable:
+    years = scale.centres
     around = np.exp(-0.5 * ((years[:, None] - years) / sigma) ** 2)
     around = (around / around.sum(axis=1, keepdims=True)).astype(np.float32)  # row: the target for one true age
-    error_weight = error_weight if name == "dldl_v2" else 0.0
 
     def loss(y_true, y_pred):
         divergence = keras.losses.kl_divergence(ops.matmul(y_true, around), y_pred)
-        error = ops.abs(_expected_age(y_true) - _expected_age(y_pred))
+        error = ops.abs(_expected_age(y_true, years) - _expected_age(y_pred, years))
         return divergence + error_weight * error
 
     return loss
 
 
-def _expected_age(distributions):
-    return ops.matmul(ops.cast(distributions, "float32"), ops.arange(NUM_AGES, dtype="float32")[:, None])[:, 0]
+def _mean_variance_loss(scale: AgeScale) -> Callable:
+    years = scale.centres
+
+    def loss(y_true, y_pred):
+        mean = _expected_age(y_pred, years)
+        squared_error = (mean - _expected_age(y_true, years)) ** 2 / 2
+        variance = ops.sum(y_pred * (ops.cast(years, "float32") - mean[:, None]) ** 2, axis=1)
+        cross_entropy = keras.losses.categorical_crossentropy(y_true, y_pred)
+        return cross_entropy + MEAN_WEIGHT * squared_error + VARIANCE_WEIGHT * variance
+
+    return loss
+
+
+def _coral_loss(classes: int) -> Callable:
+    above = np.tri(classes, classes - 1, -1, dtype=np.float32)  # column k: the classes above class k
+    least = keras.config.epsilon()
+
+    def loss(y_true, y_pred):
+        # Both sides are sums of probabilities, for 1 - sum would lose the small ones.
+        log_above, log_below = (ops.log(ops.maximum(ops.matmul(y_pred, side), least)) for side in (above, 1 - above))
+        return -ops.sum(ops.matmul(y_true, above) * log_above + ops.matmul(y_true, 1 - above) * log_below, axis=1)
+
+    return loss
+
+
+def _expected_age(distributions, centres: np.ndarray):
+    return ops.matmul(ops.cast(distributions, "float32"), ops.cast(centres[:, None], "float32"))[:, 0]
 
 
 class AgeError(keras.metrics.Mean):
     """Mean absolute error of the expected age, in years; labels may be mixtures."""
 
+    def __init__(self, name: str, centres: np.ndarray = YEARS.centres):
+        super().__init__(name=name)
+        self.centres = centres
+
     def update_state(self, y_true, y_pred, sample_weight=None):
-        return super().update_state(ops.abs(_expected_age(y_true) - _expected_age(y_pred)), sample_weight)
+        error = ops.abs(_expected_age(y_true, self.centres) - _expected_age(y_pred, self.centres))
+        return super().update_state(error, sample_weight)
+
+
+class OneOff(keras.metrics.Mean):
+    """Share of faces whose likeliest age group is the true one or a neighbour of it (Eidinger et al. 2014)."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        away = ops.abs(ops.argmax(y_true, axis=-1) - ops.argmax(y_pred, axis=-1))
+        return super().update_state(ops.cast(away <= 1, "float32"), sample_weight)
 
 
 class AgeSpread(keras.metrics.Metric):
     """Standard deviation of the expected ages over all faces, in years: near 0, every face gets the same age."""
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, centres: np.ndarray = YEARS.centres):
         super().__init__(name=name)
+        self.centres = centres
         self.count, self.total, self.squares = (
             self.add_weight(name=f"{name}_{part}", initializer="zeros") for part in ("count", "total", "squares")
         )
 
     def update_state(self, y_true, y_pred, sample_weight=None):
-        ages = _expected_age(y_pred) - NUM_AGES // 2  # about the middle, where squares lose the fewest digits
+        ages = _expected_age(y_pred, self.centres) - 50  # about the middle, where squares lose the fewest digits
         self.count.assign_add(ops.cast(ops.shape(ages)[0], "float32"))
         self.total.assign_add(ops.sum(ages))
         self.squares.assign_add(ops.sum(ages**2))
@@ -128,12 +184,12 @@ class MaleShare(keras.metrics.Mean):
         return super().update_state(ops.cast(ops.argmax(y_pred, axis=-1) == MALE, "float32"))
 
 
-def weighted_metrics() -> list[list]:
+def weighted_metrics(scale: AgeScale = YEARS) -> list[list]:
     """The metrics of the gender and of the age head; faces without a label do not count."""
-    return [
-        [keras.metrics.CategoricalAccuracy(name="accuracy"), MaleShare(name="male_share")],
-        [AgeError(name="mae"), AgeSpread(name="spread")],
-    ]
+    age = [AgeError("mae", scale.centres), AgeSpread("spread", scale.centres)]
+    if scale != YEARS:
+        age += [keras.metrics.CategoricalAccuracy(name="accuracy"), OneOff(name="one_off")]
+    return [[keras.metrics.CategoricalAccuracy(name="accuracy"), MaleShare(name="male_share")], age]
 
 
 class Epochs(keras.callbacks.Callback):
@@ -213,6 +269,7 @@ class Journal(keras.callbacks.Callback):
 
     COLUMNS = (
         ("loss", "loss", ".3f"), ("val_loss", "val loss", ".3f"),
+        ("pred_age_accuracy", "age group", ".1%"), ("val_pred_age_accuracy", "val age group", ".1%"),
         ("pred_age_mae", "age error", ".2f"), ("val_pred_age_mae", "val age error", ".2f"),
         ("pred_gender_accuracy", "gender", ".1%"), ("val_pred_gender_accuracy", "val gender", ".1%"),
         ("learning_rate", "rate", ".2g"),
@@ -247,7 +304,7 @@ class Journal(keras.callbacks.Callback):
             "seconds": seconds,
         }
         self.rows.append(row)
-        shown = "  ".join(f"{title} {row[name]:{style}}" for name, title, style in self.COLUMNS)
+        shown = "  ".join(f"{title} {row[name]:{style}}" for name, title, style in self.COLUMNS if name in row)
         print(f"epoch {epoch + 1:>3}/{self.epochs}  {shown}  {seconds:.0f} s", flush=True)
         with replacing(self.folder / "history.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, self.rows[0])

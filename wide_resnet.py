@@ -7,7 +7,8 @@ normalisation is the network's first layer.
 import keras
 from keras import layers
 
-from labels import NUM_AGES, NUM_GENDERS
+from heads import two_heads
+from labels import NUM_AGES
 
 WEIGHT_DECAY = 5e-4  # the paper's, section 3: the gradient of L2 has a factor 2, so the penalty is half of it
 
@@ -21,6 +22,8 @@ def wide_resnet(
     stages: int = 3,
     stem_stride: int = 1,
     original: bool = False,
+    num_ages: int = NUM_AGES,
+    ordinal: bool = False,
 ) -> keras.Model:
     """WRN-depth-width for square images.
 
@@ -35,9 +38,10 @@ def wide_resnet(
             sees an image of twice the size at the work of 2.
         original: the network of the original suite, needed for its files alone: raw pixels, and heads without bias on
             an 8 x 8 average pooling of stride 1, which keeps every position.
+        num_ages, ordinal: of the age head, see `heads.two_heads`.
 
     Returns:
-        A model of (n, image_size, image_size, 3) uint8 BGR -> [pred_gender (n, 2), pred_age (n, 101)], each row a
+        A model of (n, image_size, image_size, 3) uint8 BGR -> [pred_gender (n, 2), pred_age (n, num_ages)], each row a
         probability distribution.
 
     Raises:
@@ -65,28 +69,9 @@ def wide_resnet(
         x = layers.Flatten(name="flatten")(x)
     else:
         x = layers.GlobalAveragePooling2D(name="pool")(x)
-    outputs = two_heads(x, penalty, use_bias=not original)
+    outputs = two_heads(x, penalty, use_bias=not original, num_ages=num_ages, ordinal=ordinal)
     more = (f"_{stages}_stages" if stages > 3 else "") + (f"_stem_stride_{stem_stride}" if stem_stride > 1 else "")
     return keras.Model(image, outputs, name=f"wide_resnet_{depth}_{width}{more}")
-
-
-def two_heads(x, penalty: float = 0.0, use_bias: bool = True) -> list:
-    """The outputs every model has, in this order and under these names: [pred_gender, pred_age], softmax.
-
-    They compute in float32 whatever the policy, since a softmax over 101 classes is too fine for 16 bits.
-    """
-    return [
-        layers.Dense(
-            classes,
-            activation="softmax",
-            use_bias=use_bias,
-            dtype="float32",
-            kernel_initializer="he_normal",
-            kernel_regularizer=_l2(penalty),
-            name=name,
-        )(x)
-        for name, classes in (("pred_gender", NUM_GENDERS), ("pred_age", NUM_AGES))
-    ]
 
 
 def _group(x, channels: int, stride: int, depth: int, penalty: float, dropout: float, name: str):

@@ -61,7 +61,7 @@ def small_network():
     """The least network with the suite's inputs and outputs."""
     import keras
 
-    from wide_resnet import two_heads
+    from heads import two_heads
 
     image = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), dtype="uint8")
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 127.5, -1.0)(image))

@@ -99,7 +99,7 @@ def test_expected_age_weighs_by_probability_and_keeps_the_leading_axes():
 
 
 def test_expected_age_refuses_another_number_of_ages():
-    with pytest.raises(ValueError, match=r"has 101 entries, one for each age 0\.\.100; received .* shape \(4, 8\)"):
+    with pytest.raises(ValueError, match=r"has 101 entries here, one for each class; received .* shape \(4, 8\)"):
         labels.expected_age(np.ones((4, 8)))
 
 

@@ -12,10 +12,10 @@ from conftest import noise, write_database
 
 import models
 import train
+from heads import two_heads
 from mixup_generator import AUGMENTATIONS
 from models import RESUME_ATTRIBUTE, RESUME_FILE, Checkpoint, inspect
 from training import StepDecay, WarmCosine, age_loss
-from wide_resnet import two_heads
 
 TINY = ["--depth", "10", "--width", "1"]
 
@@ -159,12 +159,12 @@ def test_averages_are_those_of_the_momentum_asked_for():
     assert not built()[0].optimizer.use_ema
 
 
-def micro_network(image_size, depth, width, stages, stem_stride, weight_decay=0.0, dropout=0.0):
+def micro_network(image_size, depth, width, stages, stem_stride, weight_decay=0.0, dropout=0.0, **heads):
     """Stands for the wide residual network in runs of which the network does not matter."""
     image = keras.Input((image_size, image_size, 3), dtype="uint8")
     x = keras.layers.Conv2D(8, 3, strides=4, name="stem")(keras.layers.Rescaling(1 / 127.5, -1.0)(image))
     x = keras.layers.ReLU()(keras.layers.BatchNormalization(name="norm")(x))
-    return keras.Model(image, two_heads(keras.layers.GlobalAveragePooling2D()(x)), name="micro")
+    return keras.Model(image, two_heads(keras.layers.GlobalAveragePooling2D()(x), **heads), name="micro")
 
 
 def test_the_loss_is_the_age_loss_and_the_weighted_gender_loss(monkeypatch):
