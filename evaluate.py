@@ -151,7 +151,7 @@ def say_what_is_in_no_group(faces, scale: AgeScale, folded: bool) -> None:
     outside = int((faces["group"] == UNKNOWN).sum())
     if outside:
         print(f"{outside:,} of {len(faces):,} faces have no age, or one in no group of {scale.name}: not scored by age")
-    if folded:
+    if folded and faces.p_between.max() > 1e-6:  # rounding apart
         print(f"ages folded onto {scale.name}; {faces.p_between.mean():.1%} of the probability fell between its groups")
 
 

@@ -202,4 +202,4 @@ def fold_ages(probabilities: np.ndarray, scale: AgeScale, onto: AgeScale) -> tup
     kept = folded.sum(axis=-1, keepdims=True)
     nothing = kept <= 0
     folded = np.where(nothing, 1 / len(onto.groups), folded / np.where(nothing, 1, kept))
-    return folded, 1 - kept[..., 0]
+    return folded, np.clip(1 - kept[..., 0], 0, 1)
