@@ -329,31 +329,34 @@ def main(argv: list[str] | None = None) -> int:
         args.patience,
         stopped.get("best"),
     )
-    journal = Journal(args.output_path, args.nb_epochs, None, stopped.get("history"))
+    journal = Journal(args.output_path, args.nb_epochs, schedule(args, len(training)), stopped.get("history"))
     resume = Resume(
         args.output_path,
         lambda: {"arguments": plain(args), "best": best.state, "history": journal.rows, "split": checkpoint.split},
     )
-    if args.restart:
-        resume.path.unlink(missing_ok=True)
     if not stopped:
         start_from(model, args, checkpoint)
     elif stopped["split"] != checkpoint.split:
         raise ValueError("the databases are not those that the stopped run was trained on; --restart discards it")
+    if args.restart:
+        resume.path.unlink(missing_ok=True)
     done = stopped.get("epoch", 0)
     try:
         for phase in phases(args):
             if phase.last < done:
                 continue
-            journal.rate = schedule(args, len(training), phase)
+            rate = schedule(args, len(training), phase)
             train_last_stages(model, STAGES[args.model], phase.stages)
-            compile_model(model, args, journal.rate)
+            compile_model(model, args, rate)
             if phase.first < done:  # the phase that the stopped run was in
                 model.optimizer.build(model.trainable_variables)
                 model.load_weights(resume.path)
                 set_dropout_seeds(model, stopped["dropout_seeds"])
             best.begin_phase(args.patience if phase.last == args.nb_epochs else 0, anew=done <= phase.first)
-            say_phase(phase, args, model)
+            trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+            journal.begin_phase(rate, trained)
+            if args.freeze_epochs or args.unfreeze_stages:
+                print(f"epochs {phase.first + 1} to {phase.last}: {phase.name}, {trained:,} parameters", flush=True)
             model.fit(
                 training,
                 validation_data=validation,
@@ -654,13 +657,6 @@ def phases(args: argparse.Namespace) -> list[Phase]:
     if args.freeze_epochs < args.nb_epochs:
         found.append(Phase(rest, args.freeze_epochs, args.nb_epochs, args.unfreeze_stages, args.fine_tune_lr))
     return found
-
-
-def say_phase(phase: Phase, args: argparse.Namespace, model) -> None:
-    """Says what is trained in a phase, unless it is all there is to train."""
-    if args.freeze_epochs or phase.stages is not None:
-        parameters = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
-        print(f"epochs {phase.first + 1} to {phase.last}: {phase.name}, {parameters:,} parameters, rate {phase.lr:g}")
 
 
 def schedule(args: argparse.Namespace, steps_per_epoch: int, phase: Phase | None = None):

@@ -237,7 +237,7 @@ class Journal(keras.callbacks.Callback):
     Args:
         folder: where the files go.
         epochs: of the whole run.
-        rate: the learning rate as a function of the step; another phase of the run sets its own.
+        rate: the learning rate as a function of the step.
         rows: the history of the run that is resumed.
     """
 
@@ -251,7 +251,12 @@ class Journal(keras.callbacks.Callback):
     def __init__(self, folder: Path, epochs: int, rate: StepDecay, rows: list[dict] | None = None):
         super().__init__()
         self.folder, self.epochs, self.rate, self.rows = Path(folder), epochs, rate, rows or []
+        self.phase: dict[str, float] = {}
         self.bar = None
+
+    def begin_phase(self, rate: Callable, trained_parameters: int) -> None:
+        """Sets the rate for a phase of the run, and how many parameters it trains, which `history.csv` says."""
+        self.rate, self.phase = rate, {"trained_parameters": trained_parameters}
 
     def on_epoch_begin(self, epoch, logs=None):
         from tqdm import tqdm
@@ -274,7 +279,7 @@ class Journal(keras.callbacks.Callback):
             "epoch": epoch + 1,
             **{name: float(value) for name, value in logs.items()},
             "learning_rate": float(self.rate(int(self.model.optimizer.iterations) - 1)),
-            "trained_parameters": sum(math.prod(weight.shape) for weight in self.model.trainable_weights),
+            **self.phase,
             "seconds": seconds,
         }
         self.rows.append(row)
