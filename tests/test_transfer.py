@@ -12,12 +12,12 @@ import keras
 import numpy as np
 import pytest
 from conftest import give_every_weight_a_value, noise, write_database
+from test_applications import vggface_resnet50, vggface_vgg16, write_keras_2_weights
 
 import models
 import train
 from applications import NETWORKS, application
 from models import STAGES, Checkpoint, build, choose, inspect, load, save
-from test_applications import vggface_resnet50, vggface_vgg16, write_keras_2_weights
 from training import Resume, train_last_stages
 from wide_resnet import two_heads, wide_resnet
 
@@ -37,11 +37,23 @@ def micro_network(image_size, depth=10, width=1, stages=3, stem_stride=1, weight
 
 
 @pytest.fixture
-def quick_runs(monkeypatch):
-    """Runs of the micro network, without TensorBoard and pictures."""
-    monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
+def plain_runs(monkeypatch):
+    """Runs without TensorBoard and pictures, and without a compiler, which takes longer than so few steps."""
+    compile_model = train.compile_model
+
+    def compile_to_run_eagerly(model, args, rate):
+        compile_model(model, args, rate)
+        model.run_eagerly = True
+
+    monkeypatch.setattr(train, "compile_model", compile_to_run_eagerly)
     monkeypatch.setattr(train, "tensorboard", lambda folder: [])
     monkeypatch.setattr("plots.save_training_curve", lambda rows, path: None)
+
+
+@pytest.fixture
+def quick_runs(plain_runs, monkeypatch):
+    """Such runs of the micro network."""
+    monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
 
 
 @pytest.fixture
@@ -251,13 +263,11 @@ np.savez(sys.argv[2], *[np.asarray(output) for output in model(noise(3, 32))])
 """
 
 
-def test_a_network_is_trained_saved_and_loaded_in_another_process(faces, tmp_path, monkeypatch, capsys):
+def test_a_network_is_trained_saved_and_loaded_in_another_process(faces, tmp_path, plain_runs, capsys):
     """The real thing: from an earlier checkpoint, in two phases, under the command line of users."""
     earlier, run = tmp_path / "earlier.hdf5", tmp_path / "run"
     source = give_every_weight_a_value(application("mobilenet_v3_small", 32))
     save(source, earlier, Checkpoint("mobilenet_v3_small", {}, 32, split={"seed": 0}))
-    monkeypatch.setattr(train, "tensorboard", lambda folder: [])
-    monkeypatch.setattr("plots.save_training_curve", lambda rows, path: None)
     options = ["-i", str(faces), "--model", "mobilenet_v3_small", "--weights", str(earlier), "--freeze_epochs", "1"]
     assert train.main([*options, "--nb_epochs", "2", "--opt", "adam", "--output_path", str(run)]) == 0
     assert "another split" in capsys.readouterr().out
