@@ -7,12 +7,14 @@ the network again and how its faces were cropped. Files of the original suite (K
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from applications import NETWORKS, application, set_weights
 from labels import AGE_SCALES, GENDERS, NUM_AGES, NUM_GENDERS, YEARS, AgeScale
 from utils import ORIGINAL_MARGIN, replacing
 
@@ -31,7 +33,16 @@ def _wide_resnet(image_size: int, **arguments):
 
 
 # Name -> function of the image size and the network's own arguments that returns a model with the two heads.
-BACKBONES: dict[str, Callable] = {"wide_resnet": _wide_resnet}
+BACKBONES: dict[str, Callable] = {
+    "wide_resnet": _wide_resnet,
+    **{name: partial(application, name) for name in NETWORKS},
+}
+
+# Name -> how the names of the layers begin at which its second and later stages begin.
+STAGES: dict[str, tuple[str, ...]] = {
+    "wide_resnet": ("group2_", "group3_", "group4_"),
+    **{name: network.stages for name, network in NETWORKS.items()},
+}
 
 
 @dataclass
@@ -132,16 +143,19 @@ def load(path: Path, mirror: bool = True):
     return (mirrored(model) if mirror and checkpoint.mirror else model), checkpoint
 
 
-def copy_weights(path: Path, model) -> list[str]:
+def copy_weights(path: Path, model, new: Collection[str] = ()) -> list[str]:
     """Gives a model the weights of a checkpoint of this suite, layer by layer, by name and shape.
 
-    A block that the checkpoint lacks starts as the identity, with zeros in its last convolution, so that a deeper
-    network starts as what the shallower one was (Chen et al., "Net2Net", arXiv:1511.05641, section 2.3). So does one
-    whose stem has stride 4 from one of stride 2, on images of twice the size.
+    A block that the checkpoint of a wide residual network lacks starts as the identity, with zeros in its last
+    convolution, so that a deeper network starts as what the shallower one was (Chen et al., "Net2Net",
+    arXiv:1511.05641, section 2.3). So does one whose stem has stride 4 from one of stride 2, on images of twice the
+    size.
 
     Args:
         path: the checkpoint; its network may have another image size, depth, or heads.
         model: changed in place.
+        new: names of layers that keep their own weights even if the checkpoint's fit, such as a head whose bins mean
+            something else.
 
     Returns:
         The names of the layers that keep their own weights.
@@ -160,11 +174,12 @@ def copy_weights(path: Path, model) -> list[str]:
         found = weights.get(layer.name, [])
         if layer.name == "stem" and found and (found[0].shape[0], layer.kernel_size) == (3, (8, 8)):
             found = [stem_for_twice_the_size(found[0])]
-        if [array.shape for array in found] == [array.shape for array in layer.get_weights()]:
-            layer.set_weights(found)
+        fits = [array.shape for array in found] == [array.shape for array in layer.get_weights()]
+        if fits and layer.name not in new:
+            set_weights(layer, found)
             continue
         fresh.append(layer.name)
-        if layer.name.endswith("_conv2") and layer.name not in weights:
+        if checkpoint.network == "wide_resnet" and layer.name.endswith("_conv2") and layer.name not in weights:
             layer.set_weights([np.zeros_like(array) for array in layer.get_weights()])
     if len(fresh) == len(layers):
         raise ValueError(f"no layer of {path}, {source.name}, fits {model.name}")

@@ -1,7 +1,8 @@
-"""Trains a wide residual network with two heads, gender and age, on face databases made by create_db.py.
+"""Trains a network with two heads, gender and age, on face databases made by create_db.py.
 
     python train.py --aug                                   # the newest database in data/
     python train.py --input data/imdb_db.mat data/wiki_db.mat --aug --output_path checkpoints/both
+    python train.py --model efficientnet_b0 --freeze_epochs 3 --opt adamw --lr 0.001 --aug    # from ImageNet's weights
     python train.py --resume                                # goes on where a stopped run was
 
 Keeps the checkpoint of the best validation loss, history.csv, training_curve.png and TensorBoard's logs in
@@ -14,6 +15,7 @@ import time
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,9 +36,28 @@ SOFT_LOSSES = ("ldl", "dldl_v2")
 AGE_LOSS_NAMES = ("cross_entropy", "ldl", "dldl_v2", "mean_variance", "coral")
 NOT_OF_THE_RUN = {"resume", "restart", "output_path"}  # arguments that do not say what is trained
 SPLIT_NAMES = ("validation_split", "test_split", "parts", "fold", "seed", "databases")  # what decides who is held out
+WIDE_RESNET_ARGUMENTS = {"depth": 16, "width": 8, "stages": 3, "stem_stride": 1}  # and their defaults
+FINE_TUNE_SHARE = 0.1  # of --lr, for what was frozen
 WARMUP_STEPS = 500  # at most, and at most a tenth of the run
 CONSTANT_AGE = 1.0  # years: expected ages that spread less than this are one answer for every face
 LEARNING_STEPS = 500  # a run shorter than this may still answer every face alike without having collapsed
+
+
+class Phase(NamedTuple):
+    """Epochs of a run with one choice of what is trained.
+
+    Attributes:
+        name: in words, for the log.
+        first, last: its epochs are first + 1 to last, counted from 1.
+        stages: how many of the network's last stages are trained beside the heads; None means all.
+        lr: highest learning rate.
+    """
+
+    name: str
+    first: int
+    last: int
+    stages: int | None
+    lr: float
 
 
 @dataclass
@@ -56,6 +77,8 @@ class Data:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
+    from models import BACKBONES
+
     parser = cli.parser_for(__doc__, "train.py [--input FILE ...] [--aug] [--output_path DIR] [options]")
     data = parser.add_argument_group("data")
     data.add_argument(
@@ -113,22 +136,33 @@ def build_parser() -> argparse.ArgumentParser:
         help="of the split, the order, the augmentation and the first weights",
     )
     network = parser.add_argument_group("network")
-    network.add_argument("--depth", type=int, choices=(10, 16, 22, 28, 34, 40), default=16, help="depth of the WRN")
-    network.add_argument("--width", type=cli.number(int, 1, 32), default=8, metavar="K", help="width of the WRN")
-    network.add_argument("--stages", type=int, choices=(3, 4), default=3, help="groups of blocks")
+    network.add_argument(
+        "--model",
+        choices=BACKBONES,
+        default="wide_resnet",
+        metavar="NAME",
+        help=f"network, of {', '.join(BACKBONES)}; inception_resnet_v2 takes images of 75 pixels or more, others of 32",
+    )
+    network.add_argument(
+        "--depth", type=int, choices=(10, 16, 22, 28, 34, 40), help="depth of the wide_resnet (default: 16)"
+    )
+    network.add_argument(
+        "--width", type=cli.number(int, 1, 32), metavar="K", help="width of the wide_resnet (default: 8)"
+    )
+    network.add_argument("--stages", type=int, choices=(3, 4), help="wide_resnet: groups of blocks (default: 3)")
     network.add_argument(
         "--stem_stride",
         type=int,
         choices=(1, 2, 4),
-        default=1,
-        help="2 halves the image first: a quarter of the work; 4 sees images of twice the size at the work of 2",
+        help="wide_resnet: 2 halves the image first: a quarter of the work; 4 sees images of twice the size at the "
+        "work of 2 (default: 1)",
     )
     network.add_argument(
         "--dropout",
         type=cli.number(float, 0, 0.9),
         default=0.0,
         metavar="SHARE",
-        help="share dropped within each block",
+        help="share dropped within each block of the wide_resnet, of other networks' features before the heads",
     )
     network.add_argument(
         "--weight_decay",
@@ -142,12 +176,33 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="the finished model averages what it says of an image and of its mirror image; validation does not",
     )
-    network.add_argument(
+    transfer = parser.add_argument_group("transfer learning")
+    transfer.add_argument(
         "--weights",
-        type=Path,
-        metavar="FILE",
-        help="start from the weights of this checkpoint, or the best of this folder's newest run; layers that it "
-        "lacks start anew, a block that it lacks as the identity",
+        metavar="imagenet|none|FILE",
+        help="what to start from: imagenet, which Keras downloads; none; a checkpoint, or the best of this folder's "
+        "newest run, of the same network (layers that it lacks start anew, a block that it lacks as the identity); "
+        "for vgg16 and resnet50 also a published VGGFace file (default: none for wide_resnet, imagenet for others)",
+    )
+    transfer.add_argument(
+        "--freeze_epochs",
+        type=cli.number(int, 0),
+        default=0,
+        metavar="N",
+        help="of --nb_epochs, the first that train the heads alone, on a frozen network with batch norm in inference "
+        "mode; the others train all of it, or --unfreeze_stages",
+    )
+    transfer.add_argument(
+        "--fine_tune_lr",
+        type=cli.number(float, 0, exclusive=True),
+        metavar="RATE",
+        help="highest learning rate after --freeze_epochs (default: a tenth of --lr)",
+    )
+    transfer.add_argument(
+        "--unfreeze_stages",
+        type=cli.number(int, 1),
+        metavar="N",
+        help="train the last N stages of the network and the heads, and leave the others frozen to the end",
     )
     loss = parser.add_argument_group("loss")
     loss.add_argument(
@@ -264,8 +319,8 @@ def main(argv: list[str] | None = None) -> int:
     import keras
 
     from metrics import trivial_answers
-    from models import choose
-    from training import Epochs, Journal, KeepBest, Resume, StopAtNan, set_dropout_seeds
+    from models import STAGES
+    from training import Epochs, Journal, KeepBest, Resume, StopAtNan, set_dropout_seeds, train_last_stages
 
     teacher = ask_teachers(data, args)  # first: in full precision, and without a part in the seed's draws
     keras.utils.set_random_seed(args.seed)
@@ -274,13 +329,13 @@ def main(argv: list[str] | None = None) -> int:
     training, validation = make_batches(data, args, teacher)
     trivial = trivial_answers(data.age[data.training], data.gender[data.training], args.age_scale)
     checkpoint = describe(data, args, trivial)
-    rate = schedule(args, len(training))
-    model = build_model(checkpoint, args, rate)
+    model = build_model(checkpoint, args, args.lr)
     announce(data, checkpoint, model)
     refuse_blind_monitor(args.monitor, data)
 
     guard = StopAtNan()
     averaged = [keras.callbacks.SwapEMAWeights()] if args.ema else []  # validates the averages
+    boards = tensorboard(args.output_path)
     best = KeepBest(
         args.output_path,
         writer(model, checkpoint, averaged),
@@ -289,33 +344,47 @@ def main(argv: list[str] | None = None) -> int:
         args.patience,
         stopped.get("best"),
     )
-    journal = Journal(args.output_path, args.nb_epochs, rate, stopped.get("history"))
+    journal = Journal(args.output_path, args.nb_epochs, schedule(args, len(training)), stopped.get("history"))
     resume = Resume(
         args.output_path,
         lambda: {"arguments": plain(args), "best": best.state, "history": journal.rows, "split": checkpoint.split},
     )
+    if not stopped:
+        start_from(model, args, checkpoint)
+    elif stopped["split"] != checkpoint.split:
+        raise ValueError("the databases are not those that the stopped run was trained on; --restart discards it")
     if args.restart:
         resume.path.unlink(missing_ok=True)
-    if args.weights and not stopped:
-        start_from(model, choose(args.weights, ""), checkpoint)
-    if stopped:
-        if stopped["split"] != checkpoint.split:
-            raise ValueError("the databases are not those that the stopped run was trained on; --restart discards it")
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(resume.path)
-        set_dropout_seeds(model, stopped["dropout_seeds"])
+    done = stopped.get("epoch", 0)
     try:
-        model.fit(
-            training,
-            validation_data=validation,
-            epochs=args.nb_epochs,
-            initial_epoch=stopped.get("epoch", 0),
-            shuffle=False,
-            verbose=0,
-            callbacks=[guard, Epochs(training), *averaged, *tensorboard(args.output_path), best, journal, resume],
-        )
+        for phase in phases(args):
+            if phase.last < done:
+                continue
+            rate = schedule(args, len(training), phase)
+            train_last_stages(model, STAGES[args.model], phase.stages)
+            compile_model(model, args, rate)
+            if phase.first < done:  # the phase that the stopped run was in
+                model.optimizer.build(model.trainable_variables)
+                model.load_weights(resume.path)
+                set_dropout_seeds(model, stopped["dropout_seeds"])
+            best.begin_phase(args.patience if phase.last == args.nb_epochs else 0, anew=done <= phase.first)
+            trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+            journal.begin_phase(rate, trained)
+            if args.freeze_epochs or args.unfreeze_stages:
+                print(f"epochs {phase.first + 1} to {phase.last}: {phase.name}, {trained:,} parameters", flush=True)
+            model.fit(
+                training,
+                validation_data=validation,
+                epochs=phase.last,
+                initial_epoch=max(done, phase.first),
+                shuffle=False,
+                verbose=0,
+                callbacks=[guard, Epochs(training), *averaged, *boards, best, journal, resume],
+            )
+            if guard.stopped:
+                break
     except KeyboardInterrupt:
-        done = resume.saved or stopped.get("epoch", 0)
+        done = resume.saved or done
         print(f"\nstopped after {done} whole epochs" + (f"; --resume goes on at epoch {done + 1}" if done else ""))
         raise
     resume.path.unlink(missing_ok=True)  # finished, or not worth continuing
@@ -327,7 +396,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
 
     A resumed run has its own arguments as defaults; an argument that says otherwise is refused.
     """
-    from models import RESUME_FILE, read_resume
+    from models import RESUME_FILE, STAGES, read_resume
 
     parser = build_parser()
     args = parser.parse_args(argv)
@@ -366,14 +435,45 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
         parser.error(f"--age_spread is for ages in years; --age_scale {args.age_scale.name} has groups")
     if args.monitor == "val_pred_age_accuracy" and args.age_scale == YEARS:
         parser.error("--monitor val_pred_age_accuracy is for age groups; ages in years have val_pred_age_mae")
+    refuse_idle_network_options(parser, args, bool(stopped))
     complete(args)
+    there_are = args.stages if args.model == "wide_resnet" else len(STAGES[args.model]) + 1
+    if args.unfreeze_stages and args.unfreeze_stages > there_are:
+        parser.error(f"--unfreeze_stages {args.unfreeze_stages}: {args.model} has {there_are}")
     args.input = [Path(path) for path in args.input] if args.input else [newest_database()]
     return args, stopped
+
+
+def refuse_idle_network_options(parser: argparse.ArgumentParser, args: argparse.Namespace, resumed: bool) -> None:
+    """Refuses options of another network, and options of transfer learning where nothing is transferred."""
+    wide = args.model == "wide_resnet"
+    if idle := [name for name in WIDE_RESNET_ARGUMENTS if not wide and getattr(args, name) is not None]:
+        parser.error(f"--{' --'.join(idle)} is for --model wide_resnet; this is {args.model}")
+    if wide and args.weights == "imagenet":
+        parser.error("--weights imagenet is for the networks of keras.applications: name one with --model")
+    if args.weights == "none" or (wide and not args.weights):
+        for name in ("freeze_epochs", "unfreeze_stages"):
+            if getattr(args, name):
+                parser.error(f"--{name} keeps what --weights brings: name weights, as random ones are worth nothing")
+    if args.freeze_epochs > args.nb_epochs:
+        parser.error(f"--freeze_epochs {args.freeze_epochs} are more than the {args.nb_epochs} of --nb_epochs")
+    if resumed or 0 < args.freeze_epochs < args.nb_epochs:
+        return
+    if args.fine_tune_lr:
+        parser.error("--fine_tune_lr is for the epochs after --freeze_epochs: there are none; without them it is --lr")
+    if args.unfreeze_stages and args.freeze_epochs:
+        parser.error("--unfreeze_stages is for the epochs after --freeze_epochs: there are none")
 
 
 def complete(args: argparse.Namespace) -> None:
     """Fills in the defaults that depend on other options."""
     args.lr = args.lr or DEFAULT_RATES[args.opt]
+    if args.model == "wide_resnet":
+        for name, default in WIDE_RESNET_ARGUMENTS.items():
+            setattr(args, name, getattr(args, name) or default)
+    else:
+        args.weights = args.weights or "imagenet"
+    args.fine_tune_lr = args.fine_tune_lr or FINE_TUNE_SHARE * args.lr
     args.weight_decay = DEFAULT_DECAYS[args.opt] if args.weight_decay is None else args.weight_decay
     args.age_sigma = args.age_sigma or 2.0
     args.teacher_weight = args.teacher_weight or 0.5
@@ -387,7 +487,6 @@ def plain(args: argparse.Namespace) -> dict[str, object]:
     values = {name: value for name, value in vars(args).items() if name not in NOT_OF_THE_RUN}
     values["input"] = [str(path) for path in args.input]
     values["age_scale"] = args.age_scale.name
-    values["weights"] = str(args.weights) if args.weights else None
     values["teacher"] = [str(path) for path in args.teacher] if args.teacher else None
     return values
 
@@ -402,9 +501,11 @@ def newest_database() -> Path:
 
 def load_data(args: argparse.Namespace) -> Data:
     """Opens the databases and splits their faces."""
+    from applications import require_size
     from utils import ImageStack, kindred, open_database, split
 
     databases = [open_database(path) for path in args.input]
+    require_size(args.model, databases[0].image_size)
     for one, other in combinations(sorted({database.db for database in databases}), 2):
         if kindred(one, other):
             print(f"{one} and {other} have the same people, who may stand on both sides of the split")
@@ -490,20 +591,26 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
 
     import keras
 
-    from models import Checkpoint, choose
+    from applications import VGGFACE_MEANS_BGR, vggface_network
+    from models import Checkpoint, choose, inspect
 
     largest = max(data.databases, key=len)
     versions = {"keras": version("keras"), "backend": keras.backend.backend(), "numpy": np.__version__}
     training = {"arguments": plain(args), "versions": versions}
-    arguments = {name: getattr(args, name) for name in ("depth", "width", "stages", "stem_stride")}
+    path = weights_file(args)
+    vggface = path and vggface_network(path)
+    start = None if vggface or not path else inspect(path)
+    if start:
+        training["start"] = history_of(path)
+    arguments = {name: getattr(args, name) for name in WIDE_RESNET_ARGUMENTS if args.model == "wide_resnet"}
+    if args.model in VGGFACE_MEANS_BGR:
+        arguments["vggface"] = bool(vggface or (start and start.arguments.get("vggface")))
     if args.age_loss == "coral":
         arguments["ordinal"] = True
-    if args.weights:
-        training["start"] = history_of(choose(args.weights, ""))
     if args.teacher:
         training["teachers"] = [history_of(choose(Path(named), "")) for named in args.teacher]
     return Checkpoint(
-        network="wide_resnet",
+        network=args.model,
         arguments=arguments,
         image_size=largest.image_size,
         margin=largest.margin,
@@ -538,13 +645,51 @@ def split_of(data: Data, args: argparse.Namespace) -> dict[str, object]:
     }
 
 
-def start_from(model, path: Path, checkpoint) -> None:
-    """Takes the weights of a checkpoint, and says what it lacks and whether it may have seen this run's faces."""
-    from models import copy_weights
+def weights_file(args: argparse.Namespace) -> Path | None:
+    """The file that --weights means; None where it means imagenet or none.
 
-    fresh = copy_weights(path, model)
+    Raises:
+        FileNotFoundError: if it is not there; of a published VGGFace file, with its address.
+    """
+    from applications import VGGFACE_URL
+    from models import choose
+
+    if args.weights in (None, "none", "imagenet"):
+        return None
+    path = Path(args.weights)
+    if path.name.startswith("rcmalli_vggface") and not path.exists():
+        raise FileNotFoundError(f"{path} is not there: fetch {VGGFACE_URL}{path.name} and name its path")
+    return choose(path, "")
+
+
+def start_from(model, args: argparse.Namespace, checkpoint) -> None:
+    """Takes the weights that --weights names, and says what of them, and whether they may have seen this run's faces.
+
+    Raises:
+        ValueError: if they cannot be fetched, or are another network's.
+    """
+    from applications import load_imagenet, load_vggface, shortened, vggface_network
+    from models import copy_weights, inspect
+
+    if args.weights == "imagenet":
+        print(load_imagenet(model, args.model), flush=True)
+        return
+    path = weights_file(args)
+    if not path:
+        if args.weights == "none":
+            print("--weights none: every weight is random")
+        return
+    if network := vggface_network(path):
+        if network != args.model:
+            raise ValueError(f"{path} has VGGFace's weights of {network}, not of {args.model}: --model {network}")
+        print(f"{path}: {load_vggface(model, args.model, path)}", flush=True)
+        return
+    earlier = inspect(path)
+    if earlier.network not in ("", args.model):
+        raise ValueError(f"{path} is a {earlier.network}, not a {args.model}: --model {earlier.network}")
+    fresh = copy_weights(path, model, ["pred_age"] if earlier.age_scale != checkpoint.age_scale else [])
     weighty = sum(bool(layer.weights) for layer in model.layers)
-    print(f"{path}: the weights of {weighty - len(fresh)} of {weighty} layers; new: {', '.join(fresh) or 'none'}")
+    print(f"{path}: the weights of {weighty - len(fresh)} of {weighty} layers; new: {shortened(fresh)}")
     say_if_it_saw(checkpoint.training["start"]["split"], checkpoint.split)
 
 
@@ -555,34 +700,54 @@ def say_if_it_saw(earlier: dict[str, object], split: dict[str, object]) -> None:
         print("  it comes from another split: faces that validate or test this run may have trained it")
 
 
-def schedule(args: argparse.Namespace, steps_per_epoch: int):
-    """The learning rate as a function of the step."""
+def phases(args: argparse.Namespace) -> list[Phase]:
+    """What is trained when: the heads on a frozen network first, if so asked, then the network or its last stages."""
+    whole = args.unfreeze_stages is None
+    rest = "the whole network" if whole else f"the last {args.unfreeze_stages} stages and the heads"
+    if not args.freeze_epochs:
+        return [Phase(rest, 0, args.nb_epochs, args.unfreeze_stages, args.lr)]
+    found = [Phase("the heads on a frozen network", 0, args.freeze_epochs, 0, args.lr)]
+    if args.freeze_epochs < args.nb_epochs:
+        found.append(Phase(rest, args.freeze_epochs, args.nb_epochs, args.unfreeze_stages, args.fine_tune_lr))
+    return found
+
+
+def schedule(args: argparse.Namespace, steps_per_epoch: int, phase: Phase | None = None):
+    """The learning rate as a function of the phase's step; the whole run is one where none is named."""
     from training import StepDecay, WarmCosine
 
-    steps = steps_per_epoch * args.nb_epochs
+    lr, epochs = (phase.lr, phase.last - phase.first) if phase else (args.lr, args.nb_epochs)
+    steps = steps_per_epoch * epochs
     warmup = min(WARMUP_STEPS, steps // 10)
     if args.schedule == "cosine":
-        return WarmCosine(args.lr, steps, warmup)
-    return StepDecay(args.lr, args.nb_epochs, steps_per_epoch, warmup)
+        return WarmCosine(lr, steps, warmup)
+    return StepDecay(lr, epochs, steps_per_epoch, warmup)
 
 
 def build_model(checkpoint, args: argparse.Namespace, rate):
     """The network, compiled."""
+    from models import build
+
+    decay = 0.0 if args.opt == "adamw" else args.weight_decay  # AdamW has its own
+    model = build(checkpoint, weight_decay=decay, dropout=args.dropout)
+    compile_model(model, args, rate)
+    return model
+
+
+def compile_model(model, args: argparse.Namespace, rate) -> None:
+    """Gives a network a new optimiser, the losses and the metrics."""
     import keras
 
-    from models import build
     from training import age_loss, weighted_metrics
 
     average = {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}
-    decoupled = args.opt == "adamw"
-    if decoupled:
+    if args.opt == "adamw":
         optimizer = keras.optimizers.AdamW(rate, weight_decay=args.weight_decay, **average)
         optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
     elif args.opt == "adam":
         optimizer = keras.optimizers.Adam(rate, **average)
     else:
         optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **average)
-    model = build(checkpoint, weight_decay=0.0 if decoupled else args.weight_decay, dropout=args.dropout)
     model.compile(
         optimizer,
         loss=[
@@ -592,7 +757,6 @@ def build_model(checkpoint, args: argparse.Namespace, rate):
         loss_weights=[args.gender_weight, 1.0],
         weighted_metrics=weighted_metrics(args.age_scale),
     )
-    return model
 
 
 def announce(data: Data, checkpoint, model) -> None:

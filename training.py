@@ -8,7 +8,7 @@ import csv
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
@@ -192,6 +192,30 @@ def weighted_metrics(scale: AgeScale = YEARS) -> list[list]:
     return [[keras.metrics.CategoricalAccuracy(name="accuracy"), MaleShare(name="male_share")], age]
 
 
+def train_last_stages(model, stages: Sequence[str], last: int | None) -> None:
+    """Makes the heads and the last stages of a network trainable and freezes what is before; compile it after this.
+
+    A frozen batch norm is in inference mode: it neither uses nor gathers the batch's statistics. Dropout, and so
+    EfficientNet's stochastic depth, stays at work.
+
+    Args:
+        model: with the two heads, changed in place.
+        stages: how the names of the layers begin at which its second and later stages begin, see models.STAGES.
+        last: how many stages are trainable, 0 for the heads alone; None means all.
+
+    Raises:
+        ValueError: if the network has not so many stages.
+    """
+    names = [layer.name for layer in model.layers]  # in an order in which what computes a stage stands before it
+    found = (next((place for place, name in enumerate(names) if name.startswith(stage)), None) for stage in stages)
+    begins = [0, *(place for place in found if place is not None)]
+    if last is not None and last > len(begins):
+        raise ValueError(f"{model.name} has {len(begins)} stages; received {last}")
+    first = 0 if last is None else (begins + [len(names)])[len(begins) - last]
+    for place, layer in enumerate(model.layers):
+        layer.trainable = place >= first or layer.name in model.output_names
+
+
 class Epochs(keras.callbacks.Callback):
     """Tells the generator which epoch it is."""
 
@@ -241,6 +265,12 @@ class KeepBest(keras.callbacks.Callback):
         self.monitor, self.less_is_better, self.patience = monitor, less_is_better, patience
         self.state = state or {"best": None, "waited": 0, "path": None, "epoch": 0}
 
+    def begin_phase(self, patience: int, anew: bool) -> None:
+        """Sets the patience for a phase of the run; `anew` unless it is resumed within it. The best stays the best."""
+        self.patience = patience
+        if anew:
+            self.state["waited"] = 0
+
     def on_epoch_end(self, epoch, logs=None):
         value = float(logs[self.monitor])
         best = self.state["best"]
@@ -278,7 +308,12 @@ class Journal(keras.callbacks.Callback):
     def __init__(self, folder: Path, epochs: int, rate: StepDecay, rows: list[dict] | None = None):
         super().__init__()
         self.folder, self.epochs, self.rate, self.rows = Path(folder), epochs, rate, rows or []
+        self.phase: dict[str, float] = {}
         self.bar = None
+
+    def begin_phase(self, rate: Callable, trained_parameters: int) -> None:
+        """Sets the rate for a phase of the run, and how many parameters it trains, which `history.csv` says."""
+        self.rate, self.phase = rate, {"trained_parameters": trained_parameters}
 
     def on_epoch_begin(self, epoch, logs=None):
         from tqdm import tqdm
@@ -301,6 +336,7 @@ class Journal(keras.callbacks.Callback):
             "epoch": epoch + 1,
             **{name: float(value) for name, value in logs.items()},
             "learning_rate": float(self.rate(int(self.model.optimizer.iterations) - 1)),
+            **self.phase,
             "seconds": seconds,
         }
         self.rows.append(row)

@@ -12,6 +12,7 @@ LAYERS = (
     {"labels"},
     {"archives", "backend", "cli", "faces", "heads", "metrics", "random_eraser", "sources", "utils"},
     {"detectors", "pages", "plots", "readers", "wide_resnet"},
+    {"applications"},
     {"mixup_generator", "models", "predictor", "training"},
 )
 SCRIPTS = len(LAYERS)  # the layer above all others

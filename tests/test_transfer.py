@@ -1,0 +1,287 @@
+"""Transfer learning: what a frozen phase leaves as it is, what the next one moves, and runs in two phases."""
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from conftest import give_every_weight_a_value, noise, write_database
+from test_applications import vggface_resnet50, vggface_vgg16, write_keras_2_weights
+
+import models
+import train
+from applications import NETWORKS, application
+from heads import two_heads
+from models import STAGES, Checkpoint, build, choose, inspect, load, save
+from training import Resume, train_last_stages
+from wide_resnet import wide_resnet
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADS = ["pred_gender", "pred_age"]
+
+
+def micro_network(image_size, depth=10, width=1, stages=3, stem_stride=1, weight_decay=0.0, dropout=0.0, **heads):
+    """Stands for the wide residual network where only its stages matter."""
+    x = image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(x)
+    for name in ("stem", "group2", "group3"):
+        x = keras.layers.Conv2D(6, 3, strides=2, name=f"{name}_conv")(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization(name=f"{name}_bn", momentum=0.5)(x))
+        x = keras.layers.Dropout(0.2, name=f"{name}_dropout")(x)
+    return keras.Model(image, two_heads(keras.layers.GlobalAveragePooling2D()(x), **heads), name="micro")
+
+
+@pytest.fixture
+def plain_runs(monkeypatch):
+    """Runs without TensorBoard and pictures, and without a compiler, which takes longer than so few steps."""
+    compile_model = train.compile_model
+
+    def compile_to_run_eagerly(model, args, rate):
+        compile_model(model, args, rate)
+        model.run_eagerly = True
+
+    monkeypatch.setattr(train, "compile_model", compile_to_run_eagerly)
+    monkeypatch.setattr(train, "tensorboard", lambda folder: [])
+    monkeypatch.setattr("plots.save_training_curve", lambda rows, path: None)
+
+
+@pytest.fixture
+def quick_runs(plain_runs, monkeypatch):
+    """Such runs of the micro network."""
+    monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
+
+
+@pytest.fixture
+def faces(tmp_path):
+    return write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    """A checkpoint of the micro network."""
+    path = tmp_path / "earlier.hdf5"
+    save(give_every_weight_a_value(micro_network(32)), path, Checkpoint("wide_resnet", {}, 32, split={"seed": 0}))
+    return path
+
+
+def weights_by_layer(model):
+    return {layer.name: layer.get_weights() for layer in model.layers if layer.weights}
+
+
+def moved(before, after):
+    """The layers of which any weight, the statistics of batch norm included, is not what it was bit for bit."""
+    return {name for name, old in before.items() if not all(map(np.array_equal, old, after[name]))}
+
+
+def history(folder):
+    return list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
+
+
+# ------------------------------------------------------------------------------------------------- what is trained
+
+
+def trained(model):
+    return {layer.name for layer in model.layers if layer.trainable_weights}
+
+
+def test_the_last_stages_are_those_of_the_network():
+    model = wide_resnet(32, 10, 1)
+    everything = trained(model)
+    for last, begins in ((0, ()), (1, ("group3", "final")), (2, ("group2", "group3", "final"))):
+        train_last_stages(model, STAGES["wide_resnet"], last)
+        assert trained(model) == {name for name in everything if name.startswith(("pred_", *begins))}
+    for last in (3, None):
+        train_last_stages(model, STAGES["wide_resnet"], last)
+        assert trained(model) == everything
+    with pytest.raises(ValueError, match="wide_resnet_10_1 has 3 stages; received 4"):
+        train_last_stages(model, STAGES["wide_resnet"], 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "first", "before"),
+    [
+        ("vgg16", 1, "block5_conv1", "block4_conv3"),
+        ("resnet50", 2, "conv4_block1_1_conv", "conv3_block4_3_bn"),
+        ("efficientnet_b0", 1, "block7a_expand_conv", "block6d_project_bn"),
+        ("mobilenet_v3_small", 1, "expanded_conv_8_expand", "expanded_conv_7_project_bn"),
+        ("convnext_tiny", 1, "convnext_tiny_downsampling_block_2", "convnext_tiny_stage_2_block_8_pointwise_conv_2"),
+    ],
+)
+def test_the_stages_of_other_networks_begin_where_the_image_is_halved(name, last, first, before):
+    model = application(name, 32)
+    train_last_stages(model, STAGES[name], last)
+    names = [layer.name for layer in model.layers if layer.weights]
+    assert first in trained(model) and before not in trained(model) and set(HEADS) < trained(model)
+    assert names.index(before) < names.index(first)
+    assert all(layer.trainable for layer in model.layers[model.layers.index(model.get_layer(first)) :])
+    assert len(STAGES[name]) + 1 in (4, 5, 8) and NETWORKS[name].smallest == 32
+
+
+def test_a_frozen_network_keeps_every_bit_and_its_batch_norms_infer(faces, tmp_path):
+    """Real layers, plain SGD: the base keeps its bits in the first phase, and loses them all in the second."""
+    args = train.parse(["-i", str(faces), "--depth", "10", "--width", "1", "--dropout", "0.3"])[0]
+    data = train.load_data(args)
+    batches, _ = train.make_batches(data, args)
+    said = Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32)
+    model = give_every_weight_a_value(build(said, dropout=0.3, weight_decay=0.1))
+    start = weights_by_layer(model)
+    train_last_stages(model, STAGES["wide_resnet"], 0)
+    train.compile_model(model, args, 0.1)
+    assert len(model.losses) == 2  # what is frozen is not penalised either
+    model.train_on_batch(*batches[0])
+    frozen = weights_by_layer(model)
+    assert moved(start, frozen) == set(HEADS)
+    save(model, tmp_path / "frozen.hdf5", said)
+    assert not moved(frozen, weights_by_layer(load(tmp_path / "frozen.hdf5")[0]))
+    train_last_stages(model, STAGES["wide_resnet"], 1)
+    train.compile_model(model, args, 0.1)
+    model.train_on_batch(*batches[0])
+    tuned = weights_by_layer(model)
+    last = {name for name in start if name.startswith(("group3", "final", "pred"))}
+    assert moved(frozen, tuned) == last
+    train_last_stages(model, STAGES["wide_resnet"], None)
+    train.compile_model(model, args, 0.1)
+    model.train_on_batch(*batches[0])
+    assert moved(tuned, weights_by_layer(model)) == set(start)
+
+
+def test_phases_have_their_own_epochs_rates_and_schedules():
+    def phases(*options):
+        args = train.parse(["-i", "f.mat", "--model", "vgg16", "--nb_epochs", "10", "--lr", "0.4", *options])[0]
+        return args, [tuple(phase[1:]) for phase in train.phases(args)]
+
+    assert phases()[1] == [(0, 10, None, 0.4)]
+    assert phases("--unfreeze_stages", "2")[1] == [(0, 10, 2, 0.4)]
+    assert phases("--freeze_epochs", "10")[1] == [(0, 10, 0, 0.4)]
+    args, (heads, rest) = phases("--freeze_epochs", "4", "--unfreeze_stages", "1", "--schedule", "cosine")
+    assert (heads, rest) == ((0, 4, 0, 0.4), (4, 10, 1, pytest.approx(0.04)))
+    assert phases("--freeze_epochs", "4", "--fine_tune_lr", "0.3")[1][1] == (4, 10, None, 0.3)
+    for phase, epochs, highest in zip(train.phases(args), (4, 6), (0.4, 0.04), strict=True):
+        rate = train.schedule(args, 10, phase)
+        assert (rate.steps, rate.warmup_steps) == (10 * epochs, epochs)
+        assert float(rate(epochs)) == pytest.approx(highest, rel=1e-2) and float(rate(10 * epochs - 1)) < 0.01 * highest
+
+
+# ------------------------------------------------------------------------------------------------------------ runs
+
+
+def test_a_run_in_two_phases_is_one_history_and_ends_the_same_wherever_it_was_stopped(
+    faces, earlier, tmp_path, quick_runs, monkeypatch, capsys
+):
+    """Stops after each of the four epochs: within the first phase, at its end, within the second, at the very end."""
+    keep, seen = Resume.on_epoch_end, {}
+
+    def keep_and_copy(self, epoch, logs=None):
+        keep(self, epoch, logs)
+        if self.path.parent.name == "whole":
+            seen[epoch + 1] = weights_by_layer(self.model)
+            shutil.copytree(self.path.parent, tmp_path / str(epoch + 1))
+
+    monkeypatch.setattr(Resume, "on_epoch_end", keep_and_copy)
+    options = ["-i", str(faces), "--weights", str(earlier), "--freeze_epochs", "2", "--nb_epochs", "5"]
+    options += ["--unfreeze_stages", "2", "--fine_tune_lr", "0.05", "--lr", "0.2", "--opt", "adamw", "--ema", "0.7"]
+    options += ["--batch_size", "8", "--validation_split", "0.2", "--schedule", "cosine", "--patience", "9"]
+    whole = tmp_path / "whole"
+    assert train.main([*options, "--output_path", str(whole)]) == 0
+    said = capsys.readouterr().out
+    assert "earlier.hdf5: the weights of 8 of 8 layers; new: none" in said
+    assert "epochs 1 to 2: the heads on a frozen network, 721 parameters" in said
+    assert "epochs 3 to 5: the last 2 stages and the heads, " in said
+
+    start = weights_by_layer(load(earlier)[0])
+    assert moved(start, seen[1]) == moved(start, seen[2]) == set(HEADS)
+    assert moved(seen[2], seen[3]) == {"group2_conv", "group2_bn", "group3_conv", "group3_bn", *HEADS}
+    rows = history(whole)
+    assert [row["epoch"] for row in rows] == list("12345")
+    trained_parameters = [int(row["trained_parameters"]) for row in rows]
+    assert trained_parameters[:2] == [7 * 103] * 2 and len(set(trained_parameters[2:])) == 1
+    assert trained_parameters[2] > trained_parameters[0]
+    assert float(rows[4]["learning_rate"]) < float(rows[2]["learning_rate"]) <= 0.05
+
+    def numbers(folder):
+        return np.array([[float(v) for name, v in row.items() if name != "seconds"] for row in history(folder)])
+
+    for stop in (1, 2, 3, 5):
+        assert train.main(["--resume", "--output_path", str(tmp_path / str(stop))]) == 0
+        np.testing.assert_allclose(numbers(whole), numbers(tmp_path / str(stop)), rtol=1e-3, atol=1e-3)
+    kept = inspect(choose(whole, ""))
+    assert kept.training["arguments"]["freeze_epochs"] == 2 and kept.training["start"]["split"] == {"seed": 0}
+
+
+def test_the_best_of_both_phases_is_kept_and_patience_waits_for_the_second(
+    faces, earlier, tmp_path, quick_runs, capsys
+):
+    """The heads alone improve at first; a rate of nothing then improves nothing, and the second phase ends early."""
+    run = tmp_path / "run"
+    options = ["-i", str(faces), "--weights", str(earlier), "--freeze_epochs", "3", "--nb_epochs", "8", "--seed", "0"]
+    options += ["--lr", "1e-30", "--patience", "2", "--validation_split", "0.2", "--output_path", str(run)]
+    assert train.main(options) in (0, 1)
+    rows = history(run)
+    best = min(range(len(rows)), key=lambda row: float(rows[row]["val_loss"]))
+    assert choose(run, "").name.startswith(f"weights.{best + 1:02d}-")
+    assert 5 <= len(rows) < 8 and "no better val_loss in 2 epochs" in capsys.readouterr().out
+
+
+def test_a_loss_that_is_no_number_ends_the_run_in_its_phase(faces, earlier, tmp_path, quick_runs, capsys):
+    options = ["-i", str(faces), "--weights", str(earlier), "--freeze_epochs", "2", "--nb_epochs", "4"]
+    assert train.main([*options, "--lr", "1e38", "--output_path", str(tmp_path / "run")]) == 1
+    assert "the loss is not a number in epoch" in capsys.readouterr().err
+    assert len(history(tmp_path / "run")) <= 2
+
+
+def test_weights_of_another_network_or_for_another_are_refused(faces, earlier, tmp_path, quick_runs):
+    def error(*options):
+        with pytest.raises((ValueError, FileNotFoundError)) as raised:
+            train.main(["-i", str(faces), *options, "--output_path", str(tmp_path / "run")])
+        return str(raised.value)
+
+    assert "is a wide_resnet, not a vgg16: --model wide_resnet" in error("--model", "vgg16", "--weights", str(earlier))
+    vgg16 = write_keras_2_weights(tmp_path / "any_name.h5", vggface_vgg16())
+    resnet50 = write_keras_2_weights(tmp_path / "other.h5", vggface_resnet50())
+    assert "has VGGFace's weights of vgg16, not of wide_resnet: --model vgg16" in error("--weights", str(vgg16))
+    said = error("--model", "vgg16", "--weights", str(resnet50))
+    assert "has VGGFace's weights of resnet50, not of vgg16: --model resnet50" in said
+    said = error("--model", "vgg16", "--weights", "data/rcmalli_vggface_tf_notop_vgg16.h5")
+    assert "is not there: fetch https://github.com/rcmalli/keras-vggface/releases/" in said
+    assert "/rcmalli_vggface_tf_notop_vgg16.h5 and name its path" in said
+
+
+LOADER = """
+import sys
+sys.path[:0] = sys.argv[3:]
+import numpy as np
+from conftest import noise
+from models import load
+model, checkpoint = load(sys.argv[1])
+assert checkpoint.network == "mobilenet_v3_small", checkpoint.network
+np.savez(sys.argv[2], *[np.asarray(output) for output in model(noise(3, 32))])
+"""
+
+
+def test_a_network_is_trained_saved_and_loaded_in_another_process(faces, tmp_path, plain_runs, capsys):
+    """The real thing: from an earlier checkpoint, in two phases, under the command line of users."""
+    earlier, run = tmp_path / "earlier.hdf5", tmp_path / "run"
+    source = give_every_weight_a_value(application("mobilenet_v3_small", 32))
+    save(source, earlier, Checkpoint("mobilenet_v3_small", {}, 32, split={"seed": 0}))
+    options = ["-i", str(faces), "--model", "mobilenet_v3_small", "--weights", str(earlier), "--freeze_epochs", "1"]
+    assert train.main([*options, "--nb_epochs", "2", "--opt", "adam", "--output_path", str(run)]) == 0
+    assert "another split" in capsys.readouterr().out
+    assert [int(row["trained_parameters"]) for row in history(run)] == [577 * 103, source.count_params() - 12112]
+    path = choose(run, "")
+    said = inspect(path)
+    assert said.network == "mobilenet_v3_small" and said.arguments == {}
+    folders = [str(ROOT), str(ROOT / "tests")]
+    out = tmp_path / "said.npz"
+    subprocess.run(
+        [sys.executable, "-c", LOADER, str(path), str(out), *folders], check=True, env=dict(os.environ), cwd=tmp_path
+    )
+    model = load(path)[0]
+    for one, other in zip(np.load(out).values(), model(noise(3, 32)), strict=True):
+        np.testing.assert_allclose(one, np.asarray(other), atol=1e-6)
+    assert json.loads(json.dumps(said.training["arguments"]))["weights"] == str(earlier)
