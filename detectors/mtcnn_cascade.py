@@ -3,9 +3,12 @@
 The package holds the published weights and needs TensorFlow; it is used as it is: pip install "mtcnn>=1,<2".
 """
 
+import sys
+
 import cv2
 import numpy as np
 
+import backend
 from detectors import Detect, Detection, detections
 
 LONGEST_SIDE = 1280  # pixels: a larger picture is searched at this size, and its faces are at least 1/64 of it
@@ -18,6 +21,8 @@ def load() -> Detect:
     Raises:
         ValueError: if the package is not installed, or Keras computes by something else than TensorFlow.
     """
+    if "keras" not in sys.modules:
+        backend.start()  # which holds TensorFlow's messages back
     import keras
 
     if keras.backend.backend() != "tensorflow":
