@@ -12,7 +12,7 @@ import backend
 from detectors import Detect, Detection, detections
 
 LONGEST_SIDE = 1280  # pixels: a larger picture is searched at this size, and its faces are at least 1/64 of it
-FACTOR = 3.7
+FACTOR = 3.68
 
 
 def load() -> Detect:

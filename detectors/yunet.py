@@ -26,7 +26,7 @@ LONGEST_SIDE = 1280
 FEW_PIXELS = 320
 LARGE = 0.25
 LEAST_SIDE = 64  # pixels: smaller pictures get a black border, since below 33 OpenCV 4 gives faces that are nowhere
-FACTOR = 3.8
+FACTOR = 3.82
 _quiet = threading.Lock()
 
 

@@ -139,7 +139,8 @@ def test_level_eyes_change_nothing():
 
 @pytest.mark.parametrize("degrees", [-30, 10, 45, 90, 170])
 def test_a_tilted_face_is_cut_as_it_would_be_upright(degrees):
-    image, box, eyes = smooth(300, 300), np.array([110.0, 105, 190, 185]), np.array([[130.0, 130], [170, 130]])
+    image = cv2.normalize(smooth(300, 300), None, 0, 255, cv2.NORM_MINMAX)
+    box, eyes = np.array([110.0, 105, 190, 185]), np.array([[130.0, 130], [170, 130]])
     upright = crop_face(image, tuple(box), 0.3, 128)
     tilted, turn = turned_about(image, (140, 160), degrees)
     points = np.array([eyes[0], eyes[1], (box[:2] + box[2:]) / 2]) @ turn[:, :2].T + turn[:, 2]
