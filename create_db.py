@@ -4,7 +4,7 @@
     python create_db.py --db imdb --img_size 128           # data/imdb_crop -> data/imdb_db.mat
     python create_db.py --db utkface --exclude bad.txt
     python create_db.py --db csv --data_dir photos --table faces.csv --columns path=file age=years
-    python create_db.py --db appa_real --detector yunet --align
+    python create_db.py --db utkface_wild --detector yunet --align
 
 Reads on all cores: WIKI's 38,138 photos take a few seconds, and memory does not grow with the images.
 """
@@ -46,16 +46,16 @@ def build_parser() -> argparse.ArgumentParser:
         "--margin",
         type=cli.number(float, 0, 2),
         metavar="SHARE",
-        help="how far to cut beyond the face box, as a share of its size, where photos come with boxes; of a table "
-        "without boxes, how far its faces are cut (default: 0.4, as IMDB-WIKI is, and 0.1 for utkface_wild); "
-        "with --detector for every dataset (default: the same, and 0.1 for utkface)",
+        help="how far to cut beyond the face box, as a share of its size, where photos come with boxes or --detector "
+        "draws them; of a table without boxes, how far its faces are cut (default: 0.4, as IMDB-WIKI is, and 0.1 for "
+        "utkface and utkface_wild)",
     )
     faces = parser.add_argument_group("faces (as the dataset cuts them, if not said otherwise)")
     faces.add_argument(
         "--detector",
         choices=DETECTORS,
-        help="find the faces anew: in each photo the one that --face says or, where the dataset has a box, the one "
-        "that overlaps it most, its centre in it; photos without one are counted; none takes whole photos",
+        help="find the face of each photo anew: the one that --face says or, where the dataset has a box, the one that "
+        "the box means; photos without one are counted; none takes photos whole",
     )
     faces.add_argument(
         "--face",
