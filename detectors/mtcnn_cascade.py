@@ -12,8 +12,9 @@ import backend
 from detectors import Detect, Detection, detections
 
 LONGEST_SIDE = 1280  # pixels: a larger picture is searched at this size, and its faces are at least 1/64 of it
-# dlib's side over the landmarks' spread: median of 775 faces of UTKFace in pictures of random size. On 774 others the box
-# so drawn has dlib's side +0.5% (median; standard deviation 7.8%) and lies 0.1% (3.2%) to the right and 0.9% (4.2%) below.
+# dlib's side over the landmarks' spread: median of 775 faces of UTKFace in pictures of random size. On 774 others the
+# box so drawn has dlib's side +0.5% (median; standard deviation 7.8%), its centre is 0.1% of it (3.2%) to the right and
+# 0.9% (4.2%) below.
 FACTOR = 3.68
 
 
