@@ -4,6 +4,7 @@
     python create_db.py --db imdb --img_size 128           # data/imdb_crop -> data/imdb_db.mat
     python create_db.py --db utkface --exclude bad.txt
     python create_db.py --db csv --data_dir photos --table faces.csv --columns path=file age=years
+    python create_db.py --db utkface_wild --detector yunet --align
 
 Reads on all cores: WIKI's 38,138 photos take a few seconds, and memory does not grow with the images.
 """
@@ -12,8 +13,10 @@ import argparse
 import csv
 import os
 import shutil
+import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,10 +24,12 @@ import numpy as np
 
 import cli
 from backend import available_cores
+from detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, face_at
 from labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 
 BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
+SEARCHED = 8  # photos that one worker searches for faces at a time
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,8 +46,27 @@ def build_parser() -> argparse.ArgumentParser:
         "--margin",
         type=cli.number(float, 0, 2),
         metavar="SHARE",
-        help="how far to cut beyond the face box, as a share of its size, where photos come with boxes; of a table "
-        "without boxes, how far its faces are cut (default: 0.4, as IMDB-WIKI is, and 0.1 for utkface_wild)",
+        help="how far to cut beyond the face box, as a share of its size, where photos come with boxes or --detector "
+        "draws them; of a table without boxes, how far its faces are cut (default: 0.4, as IMDB-WIKI is, and 0.1 for "
+        "utkface and utkface_wild)",
+    )
+    faces = parser.add_argument_group("faces (as the dataset cuts them, if not said otherwise)")
+    faces.add_argument(
+        "--detector",
+        choices=DETECTORS,
+        help="find the face of each photo anew: the one that --face says or, where the dataset has a box, the one that "
+        "the box means; photos without one are counted; none takes photos whole",
+    )
+    faces.add_argument(
+        "--face",
+        choices=CHOICES,
+        help="which face of several, with --detector: the largest, or the one nearest to the photo's centre "
+        "(default: largest)",
+    )
+    faces.add_argument(
+        "--align",
+        action="store_true",
+        help=f"turn each face until its eyes are level, with --detector {' or '.join(WITH_LANDMARKS)}",
     )
     clean = parser.add_argument_group("what to leave out")
     clean.add_argument(
@@ -78,6 +102,12 @@ def main(argv: list[str] | None = None) -> None:
     cli.check_dataset_arguments(parser, args, READERS)
     if args.min_age > args.max_age:
         parser.error(f"--min_age {args.min_age} is above --max_age {args.max_age}")
+    searched = args.detector not in (None, NO_DETECTOR)
+    if args.face and not searched:
+        parser.error("--face chooses among the faces that a detector finds: name one with --detector")
+    if args.align and args.detector not in WITH_LANDMARKS:
+        found = f"--detector {args.detector} gives none" if args.detector else "the dataset's own faces have none"
+        parser.error(f"--align needs landmarks, and {found}: choose --detector {' or '.join(WITH_LANDMARKS)}")
     reader = READERS[args.db]
     folder = args.data_dir or Path(reader.folder)
     output = args.output or Path("data") / f"{args.db}_db.mat"
@@ -89,16 +119,18 @@ def main(argv: list[str] | None = None) -> None:
 
     started = time.perf_counter()
     records = read_records(args.db, folder, vars(args))
-    if args.margin is not None and records.box is None and "table" not in reader.options:
+    if args.margin is not None and records.box is None and "table" not in reader.options and not searched:
         parser.error(
-            f"--margin is for photos with face boxes; {args.db} comes cropped, with a margin of {reader.margin:g}"
+            f"--margin is for photos with face boxes or with --detector; {args.db} comes cropped, with a margin of "
+            f"{reader.margin:g}"
         )
     args.margin = reader.margin if args.margin is None else args.margin
     kept, dropped = clean(records, args.min_score, args.min_age, args.max_age, excluded, reader.both)
     if not len(kept):
         raise ValueError(f"nothing is left of {len(records):,} records after cleaning: {counts_in_words(dropped)}")
+    find = finder(args)
     announce(output, len(kept), args.img_size)
-    written, failures = write_database(output, records, kept, folder, args)
+    written, failures = write_database(output, records, kept, folder, find, args)
     for reason, paths in failures.items():
         dropped[reason] = len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
@@ -129,7 +161,30 @@ def announce(output: Path, rows: int, size: int) -> None:
         print(f"{free:,} bytes are free: if a photo cannot be read, the copy to the exact size will lack room")
 
 
-def write_database(output: Path, records: Records, kept: np.ndarray, folder: Path, args):
+def finder(args) -> Callable | None:
+    """What finds the face of a photo, for use in any thread; None where nothing has to be found.
+
+    Returns:
+        ((h, w, 3) uint8 BGR, the record's box or None) -> a Detection; None where there is no face.
+
+    Raises:
+        ValueError, FileNotFoundError: if the detector cannot be used here.
+    """
+    if args.detector in (None, NO_DETECTOR):
+        return None
+    own, choose = threading.local(), CHOICES[args.face or "largest"]
+    own.detect = DETECTORS[args.detector]()  # now, since it may be one that cannot be used
+
+    def find(image: np.ndarray, box: list[float] | None):
+        if not hasattr(own, "detect"):
+            own.detect = DETECTORS[args.detector]()  # one for each thread
+        found = own.detect(image)
+        return choose(found, image.shape) if box is None else face_at(found, box)
+
+    return find
+
+
+def write_database(output: Path, records: Records, kept: np.ndarray, folder: Path, find: Callable | None, args):
     """Decodes the kept photos on all workers and writes them in order.
 
     Returns:
@@ -143,16 +198,16 @@ def write_database(output: Path, records: Records, kept: np.ndarray, folder: Pat
     cv2.setNumThreads(1)  # the photos are shared out among the workers already
     written, digests, failures = [], [], {}
     with writing_database(output, len(kept), args.img_size) as writer:
-        for rows, images, row_digests, block_failures in decoded_blocks(records, kept, folder, args):
+        for rows, images, row_digests, block_failures in decoded_blocks(records, kept, folder, find, args):
             writer.append(images)
             written.append(rows)
             digests.extend(row_digests)
             for reason, path in block_failures:
                 failures.setdefault(reason, []).append(path)
         if not writer.written:
-            examples = ", ".join(str(folder / path) for paths in failures.values() for path in paths[:1])
+            examples = ", ".join(f"{folder / paths[0]}: {reason}" for reason, paths in failures.items())
             raise ValueError(
-                f"none of the {len(kept):,} photos could be read, such as {examples}; "
+                f"none of the {len(kept):,} photos could be used, such as {examples}; "
                 "does --data_dir name the folder that holds them?"
             )
         written = np.concatenate(written)
@@ -162,33 +217,36 @@ def write_database(output: Path, records: Records, kept: np.ndarray, folder: Pat
             "digest": np.array(digests, np.int64),
             "path": [records.path[row] for row in written],
         }
-        texts = {"db": args.db, "detector": "none"}  # the dataset came cropped, or with boxes of its own
+        # "none": the dataset came cropped, or with boxes of its own.
+        texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}
         for name in ("subject", "age_low", "age_high", "age_std", "race", "part"):
             if (column := getattr(records, name)) is not None:
                 columns[name] = column[written]
         for name in ("race_names", "part_names"):
             if names := getattr(records, name):
                 texts[name] = names
-        scalars = {"img_size": args.img_size, "min_score": args.min_score, "margin": args.margin}
+        scalars = {"img_size": args.img_size, "min_score": args.min_score, "margin": args.margin, "align": args.align}
         writer.finish(columns, scalars, texts)
     return written, failures
 
 
-def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, args):
+def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, find: Callable | None, args):
     """Yields (rows, images, digests, failures) for one block of photos after the other, decoded ahead in threads.
 
-    Threads suffice: OpenCV decodes without holding Python's lock.
+    Threads suffice: OpenCV decodes, and dlib and YuNet search, without holding Python's lock.
     """
     from tqdm import tqdm
 
     count = max(1, BLOCK_BYTES // (3 * args.img_size**2))
+    if find:
+        count = min(count, SEARCHED)
     blocks = [kept[start : start + count] for start in range(0, len(kept), count)]
     pool = ThreadPoolExecutor(args.workers)
     waiting = deque()
     try:
         with tqdm(total=len(kept), unit="face", smoothing=0.1) as progress:
             for block in blocks:
-                waiting.append(pool.submit(decode_block, records, block, folder, args.img_size, args.margin))
+                waiting.append(pool.submit(decode_block, records, block, folder, find, args))
                 if len(waiting) > 2 * args.workers:
                     progress.update(count)
                     yield waiting.popleft().result()
@@ -199,21 +257,29 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, args):
         pool.shutdown(cancel_futures=True)
 
 
-def decode_block(records: Records, rows: np.ndarray, folder: Path, size: int, margin: float):
+def decode_block(records: Records, rows: np.ndarray, folder: Path, find: Callable | None, args):
     """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures."""
     from faces import cut_face, decode, read_bytes
     from utils import digest
 
+    size = args.img_size
     images = np.empty((len(rows), size, size, 3), np.uint8)
     good, digests, failures = [], [], []
     for row in rows:
         content = read_bytes(os.path.join(folder, records.path[row]))
-        box = records.face_box(row)
-        image = None if content is None else decode(content, at_least=None if box else size)
+        box, eyes = None if args.detector == NO_DETECTOR else records.face_box(row), None
+        image = None if content is None else decode(content, at_least=None if box or find else size)
         if image is None:
             failures.append(("file missing" if content is None else "unreadable image", records.path[row]))
             continue
-        face = cut_face(image, box, margin, size)
+        if find:
+            known = box if box and np.isfinite(box).all() else None
+            found = find(image, known)
+            if found is None:
+                failures.append(("no face found at its box" if known else "no face found", records.path[row]))
+                continue
+            box, eyes = found.box, found.landmarks[:2] if args.align else None
+        face = cut_face(image, box, args.margin, size, eyes)
         if face is None:
             failures.append(("face box does not fit the photo", records.path[row]))
             continue

@@ -66,7 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
     faces.add_argument(
         "--detector",
         choices=DETECTORS,
-        help="face detector (default: what the checkpoint's faces were found with, else dlib)",
+        help="face detector; none: each picture is a face, cut already "
+        "(default: what the checkpoint's faces were found with, else dlib)",
     )
     faces.add_argument(
         "--margin",
@@ -90,6 +91,8 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, choose, run, report."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    if args.detector == "none" and args.margin is not None:
+        parser.error("--margin is for faces that are found; with --detector none each picture is cut already")
     refuse_to_overwrite(parser, args)
     weight_file = choose_weights(parser, args)
     source, total = open_source(args)
@@ -102,19 +105,40 @@ def main(argv: list[str] | None = None) -> int:
 
     predictor = Predictor(weight_file, args.detector, args.margin, args.age_scale)
     origin = predictor.checkpoint.origin
-    print(
-        f"{weight_file} ({origin}), {predictor.detector} faces with a margin of {predictor.margin:g}, "
-        f"on {predictor.device}",
-        flush=True,
-    )
-    if args.margin is not None and args.margin != predictor.checkpoint.margin:
-        print(
-            f"warning: the network was trained with a margin of {predictor.checkpoint.margin:g}; "
-            f"ages at {args.margin:g} will be worse",
-            file=sys.stderr,
-        )
+    print(f"{weight_file} ({origin}), {faces_in_words(predictor)}, on {predictor.device}", flush=True)
+    for warning in warnings(predictor):
+        print(f"warning: {warning}", file=sys.stderr)
     output = Output(args.output_dir, source) if args.output_dir else None
     return run(predictor, source, total, output, shown, live)
+
+
+def faces_in_words(predictor) -> str:
+    """'yunet faces with a margin of 0.4, their eyes level'."""
+    margin = f"with a margin of {predictor.margin:g}"
+    if predictor.detector == "none":
+        return f"each picture a face that was cut {margin}"
+    return f"{predictor.detector} faces {margin}{', their eyes level' if predictor.align else ''}"
+
+
+def warnings(predictor) -> list[str]:
+    """In what the faces here differ from those of the training."""
+    checkpoint, said = predictor.checkpoint, []
+    if checkpoint.detector not in ("none", predictor.detector):  # "none": they came cropped, nobody knows by what
+        said.append(
+            f"the network's faces were found by {checkpoint.detector}; ages of faces found by {predictor.detector} may "
+            "be worse"
+        )
+    if predictor.margin != checkpoint.margin:
+        said.append(
+            f"the network was trained with a margin of {checkpoint.margin:g}; ages at {predictor.margin:g} will be "
+            "worse"
+        )
+    if checkpoint.align and not predictor.align:
+        said.append(
+            f"the network was trained on faces with level eyes, and {predictor.detector} does not say where eyes are; "
+            "ages of tilted faces will be worse"
+        )
+    return said
 
 
 def refuse_to_overwrite(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

@@ -31,6 +31,7 @@ from urllib.parse import urlsplit
 
 import cli
 from archives import BLOCK, unpack
+from detectors import yunet
 from readers import READERS
 
 SCHEMES = ("http", "https")
@@ -154,12 +155,12 @@ SOURCES = {
         what="YuNet, OpenCV's face detector",
         licence="MIT",
         page="https://github.com/opencv/opencv_zoo/tree/main/models/face_detection_yunet",
-        archive="face_detection_yunet_2023mar.onnx",
+        archive=yunet.FILE,
         # A fixed revision: the main branch moves on to other exports.
         url="https://media.githubusercontent.com/media/opencv/opencv_zoo/f12e12798e8314f7c074a6656816c048dcc95b7a/"
-        "models/face_detection_yunet/face_detection_yunet_2023mar.onnx",
-        size=232_589,
-        checksum="sha256:8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4",
+        f"models/face_detection_yunet/{yunet.FILE}",
+        size=yunet.SIZE,
+        checksum=f"sha256:{yunet.SHA256}",
     ),
     "utkface": Source(
         what="UTKFace, aligned and cropped",

@@ -157,6 +157,7 @@ def say_what_is_in_no_group(faces, scale: AgeScale, folded: bool) -> None:
 
 def open_databases(paths: list[Path] | None, checkpoint) -> list:
     """The databases to score on; by default those of the training."""
+    from detectors import found_by
     from utils import open_database
 
     if not paths:
@@ -169,6 +170,11 @@ def open_databases(paths: list[Path] | None, checkpoint) -> list:
             print(
                 f"warning: the crops of {database.source} have a margin of {database.margin:g}, "
                 f"the network was trained at {checkpoint.margin:g}"
+            )
+        if (database.detector, database.align) != (checkpoint.detector, checkpoint.align):
+            print(
+                f"warning: the faces of {database.source} were found by {found_by(database.detector, database.align)}, "
+                f"those of the training by {found_by(checkpoint.detector, checkpoint.align)}"
             )
         if database.image_size != checkpoint.image_size:
             print(

@@ -78,7 +78,23 @@ def resize_square(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if much else cv2.INTER_LINEAR)
 
 
-def crop_face(image: np.ndarray, box: tuple[float, float, float, float], margin: float, size: int) -> np.ndarray:
+def box_problem(box: tuple[float, float, float, float], width: int, height: int) -> str:
+    """Why `crop_face` does not cut a box from a picture of this size; "" if it does."""
+    x1, y1, x2, y2 = box
+    if not (x1 < x2 and y1 < y2 and x1 < width and y1 < height and x2 > 0 and y2 > 0):
+        return f"the box {box} has no area within a picture of {width} x {height} pixels"
+    if x2 - x1 > 1.5 * width or y2 - y1 > 1.5 * height:
+        return f"the box {box} is much larger than the picture of {width} x {height} pixels"
+    return ""
+
+
+def crop_face(
+    image: np.ndarray,
+    box: tuple[float, float, float, float],
+    margin: float,
+    size: int,
+    eyes: np.ndarray | None = None,
+) -> np.ndarray:
     """The one crop: box and margin, cut out and resized to a square, for databases and the demo alike.
 
     What lies outside the picture repeats its edge, as IMDB-WIKI's own crops do.
@@ -88,6 +104,9 @@ def crop_face(image: np.ndarray, box: tuple[float, float, float, float], margin:
         box: x1, y1, x2, y2 in pixels; may reach beyond the picture.
         margin: added on the left and the right as a share of the box's width, above and below of its height.
         size: of the result, in pixels.
+        eyes: (2, 2) float, x and y in pixels of the person's right and left eye, to turn the picture about the point
+            between them, and the box's centre with it, so that they are level and the right one is on the left; None
+            cuts the picture as it stands.
 
     Returns:
         (size, size, 3) uint8, BGR.
@@ -96,14 +115,16 @@ def crop_face(image: np.ndarray, box: tuple[float, float, float, float], margin:
         ValueError: if the box is empty, lies wholly outside the picture, or is half as large again as it or more.
     """
     height, width = image.shape[:2]
-    x1, y1, x2, y2 = box
-    if not (x1 < x2 and y1 < y2 and x1 < width and y1 < height and x2 > 0 and y2 > 0):
-        raise ValueError(f"the box {box} has no area within a picture of {width} x {height} pixels")
-    if x2 - x1 > 1.5 * width or y2 - y1 > 1.5 * height:
-        raise ValueError(f"the box {box} is much larger than the picture of {width} x {height} pixels")
+    if problem := box_problem(box, width, height):
+        raise ValueError(problem)
+    turn, (x1, y1, x2, y2) = (None, box) if eyes is None else _levelled(box, eyes)
     grow_x, grow_y = margin * (x2 - x1), margin * (y2 - y1)
     left, right = round(x1 - grow_x), max(round(x2 + grow_x), round(x1 - grow_x) + 1)
     top, bottom = round(y1 - grow_y), max(round(y2 + grow_y), round(y1 - grow_y) + 1)
+    if turn is not None:
+        turn[:, 2] -= left, top
+        cut = cv2.warpAffine(image, turn, (right - left, bottom - top), borderMode=cv2.BORDER_REPLICATE)
+        return resize_square(cut, size)
     # At least one row and one column of the picture, whose edge the rest repeats.
     first_row, last_row = min(max(top, 0), height - 1), max(min(bottom, height), 1)
     first_column, last_column = min(max(left, 0), width - 1), max(min(right, width), 1)
@@ -114,12 +135,28 @@ def crop_face(image: np.ndarray, box: tuple[float, float, float, float], margin:
     return resize_square(inside, size)
 
 
-def cut_face(image: np.ndarray, box: list[float] | None, margin: float, size: int) -> np.ndarray | None:
+def _levelled(box: tuple[float, float, float, float], eyes: np.ndarray):
+    """The (2, 3) affine map that turns a picture so that its eyes are level, and the box that turned along, upright."""
+    across, down = eyes[1] - eyes[0]
+    length, middle = np.hypot(across, down), eyes.mean(axis=0)
+    turn = np.array([[across, down], [-down, across]]) / length if length else np.eye(2)
+    x1, y1, x2, y2 = box
+    x, y = middle + turn @ (np.array([x1 + x2, y1 + y2]) / 2 - middle)
+    half_width, half_height = (x2 - x1) / 2, (y2 - y1) / 2
+    return (
+        np.column_stack([turn, middle - turn @ middle]),
+        (x - half_width, y - half_height, x + half_width, y + half_height),
+    )
+
+
+def cut_face(
+    image: np.ndarray, box: list[float] | None, margin: float, size: int, eyes: np.ndarray | None = None
+) -> np.ndarray | None:
     """A dataset's face: what its box and the margin hold or, without a box, the whole picture, which is cut already.
 
     Args:
         image: (height, width, 3) uint8, BGR.
-        box, margin, size: as `crop_face` takes them; a box of NaN stands for none that is known.
+        box, margin, size, eyes: as `crop_face` takes them; a box of NaN stands for none that is known.
 
     Returns:
         (size, size, 3) uint8, BGR; None if the box does not fit the picture.
@@ -127,7 +164,7 @@ def cut_face(image: np.ndarray, box: list[float] | None, margin: float, size: in
     if box is None:
         return resize_square(image, size)
     try:
-        return crop_face(image, box, margin, size)
+        return crop_face(image, box, margin, size, eyes)
     except (ValueError, cv2.error):
         return None
 

@@ -55,6 +55,7 @@ class Checkpoint:
         image_size: height and width of its input, in pixels.
         margin: of its training crops, as a share of the face box.
         detector: what found the training faces; "none" where the dataset came cropped.
+        align: whether the training faces were turned until their eyes were level.
         mirror: whether `load` returns a model that averages what the network says of an image and of its mirror image.
         age_scale: the classes of its age head; YEARS are 0..100.
         genders: the order of its gender head.
@@ -70,6 +71,7 @@ class Checkpoint:
     image_size: int
     margin: float = ORIGINAL_MARGIN
     detector: str = "none"
+    align: bool = False
     mirror: bool = False
     age_scale: AgeScale = YEARS
     genders: tuple[str, ...] = GENDERS

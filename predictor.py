@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from backend import available_cores
-from detectors import DEFAULT_DETECTOR, DETECTORS, Detection
+from detectors import DEFAULT_DETECTOR, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, Detection
 from faces import crop_face
 from labels import GENDERS, MALE, YEARS, AgeScale, expected_age, fold_ages
 from sources import Frame
@@ -59,18 +59,21 @@ class Predictor:
 
     Args:
         weight_file: a checkpoint; None takes the model that comes with the suite.
-        detector: a name in detectors.DETECTORS; None takes the one the checkpoint's faces were found with, or dlib
-            where they came cropped.
-        margin: around the box, as a share of its size; None takes the checkpoint's.
+        detector: a name in detectors.DETECTORS, where "none" takes each whole picture for a face; None takes the one
+            the checkpoint's faces were found with, or dlib where they came cropped.
+        margin: around the box, as a share of its size; None takes the checkpoint's. A picture that is the face was cut
+            with its margin already.
         age_scale: what the faces' groups are of, no finer than the checkpoint's own; None takes the checkpoint's.
 
     Attributes:
         checkpoint: what the file says of itself.
+        detector, margin: those in use.
+        align: whether faces are turned until their eyes are level: those of the training were, and there are landmarks.
         age_scale: what the faces' groups are of.
         device: what computes.
 
     Raises:
-        FileNotFoundError, ValueError: if the checkpoint cannot be used.
+        FileNotFoundError, ValueError: if the checkpoint or the detector cannot be used.
     """
 
     def __init__(
@@ -90,8 +93,11 @@ class Predictor:
         self._fold(np.zeros((1, len(self.checkpoint.age_scale.groups))))  # refuses a scale that does not fit at once
         self._predict = backend.compiled_predict(model)
         trained_with = self.checkpoint.detector
-        self.detector = detector or (trained_with if trained_with in DETECTORS else DEFAULT_DETECTOR)
+        known = trained_with in DETECTORS and trained_with != NO_DETECTOR  # which here means that they came cropped
+        self.detector = detector or (trained_with if known else DEFAULT_DETECTOR)
+        self.align = self.checkpoint.align and self.detector in WITH_LANDMARKS
         self._detectors = threading.local()
+        self._detectors.detect = DETECTORS[self.detector]()  # now, since it may be one that cannot be used
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """The faces of one picture, (h, w, 3) uint8 BGR."""
@@ -140,7 +146,8 @@ class Predictor:
             self._detectors.detect = DETECTORS[self.detector]()  # one for each thread
         found = self._detectors.detect(image)
         size = self.checkpoint.image_size
-        crops = [crop_face(image, detection.box, self.margin, size) for detection in found]
+        margin = 0 if self.detector == NO_DETECTOR else self.margin
+        crops = [crop_face(image, face.box, margin, size, face.landmarks[:2] if self.align else None) for face in found]
         return found, np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8)
 
     def _judge(self, found: list[Detection], crops: np.ndarray) -> list[Face]:

@@ -615,6 +615,7 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
         image_size=largest.image_size,
         margin=largest.margin,
         detector=largest.detector,
+        align=largest.align,
         mirror=args.mirror,
         age_scale=args.age_scale,
         trivial=trivial,
@@ -761,12 +762,19 @@ def compile_model(model, args: argparse.Namespace, rate) -> None:
 
 def announce(data: Data, checkpoint, model) -> None:
     """Says what will be trained on what."""
+    from detectors import found_by
+
     for database in data.databases:
         print(f"{database.source}: {len(database):,} faces of {database.image_size} x {database.image_size} pixels")
         if database.margin != checkpoint.margin:
             print(
                 f"  its crops have a margin of {database.margin:g}; demo.py will crop at {checkpoint.margin:g}, "
                 "the margin of the largest database"
+            )
+        if (database.detector, database.align) != (checkpoint.detector, checkpoint.align):
+            print(
+                f"  its faces were found by {found_by(database.detector, database.align)}, those of the largest "
+                f"database by {found_by(checkpoint.detector, checkpoint.align)}, and so will demo.py"
             )
     print(
         f"{len(data.training):,} to train, {len(data.validation):,} to validate, {len(data.test):,} kept for a test; "

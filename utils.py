@@ -230,6 +230,7 @@ class Database:
         db: the dataset's name, as in readers.READERS.
         margin: how far the crops reach beyond the face box, as a share of its size.
         detector: what found the faces; "none" where the dataset came cropped.
+        align: whether the faces were turned until their eyes were level.
         subject: (n,) int64, a number for each person, -1 unknown; None where not recorded.
         digest: (n,) int64, equal for byte-identical photos; None where not recorded.
         race, race_names: (n,) int64 index into race_names, -1 unknown; None where not recorded.
@@ -247,6 +248,7 @@ class Database:
     db: str
     margin: float = ORIGINAL_MARGIN
     detector: str = "none"
+    align: bool = False
     subject: np.ndarray | None = None
     digest: np.ndarray | None = None
     race: np.ndarray | None = None
@@ -374,6 +376,7 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         db=_first(content.get("db"), path.stem),
         margin=float(np.ravel(content.get("margin", ORIGINAL_MARGIN))[0]),
         detector=_first(content.get("detector"), "none"),
+        align=bool(np.ravel(content.get("align", False))[0]),
         subject=column("subject"),
         digest=column("digest"),
         race=column("race"),

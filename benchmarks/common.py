@@ -27,7 +27,7 @@ import cli
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 PACKAGES = (
-    *("numpy", "scipy", "h5py", "opencv-python", "opencv-python-headless", "dlib-bin"),
+    *("numpy", "scipy", "h5py", "opencv-python", "opencv-python-headless", "dlib-bin", "mtcnn"),
     *("keras", "tensorflow", "jax"),
 )
 MEGABYTE = 1e6

@@ -123,6 +123,39 @@ def test_a_box_without_area_in_the_picture_is_refused(box):
         crop_face(gradient(), box, 0.4, 16)
 
 
+def turned_about(image, centre, degrees):
+    """The picture turned clockwise as one looks at it, and the map that turned it, (2, 3)."""
+    turn = cv2.getRotationMatrix2D(centre, -degrees, 1.0)
+    return cv2.warpAffine(image, turn, image.shape[1::-1], flags=cv2.INTER_CUBIC), turn
+
+
+def test_level_eyes_change_nothing():
+    image, box = smooth(120, 160), (50, 40, 90, 80)
+    for margin, where in ((0.0, box), (0.4, box), (0.6, (-10, 90, 30, 130))):
+        upright = crop_face(image, where, margin, 40)
+        assert np.array_equal(crop_face(image, where, margin, 40, np.array([[60.0, 55], [80, 55]])), upright)
+        assert np.array_equal(crop_face(image, where, margin, 40, np.array([[60.0, 55], [60, 55]])), upright)
+
+
+@pytest.mark.parametrize("degrees", [-30, 10, 45, 90, 170])
+def test_a_tilted_face_is_cut_as_it_would_be_upright(degrees):
+    image = cv2.normalize(smooth(300, 300), None, 0, 255, cv2.NORM_MINMAX)
+    box, eyes = np.array([110.0, 105, 190, 185]), np.array([[130.0, 130], [170, 130]])
+    upright = crop_face(image, tuple(box), 0.3, 128)
+    tilted, turn = turned_about(image, (140, 160), degrees)
+    points = np.array([eyes[0], eyes[1], (box[:2] + box[2:]) / 2]) @ turn[:, :2].T + turn[:, 2]
+    moved = (*(points[2] - 40), *(points[2] + 40))
+    aligned = crop_face(tilted, moved, 0.3, 128, points[:2])
+    assert np.abs(aligned.astype(int) - upright).mean() < 4
+    assert np.abs(crop_face(tilted, moved, 0.3, 128).astype(int) - upright).mean() > 15  # what level eyes are for
+
+
+def test_beyond_the_picture_a_turned_crop_repeats_the_edge():
+    image = np.full((60, 60, 3), 90, np.uint8)
+    aligned = crop_face(image, (-10, -10, 30, 30), 0.5, 48, np.array([[5.0, 5], [15, 12]]))
+    assert aligned.shape == (48, 48, 3) and np.all(aligned == 90)
+
+
 def test_the_picture_is_not_changed_by_a_crop():
     image = gradient()
     crop_face(image, (10, 10, 40, 40), 0.0, 30)[...] = 0

@@ -205,7 +205,11 @@ def test_create_db_refuses_and_leaves_nothing(drawn, tmp_path, capsys, monkeypat
     (tmp_path / "wiki.mat").write_bytes((crop / "wiki.mat").read_bytes()[:-100])
     refused(create_db, ["--data_dir", tmp_path], "wiki.mat cannot be read as a MATLAB 5 file")
     shutil.copy(crop / "wiki.mat", tmp_path / "wiki.mat")
-    refused(create_db, ["--data_dir", tmp_path], "none of the .* photos could be read.*does --data_dir name the folder")
+    refused(
+        create_db,
+        ["--data_dir", tmp_path],
+        "none of the .* photos could be used, such as .*: file missing.*does --data_dir name the folder",
+    )
     assert not list(tmp_path.rglob("*_db.mat")) and not list(tmp_path.rglob(".new-*"))
 
 

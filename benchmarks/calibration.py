@@ -1,0 +1,137 @@
+"""Which factor draws dlib's box around another detector's landmarks, and how near to it does that come?
+
+    python benchmarks/calibration.py --data_dir data/UTKFace
+
+Takes faces of a dataset, puts each into a picture with room around it (its edge is repeated) of a random size, and lets
+every detector look for it. Half of the faces give the factor: the median of dlib's side over the landmarks' spread. It
+goes into the detector's module by hand. The other half checks the boxes that the module draws with the factor that is
+there now. Sides and shifts are shares of dlib's box. Peer: dlib itself on the same picture a tenth larger; so much do
+its boxes depend on chance.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
+
+import common
+
+import cli
+
+LARGER = 1.1
+SCALES = (0.4, 1.0)  # of the pictures, with as many small ones as large ones: faces of some 60 to 160 pixels
+LEAST_OVERLAP = 0.3  # of two boxes of the same face
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = common.parser_for(__doc__, "calibration.py")
+    parser.add_argument("--data_dir", type=Path, default=Path("data/UTKFace"), metavar="DIR", help="photos of one face")
+    parser.add_argument("--faces", type=cli.number(int, 4), default=1600, metavar="N", help="how many")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Pictures, detections, factors, checks, report."""
+    args = common.parse(build_parser(), argv, {"faces": 40})
+    from detectors import DETECTORS, WITH_LANDMARKS
+
+    detectors = {name: DETECTORS[name]() for name in ("dlib", *WITH_LANDMARKS)}
+    faces = list(look(detectors, args))
+    rows = [{"faces": len(faces), "found_by_dlib": sum(face["dlib"] is not None for face in faces)}]
+    rows.append(check("dlib, a tenth larger", faces, "larger"))
+    for name in WITH_LANDMARKS:
+        rows.append({**check(name, faces, name), **factors(name, faces)})
+    show(rows[1:])
+    common.report("calibration", args, rows)
+
+
+def look(detectors: dict, args):
+    """Yields for each face, by detector, the surest detection that overlaps dlib's surest, or None."""
+    import cv2
+    import numpy as np
+    from tqdm import tqdm
+
+    import sources
+    from detectors import overlap
+    from faces import read_image
+
+    rng = np.random.default_rng(0)
+    paths = sources.find_images(args.data_dir)
+    paths = [paths[row] for row in rng.permutation(len(paths))[: args.faces]]
+    scales = np.exp(rng.uniform(*np.log(SCALES), len(paths)))
+    for path, scale in zip(tqdm(paths, unit="face", disable=None), scales, strict=True):
+        photo = read_image(path)
+        if photo is None:
+            raise ValueError(f"{path} cannot be read")
+        room = (max(photo.shape[:2]) // 2,) * 4
+        photo = cv2.copyMakeBorder(photo, *room, cv2.BORDER_REPLICATE)
+        image = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        found = {name: detect(image) for name, detect in detectors.items()}
+        larger = detectors["dlib"](cv2.resize(image, None, fx=LARGER, fy=LARGER, interpolation=cv2.INTER_CUBIC))
+        found["larger"] = [face._replace(box=tuple(value / LARGER for value in face.box)) for face in larger]
+        reference = found["dlib"][0].box if found["dlib"] else None
+        yield {
+            name: next((face for face in faces if reference and overlap(face.box, reference) > LEAST_OVERLAP), None)
+            for name, faces in found.items()
+        }
+
+
+def factors(name: str, faces: list[dict]) -> dict:
+    """dlib's side over the spread of the landmarks, in the half that fits."""
+    import numpy as np
+
+    both = [(face["dlib"].box, face[name].landmarks) for face in faces[::2] if face["dlib"] and face[name]]
+    if not both:
+        raise ValueError(f"no face was found by dlib and by {name}; --data_dir names a folder of upright faces")
+    boxes, points = (np.array(part) for part in zip(*both, strict=True))
+    centres = points.mean(axis=1, keepdims=True)
+    spread = np.sqrt(np.square(points - centres).sum(axis=2).mean(axis=1))
+    quarters = np.quantile((boxes[:, 2] - boxes[:, 0]) / spread, (0.25, 0.5, 0.75))
+    return {"fitted_on": len(both), "factor": quarters[1], "factor_quarters": [quarters[0], quarters[2]]}
+
+
+def check(name: str, faces: list[dict], key: str) -> dict:
+    """How a detector's boxes differ from dlib's, in the half that checks: medians and standard deviations."""
+    import numpy as np
+
+    from detectors import overlap
+
+    both = [(face["dlib"].box, face[key].box) for face in faces[1::2] if face["dlib"] and face[key]]
+    if not both:
+        raise ValueError(f"no face was found by dlib and by {name}; --data_dir names a folder of upright faces")
+    boxes, others = np.array(both).transpose(1, 0, 2)
+    side = boxes[:, 2] - boxes[:, 0]
+    differences = {
+        "side": np.log((others[:, 2] - others[:, 0]) / side),
+        "right": ((others[:, 0] + others[:, 2]) - (boxes[:, 0] + boxes[:, 2])) / 2 / side,
+        "down": ((others[:, 1] + others[:, 3]) - (boxes[:, 1] + boxes[:, 3])) / 2 / side,
+    }
+    return {
+        "detector": name,
+        "checked_on": len(both),
+        "overlap": float(np.median([overlap(*boxes) for boxes in both])),
+        **{part: {"median": float(np.median(d)), "deviation": float(d.std())} for part, d in differences.items()},
+    }
+
+
+def show(rows: list[dict]) -> None:
+    """Prints the table."""
+    from tabulate import tabulate
+
+    table = [
+        (
+            row["detector"],
+            row["checked_on"],
+            f"{row['factor']:.3f}" if "factor" in row else "",
+            *(f"{row[part]['median']:+.3f} (sd {row[part]['deviation']:.3f})" for part in ("side", "right", "down")),
+            f"{row['overlap']:.2f}",
+        )
+        for row in rows
+    ]
+    print(tabulate(table, headers=("", "faces", "factor", "side, log", "to the right", "down", "overlap")))
+
+
+if __name__ == "__main__":
+    cli.run(main)

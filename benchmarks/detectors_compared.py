@@ -1,0 +1,203 @@
+"""Which faces does each detector find, how fast, and do the ages agree whichever of them found the face?
+
+    python benchmarks/detectors_compared.py --photos photos                                  # found, missed, extra, ms
+    python benchmarks/detectors_compared.py --data_dir data/UTKFace --input data/utkface_db.mat         # ages
+
+The photos have known boxes in lists boxes*.xml, as dlib's imglab writes them; a photo that no list names has no face.
+A face is found where a box overlaps it by 0.4 (intersection over union). Times are of one photo after the other.
+
+The ages are those that the checkpoint gives to faces that it has not seen, each found by every detector and cut at the
+checkpoint's margin. Peer: the whole photo, which is the dataset's own crop (the detector none). Two detectors differ by
+less than the network errs, or their boxes do not mean the same.
+"""
+
+import argparse
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
+
+import common
+
+import cli
+
+LEAST_OVERLAP = 0.4
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = common.parser_for(__doc__, "detectors_compared.py")
+    parser.add_argument("--photos", type=Path, metavar="DIR", help="photos with known boxes")
+    parser.add_argument("--data_dir", type=Path, metavar="DIR", help="the photos of the checkpoint's dataset")
+    parser.add_argument(
+        "--input", type=Path, nargs="+", metavar="FILE", help="the databases of the training (default: as it says)"
+    )
+    parser.add_argument("--weight_file", type=Path, metavar="FILE", help="checkpoint (default: checkpoints)")
+    parser.add_argument("--faces", type=cli.number(int, 2), default=600, metavar="N", help="of the part kept out")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Photos, ages, or both; report."""
+    parser = build_parser()
+    args = common.parse(parser, argv, {"faces": 40, "repeats": 2})
+    if not (args.photos or args.data_dir):
+        parser.error("name photos with known boxes by --photos, or a dataset by --data_dir, or both")
+    rows = on_photos(args) if args.photos else []
+    device = None
+    if args.data_dir:
+        ages, device = on_faces(args)
+        rows += ages
+    common.report("detectors_compared", args, rows, device)
+
+
+def on_photos(args) -> list[dict]:
+    """Found, missed, extra and milliseconds of each detector."""
+    from tabulate import tabulate
+
+    from detectors import DETECTORS, NO_DETECTOR
+    from faces import read_image
+
+    known = known_boxes(args.photos)
+    images = {name: read_image(args.photos / name) for name in known}
+    rows, table = [], []
+    detectors = {name: load() for name, load in DETECTORS.items() if name != NO_DETECTOR}
+    tasks = {name: lambda detect=detect: list(map(detect, images.values())) for name, detect in detectors.items()}
+    seconds = common.interleaved(tasks, args.repeats)
+    total = sum(map(len, known.values()))
+    for name, detect in detectors.items():
+        hits, extra = [], 0
+        for photo, boxes in known.items():
+            faces = detect(images[photo])
+            pairs = matched(boxes, faces)
+            hits += pairs
+            extra += len(faces) - len(pairs)
+        row = {
+            "detector": name,
+            "photos": len(known),
+            "faces": total,
+            "found": len(hits),
+            "missed": total - len(hits),
+            "extra": extra,
+            "overlap": common.spread(hits) if hits else None,
+            "milliseconds": common.spread(1000 * value / len(known) for value in seconds[name]),
+        }
+        rows.append(row)
+        table.append((name, row["found"], row["missed"], row["extra"], common.shown(row["milliseconds"], ",.0f")))
+    print(tabulate(table, headers=(f"{len(known)} photos", "found", "missed", "extra", "ms a photo")))
+    return rows
+
+
+def known_boxes(folder: Path) -> dict[str, list[tuple[int, ...]]]:
+    """File name -> boxes x1, y1, x2, y2 of the photos in a folder."""
+    import sources
+
+    boxes = {path.name: [] for path in sources.find_images(folder)}
+    lists = sorted(folder.glob("boxes*.xml"))
+    if not lists:
+        raise ValueError(f"{folder} has no list of known boxes, boxes*.xml as dlib's imglab writes it")
+    for listing in lists:
+        for image in ElementTree.parse(listing).iter("image"):
+            if image.get("file") in boxes:
+                for box in image.iter("box"):
+                    x, y, width, height = (int(box.get(name)) for name in ("left", "top", "width", "height"))
+                    boxes[image.get("file")].append((x, y, x + width, y + height))
+    return boxes
+
+
+def matched(boxes: list, faces: list) -> list[float]:
+    """The overlaps of known boxes with the faces found for them, each face for one box at most."""
+    from detectors import overlap
+
+    left, pairs = list(faces), []
+    for box in boxes:
+        best = max(left, key=lambda face: overlap(face.box, box), default=None)
+        if best and overlap(best.box, box) >= LEAST_OVERLAP:
+            pairs.append(overlap(best.box, box))
+            left = [face for face in left if face is not best]
+    return pairs
+
+
+def on_faces(args) -> tuple[list[dict], str]:
+    """Ages by each detector on faces that all of them found, and what computed."""
+    import numpy as np
+    from crop import faces_kept_out
+
+    import models
+    from detectors import DETECTORS
+    from faces import crop_face, read_image
+    from predictor import Predictor
+
+    weight_file = models.choose(args.weight_file, Path("checkpoints"))
+    predictor = Predictor(weight_file)
+    _, age, _, paths = faces_kept_out(args, predictor.checkpoint)
+    photos = [read_image(args.data_dir / path) for path in paths]
+    if any(photo is None for photo in photos):
+        raise ValueError(f"{args.data_dir} lacks photos of the databases; --data_dir names the dataset's folder")
+    found = {name: [next(iter(detect(photo)), None) for photo in photos] for name, detect in loaded(DETECTORS)}
+    by_all = np.array([all(faces) for faces in zip(*found.values(), strict=True)])
+    size, ages = predictor.checkpoint.image_size, {}
+    for name, faces in found.items():
+        margin = 0 if name == "none" else predictor.margin
+        crops = [crop_face(photos[row], faces[row].box, margin, size) for row in np.flatnonzero(by_all)]
+        ages[name], _ = predictor.predict(np.stack(crops))
+    rows = [
+        compared(name, ages, age[by_all], sum(face is not None for face in found[name]), len(photos)) for name in ages
+    ]
+    show(rows)
+    return rows, predictor.device
+
+
+def loaded(detectors: dict):
+    """Yields the names and the detectors; one is let go before the next is made."""
+    for name, load in detectors.items():
+        yield name, load()
+
+
+def compared(name: str, ages: dict, truth, found: int, photos: int) -> dict:
+    """A detector's own error and how its ages differ from those by dlib."""
+    import numpy as np
+
+    from metrics import mean_interval
+
+    error, difference = np.abs(ages[name] - truth), ages[name] - ages["dlib"]
+    return {
+        "detector": name,
+        "photos": photos,
+        "found": found,
+        "faces_of_all": len(truth),
+        "age_mae": float(error.mean()),
+        "age_mae_interval": mean_interval(error),
+        "to_dlib_mean": float(difference.mean()),
+        "to_dlib_mean_interval": mean_interval(difference),
+        "to_dlib_median": float(np.median(difference)),
+        "to_dlib_absolute_mean": float(np.abs(difference).mean()),
+        "to_dlib_absolute_median": float(np.median(np.abs(difference))),
+    }
+
+
+def show(rows: list[dict]) -> None:
+    """Prints the table of ages."""
+    from tabulate import tabulate
+
+    table = [
+        (
+            row["detector"],
+            f"{row['found']} of {row['photos']}",
+            f"{row['age_mae']:.2f}",
+            f"{row['to_dlib_mean']:+.2f} ({row['to_dlib_mean_interval'][0]:+.2f} to "
+            f"{row['to_dlib_mean_interval'][1]:+.2f})",
+            f"{row['to_dlib_median']:+.2f}",
+            f"{row['to_dlib_absolute_mean']:.2f}",
+            f"{row['to_dlib_absolute_median']:.2f}",
+        )
+        for row in rows
+    ]
+    headers = ("", "found", "age MAE", "more than by dlib, mean", "median", "apart, mean", "median")
+    print(f"\n{rows[0]['faces_of_all']} faces that all found:")
+    print(tabulate(table, headers=headers, disable_numparse=True))
+
+
+if __name__ == "__main__":
+    cli.run(main)
