@@ -13,7 +13,9 @@ import pytest
 from conftest import give_every_weight_a_value, noise, write_database
 
 import models
+from applications import NETWORKS
 from backend import compiled_predict
+from labels import AGE_SCALES
 from models import (
     ORIGIN_KERAS,
     ORIGIN_ORIGINAL,
@@ -506,9 +508,12 @@ def test_no_checkpoint_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
         choose(tmp_path / "nowhere.hdf5", tmp_path)
 
 
-def test_every_backbone_is_built_by_the_image_size_and_its_arguments():
-    for name, arguments in {"wide_resnet": {"depth": 10, "width": 1}}.items():
-        model = build(Checkpoint(name, arguments, 32))
-        assert model.output_names == ["pred_gender", "pred_age"] and model.input_shape == (None, 32, 32, 3)
-    assert set(models.BACKBONES) == {"wide_resnet"}
+def test_a_backbone_is_built_by_the_image_size_its_arguments_and_the_age_scale():
+    for name, arguments in {"wide_resnet": {"depth": 10, "width": 1}, "mobilenet_v3_small": {}}.items():
+        for ordinal in (False, True):
+            said = Checkpoint(name, {**arguments, "ordinal": ordinal}, 32, age_scale=AGE_SCALES["adience"])
+            model = build(said)
+            assert model.output_names == ["pred_gender", "pred_age"] and model.input_shape == (None, 32, 32, 3)
+            assert [output.shape[1] for output in model.outputs] == [2, 8]
+    assert set(models.BACKBONES) == set(models.STAGES) == {"wide_resnet", *NETWORKS}
     assert asdict(Checkpoint("wide_resnet", {}, 64))["genders"] == ("F", "M")
