@@ -231,7 +231,7 @@ def vggface_network(path: Path) -> str | None:
     try:
         with h5py.File(path, "r") as file:
             layers = set(_layer_names(file))
-    except OSError:
+    except (AttributeError, KeyError, OSError, TypeError):  # no HDF5 file, or one of another kind
         return None
     if {"conv1_1", "conv5_3"} <= layers:
         return "vgg16"

@@ -105,6 +105,8 @@ def main(argv: list[str] | None = None) -> None:
     searched = args.detector not in (None, NO_DETECTOR)
     if args.face and not searched:
         parser.error("--face chooses among the faces that a detector finds: name one with --detector")
+    if args.detector == NO_DETECTOR and args.margin is not None:
+        parser.error("--margin is for faces that are cut; with --detector none each photo is taken whole")
     if args.align and args.detector not in WITH_LANDMARKS:
         found = f"--detector {args.detector} gives none" if args.detector else "the dataset's own faces have none"
         parser.error(f"--align needs landmarks, and {found}: choose --detector {' or '.join(WITH_LANDMARKS)}")
@@ -124,8 +126,10 @@ def main(argv: list[str] | None = None) -> None:
             f"--margin is for photos with face boxes or with --detector; {args.db} comes cropped, with a margin of "
             f"{reader.margin:g}"
         )
-    args.margin = reader.margin if args.margin is None else args.margin
-    kept, dropped = clean(records, args.min_score, args.min_age, args.max_age, excluded, reader.both)
+    whole = args.detector == NO_DETECTOR and records.box is not None  # the dataset's margin is that of its boxes
+    args.margin = (0.0 if whole else reader.margin) if args.margin is None else args.margin
+    boxes = args.detector is None  # a detector does without
+    kept, dropped = clean(records, args.min_score, args.min_age, args.max_age, excluded, reader.both, boxes)
     if not len(kept):
         raise ValueError(f"nothing is left of {len(records):,} records after cleaning: {counts_in_words(dropped)}")
     find = finder(args)

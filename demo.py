@@ -123,10 +123,11 @@ def faces_in_words(predictor) -> str:
 def warnings(predictor) -> list[str]:
     """In what the faces here differ from those of the training."""
     checkpoint, said = predictor.checkpoint, []
+    cut = predictor.detector == "none"
     if checkpoint.detector not in ("none", predictor.detector):  # "none": they came cropped, nobody knows by what
         said.append(
-            f"the network's faces were found by {checkpoint.detector}; ages of faces found by {predictor.detector} may "
-            "be worse"
+            f"the network's faces were found by {checkpoint.detector}; ages of faces "
+            f"{'cut in another way' if cut else f'found by {predictor.detector}'} may be worse"
         )
     if predictor.margin != checkpoint.margin:
         said.append(
@@ -135,8 +136,9 @@ def warnings(predictor) -> list[str]:
         )
     if checkpoint.align and not predictor.align:
         said.append(
-            f"the network was trained on faces with level eyes, and {predictor.detector} does not say where eyes are; "
-            "ages of tilted faces will be worse"
+            "the network was trained on faces with level eyes, and "
+            f"{'these pictures are taken' if cut else f'{predictor.detector} takes faces'} as they are; ages of tilted "
+            "faces will be worse"
         )
     return said
 

@@ -85,18 +85,18 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Score each checkpoint, and where there are several, their mean and deviation."""
     args = build_parser().parse_args(argv)
-    from models import choose
+    from models import choose, inspect
 
     weight_files = [choose(path, CHECKPOINTS) for path in args.weight_file or [None]]
     if len(weight_files) == 1:
         evaluate(args, weight_files[0], args.output_dir)
         return
+    if not args.age_scale and len({inspect(path).age_scale for path in weight_files}) > 1:
+        raise ValueError("these checkpoints have other age scales: --age_scale names one that all can be folded onto")
     scores = []
     for number, weight_file in enumerate(weight_files, 1):
         scores.append(evaluate(args, weight_file, args.output_dir / str(number)))
         print()
-    if len({type(each) for each in scores}) > 1:
-        raise ValueError("these checkpoints have other age scales: --age_scale names one that all can be folded onto")
     text = table_of_several(weight_files, scores)
     write_several(args.output_dir, weight_files, scores, text)
     print(
@@ -109,12 +109,15 @@ def evaluate(args: argparse.Namespace, weight_file: Path, folder: Path):
     from models import inspect
 
     checkpoint = inspect(weight_file)
-    scale = args.age_scale or checkpoint.age_scale
+    own = checkpoint.age_scale
+    scale = args.age_scale or own
+    if scale != own:
+        fold_ages(np.zeros((1, len(own.groups))), own, scale)  # refuses a scale that does not fit before all the work
     databases = open_databases(args.input, checkpoint)
     rows, part = choose_rows(databases, checkpoint, args.part)
     faces, p_age = predict(weight_file, databases, rows)
     if scale != YEARS:
-        add_groups(faces, p_age, databases, rows, checkpoint.age_scale, scale)
+        add_groups(faces, p_age, databases, rows, own, scale)
     trivial, trivial_from = trivial_of(checkpoint, faces, scale)
 
     overall, groups = score_all(faces, trivial, scale, args.seed)
@@ -130,7 +133,7 @@ def evaluate(args: argparse.Namespace, weight_file: Path, folder: Path):
     write_plots(folder, args.seed, databases, rows, faces, p_age, scale, overall, groups)
     print(f"{weight_file} on {', '.join(origin['input'])}: {part}")
     if scale != YEARS:
-        say_what_is_in_no_group(faces, scale, folded=checkpoint.age_scale != scale)
+        say_what_is_in_no_group(faces, scale, folded=own != scale)
     answer = f"{scale.names[trivial['age']]}, {GENDERS[trivial['gender']]}"
     print(f"trivial answer: {answer} for every face ({trivial_from})\n")
     print(text)
@@ -287,7 +290,8 @@ def trivial_of(checkpoint, faces, scale: AgeScale) -> tuple[dict[str, int], str]
         return checkpoint.trivial, f"{age} and commoner gender of the training faces"
     column = faces.age if scale == YEARS else faces["group"]
     trivial = trivial_answers(column.to_numpy(), faces.gender.to_numpy(), scale)
-    return trivial, f"{age} and commoner gender of these very faces: the checkpoint does not know its own"
+    known = "knows those of another age scale" if checkpoint.trivial else "does not know its own"
+    return trivial, f"{age} and commoner gender of these very faces: the checkpoint {known}"
 
 
 def score_all(faces, trivial: dict[str, int], scale: AgeScale, seed: int):
@@ -399,6 +403,8 @@ def worst_groups(groups) -> str:
         worst, best = (choose(results, key=lambda name: results[name].value) for choose in (max, min))
         if not years:
             worst, best = best, worst
+        if worst == best or results[worst].value == results[best].value:
+            continue
         value, low, high, _ = results[worst]
         away = abs(value - results[best].value)
         if years:

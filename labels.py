@@ -77,7 +77,7 @@ def decade_of(ages: np.ndarray) -> np.ndarray:
 
 
 class AgeScale(NamedTuple):
-    """The classes of an age head: groups of years, each a closed interval, in ascending order, none touching another.
+    """The classes of an age head: groups of years, closed intervals in ascending order, none overlapping another.
 
     Attributes:
         name: how it is asked for.

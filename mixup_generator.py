@@ -174,7 +174,7 @@ def soften(labels: np.ndarray, weight: np.ndarray, teacher: np.ndarray, share: f
     """Puts a share of a teacher's distributions into the known labels, in place.
 
     Where labels are noisy, a mixture with what a network has learned from all of them is nearer the truth than either
-    (Li et al., "Learning from noisy labels with distillation", arXiv:1703.02391, equation 5).
+    (Li et al., "Learning from noisy labels with distillation", arXiv:1703.02391).
 
     Args:
         labels: (n, classes) float32 distributions, a row of zeros where unknown.

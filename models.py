@@ -90,7 +90,10 @@ def build(checkpoint: Checkpoint, **extra):
     if checkpoint.network not in BACKBONES:
         raise ValueError(f"'{checkpoint.network}' is no network; there are {', '.join(BACKBONES)}")
     num_ages = len(checkpoint.age_scale.groups)
-    return BACKBONES[checkpoint.network](checkpoint.image_size, num_ages=num_ages, **checkpoint.arguments, **extra)
+    try:
+        return BACKBONES[checkpoint.network](checkpoint.image_size, num_ages=num_ages, **checkpoint.arguments, **extra)
+    except TypeError as error:  # of a checkpoint that a later version wrote
+        raise ValueError(f"{checkpoint.network} takes other arguments than {checkpoint.arguments}: {error}") from None
 
 
 def save(model, path: Path, checkpoint: Checkpoint) -> None:
@@ -121,7 +124,7 @@ def load(path: Path, mirror: bool = True):
         mirror: False leaves out the average with the mirror image where the checkpoint asks for it.
 
     Returns:
-        model: (n, size, size, 3) uint8 BGR -> [pred_gender (n, 2), pred_age (n, 101)].
+        model: (n, size, size, 3) uint8 BGR -> [pred_gender (n, 2), pred_age (n, k)], k classes of its age scale.
         checkpoint: what the file says of itself.
 
     Raises:
@@ -230,7 +233,7 @@ def predict_rows(model, image, rows: np.ndarray) -> list[np.ndarray]:
         rows: (m,) row numbers.
 
     Returns:
-        [gender (m, 2), age (m, 101)], float32 distributions.
+        [gender (m, 2), age (m, k)], float32 distributions.
     """
     from tqdm import tqdm
 
@@ -283,6 +286,8 @@ def _from_json(path: Path, text: str) -> Checkpoint:
             said["age_scale"] = AGE_SCALES[scale]
         else:
             groups = tuple((str(name), int(low), int(high)) for name, low, high in scale["groups"])
+            if len(groups) < 2:
+                raise ValueError(f"an age scale has two groups or more, not {groups}")
             said["age_scale"] = AgeScale(str(scale["name"]), groups, bool(scale["exact"]))
         checkpoint = Checkpoint(**said)
     except (AttributeError, TypeError, KeyError, ValueError) as error:

@@ -287,7 +287,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=cli.number(int, 0),
         default=0,
         metavar="EPOCHS",
-        help="end after so many epochs without a better checkpoint; 0 never does",
+        help="end after so many epochs without a better checkpoint, counted after --freeze_epochs; 0 never does",
     )
     fit.add_argument(
         "--mixed_precision",
@@ -320,7 +320,16 @@ def main(argv: list[str] | None = None) -> int:
 
     from metrics import trivial_answers
     from models import STAGES
-    from training import Epochs, Journal, KeepBest, Resume, StopAtNan, set_dropout_seeds, train_last_stages
+    from training import (
+        Epochs,
+        Journal,
+        KeepBest,
+        PlainValidationLoss,
+        Resume,
+        StopAtNan,
+        set_dropout_seeds,
+        train_last_stages,
+    )
 
     teacher = ask_teachers(data, args)  # first: in full precision, and without a part in the seed's draws
     keras.utils.set_random_seed(args.seed)
@@ -333,7 +342,7 @@ def main(argv: list[str] | None = None) -> int:
     announce(data, checkpoint, model)
     refuse_blind_monitor(args.monitor, data)
 
-    guard = StopAtNan()
+    guard, plain_loss = StopAtNan(), PlainValidationLoss(args.gender_weight)
     averaged = [keras.callbacks.SwapEMAWeights()] if args.ema else []  # validates the averages
     boards = tensorboard(args.output_path)
     best = KeepBest(
@@ -379,7 +388,7 @@ def main(argv: list[str] | None = None) -> int:
                 initial_epoch=max(done, phase.first),
                 shuffle=False,
                 verbose=0,
-                callbacks=[guard, Epochs(training), *averaged, *boards, best, journal, resume],
+                callbacks=[guard, Epochs(training), *averaged, plain_loss, *boards, best, journal, resume],
             )
             if guard.stopped:
                 break
@@ -396,7 +405,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
 
     A resumed run has its own arguments as defaults; an argument that says otherwise is refused.
     """
-    from models import RESUME_FILE, STAGES, read_resume
+    from models import RESUME_FILE, STAGES, choose, read_resume
 
     parser = build_parser()
     args = parser.parse_args(argv)
@@ -437,6 +446,9 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
         parser.error("--monitor val_pred_age_accuracy is for age groups; ages in years have val_pred_age_mae")
     refuse_idle_network_options(parser, args, bool(stopped))
     complete(args)
+    if not stopped:  # files, since a folder's newest run may be this one when it is resumed
+        args.weights = str(weights_file(args) or args.weights or "") or None
+        args.teacher = [choose(path, "") for path in args.teacher] if args.teacher else None
     there_are = args.stages if args.model == "wide_resnet" else len(STAGES[args.model]) + 1
     if args.unfreeze_stages and args.unfreeze_stages > there_are:
         parser.error(f"--unfreeze_stages {args.unfreeze_stages}: {args.model} has {there_are}")
@@ -540,14 +552,13 @@ def say_what_is_in_no_group(databases: list, groups: np.ndarray, scale: AgeScale
 def ask_teachers(data: Data, args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray] | None:
     """What the --teacher checkpoints say of the training faces on average: (n, 2) and (n, k), zeros elsewhere."""
     from labels import fold_ages
-    from models import choose, load, predict_rows
+    from models import load, predict_rows
 
     if not args.teacher:
         return None
     gender = np.zeros((len(data.image), NUM_GENDERS), np.float32)
     age = np.zeros((len(data.image), len(args.age_scale.groups)), np.float32)
-    for named in args.teacher:
-        path = choose(Path(named), "")
+    for path in args.teacher:
         model, checkpoint = load(path)
         print(f"{path} teaches", flush=True)
         say_if_it_saw(checkpoint.split, split_of(data, args))
@@ -592,7 +603,7 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
     import keras
 
     from applications import VGGFACE_MEANS_BGR, vggface_network
-    from models import Checkpoint, choose, inspect
+    from models import Checkpoint, inspect
 
     largest = max(data.databases, key=len)
     versions = {"keras": version("keras"), "backend": keras.backend.backend(), "numpy": np.__version__}
@@ -608,7 +619,7 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
     if args.age_loss == "coral":
         arguments["ordinal"] = True
     if args.teacher:
-        training["teachers"] = [history_of(choose(Path(named), "")) for named in args.teacher]
+        training["teachers"] = [history_of(path) for path in args.teacher]
     return Checkpoint(
         network=args.model,
         arguments=arguments,
@@ -689,6 +700,11 @@ def start_from(model, args: argparse.Namespace, checkpoint) -> None:
     if earlier.network not in ("", args.model):
         raise ValueError(f"{path} is a {earlier.network}, not a {args.model}: --model {earlier.network}")
     fresh = copy_weights(path, model, ["pred_age"] if earlier.age_scale != checkpoint.age_scale else [])
+    if (args.freeze_epochs or args.unfreeze_stages) and (random := set(fresh) - set(model.output_names)):
+        raise ValueError(
+            f"{path} is another network: of this one {len(random)} layers beside the heads would be new, such as "
+            f"{min(random)}, and frozen layers must not be; train without --freeze_epochs and --unfreeze_stages"
+        )
     weighty = sum(bool(layer.weights) for layer in model.layers)
     print(f"{path}: the weights of {weighty - len(fresh)} of {weighty} layers; new: {shortened(fresh)}")
     say_if_it_saw(checkpoint.training["start"]["split"], checkpoint.split)
@@ -744,7 +760,8 @@ def compile_model(model, args: argparse.Namespace, rate) -> None:
     average = {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}
     if args.opt == "adamw":
         optimizer = keras.optimizers.AdamW(rate, weight_decay=args.weight_decay, **average)
-        optimizer.exclude_from_weight_decay(var_names=["gamma", "beta", "bias"])
+        others = [weight for weight in model.trainable_variables if not weight.path.endswith("kernel")]
+        optimizer.exclude_from_weight_decay(var_list=others)
     elif args.opt == "adam":
         optimizer = keras.optimizers.Adam(rate, **average)
     else:

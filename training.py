@@ -227,6 +227,18 @@ class Epochs(keras.callbacks.Callback):
         self.batches.set_epoch(epoch)
 
 
+class PlainValidationLoss(keras.callbacks.Callback):
+    """Takes the L2 penalty out of `val_loss`, which says nothing of the faces: Keras counts it for trainable kernels
+    alone, so that phases of a run could not be compared. It stands before all that use `val_loss`."""
+
+    def __init__(self, gender_weight: float):
+        super().__init__()
+        self.gender_weight = gender_weight
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_loss"] = self.gender_weight * logs["val_pred_gender_loss"] + logs["val_pred_age_loss"]
+
+
 class StopAtNan(keras.callbacks.Callback):
     """Ends the run where the loss is no number any more; `stopped` says so."""
 

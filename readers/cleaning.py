@@ -10,7 +10,13 @@ MIN_SCORE = 1.0  # of the face, the classic suite's
 
 
 def clean(
-    records: Records, min_score: float, min_age: int, max_age: int, excluded: set[str], both: bool = True
+    records: Records,
+    min_score: float,
+    min_age: int,
+    max_age: int,
+    excluded: set[str],
+    both: bool = True,
+    boxes: bool = True,
 ) -> tuple[np.ndarray, dict[str, int]]:
     """The classic suite's cleaning, in its order; a record counts for the first reason that drops it.
 
@@ -20,6 +26,7 @@ def clean(
         min_age, max_age: bounds of the age in years; an interval must lie within them as a whole.
         excluded: paths, or file names without folders.
         both: whether a record needs age and gender; otherwise one of them is enough.
+        boxes: whether a record needs its face box, where the dataset has boxes.
 
     Returns:
         kept: (k,) int64 rows of the records, in their order.
@@ -45,7 +52,7 @@ def clean(
     else:
         drop(f"age outside {min_age}..{max_age}", outside & (low != UNKNOWN))
         drop("neither age nor gender known", (low == UNKNOWN) & (records.gender == UNKNOWN))
-    if records.box is not None:
+    if records.box is not None and boxes:
         drop("no face box", ~np.isfinite(records.box).all(axis=1))
     if excluded:
         drop("excluded", np.array([p in excluded or p.rsplit("/", 1)[-1] in excluded for p in records.path], bool))

@@ -15,11 +15,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 GOLDEN = Path(__file__).resolve().parent / "golden.json"
 CARD = ROOT / "docs" / "MODEL_CARD.md"
-COUNT, SIZE = 12, 64
+COUNT, SIZE = 12, 128
 
 
 def golden_images() -> np.ndarray:
-    """(12, 64, 64, 3) uint8: heads with eyes and a mouth, of NumPy alone, so that no drawing library's change shows."""
+    """(12, 128, 128, 3) uint8: heads with eyes and a mouth, of NumPy alone, so that no drawing library's change shows."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[0:SIZE, 0:SIZE] / (SIZE - 1) * 2 - 1
     images = np.empty((COUNT, SIZE, SIZE, 3))
@@ -50,7 +50,7 @@ def test_it_is_small_and_says_what_it_is():
     assert (checkpoint.network, checkpoint.image_size, checkpoint.margin, checkpoint.mirror) == (
         *("wide_resnet", SIZE, 0.1, True),
     )
-    assert checkpoint.training["arguments"]["input"] == ["data/utkface_db.mat"]
+    assert checkpoint.training["arguments"]["input"] == ["data/utkface_128_db.mat"]
 
 
 def test_golden_predictions(predictor):
@@ -99,7 +99,7 @@ def test_the_model_card_has_the_figures_that_its_commands_give(shared, tmp_path)
         archive.extractall(tmp_path / "data", filter="data")
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^python ((?:check_dataset|create_db)\.py --db utkface .*_check\.csv)$", text, re.MULTILINE)
-    assert len(commands) == 2
+    assert len(commands) == 3
     weights = ROOT / "checkpoints" / "age_gender.hdf5"
     for command in (*commands, f"evaluate.py --weight_file '{weights}' --part test"):
         script, *arguments = shlex.split(command)
