@@ -68,11 +68,11 @@ def small_network():
     return keras.Model(image, two_heads(pooled))
 
 
-def images(faces: int):
-    """(faces, 64, 64, 3) uint8 of noise."""
+def images(faces: int, size: int = IMAGE_SIZE):
+    """(faces, size, size, 3) uint8 of noise."""
     import numpy as np
 
-    return np.random.default_rng(faces).integers(0, 256, (faces, IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+    return np.random.default_rng(faces).integers(0, 256, (faces, size, size, 3), np.uint8)
 
 
 def ways(model) -> dict:
@@ -127,7 +127,7 @@ def networks() -> dict:
 
 def measure_latency(name: str, model, repeats: int) -> list[dict]:
     """Milliseconds for one face with a real network, and what the device needs for its multiplications alone."""
-    batch = images(1)
+    batch = images(1, model.input_shape[1])
     tasks = {way: partial(predict, batch) for way, predict in ways(model).items()}
     tasks["convolution"] = large_convolution()
     seconds = common.interleaved(tasks, repeats, warm_ups=2)

@@ -345,9 +345,7 @@ def test_years_are_folded_in_evaluation_and_in_the_demo(drawn, drawn_faces, tiny
 
 
 def test_scales_that_do_not_fit_are_refused(fold_runs, grouped, tmp_path, capsys):
-    with pytest.raises(
-        ValueError, match="adience cannot be folded onto adult_child: its group 15-20 is"
-    ):
+    with pytest.raises(ValueError, match="adience cannot be folded onto adult_child: its group 15-20 is"):
         Predictor(models.choose(fold_runs / "0", ""), age_scale=MINORS)
     for options, reason in (
         (["--age_scale", "decades"], "'decades' is no age scale"),
@@ -358,6 +356,26 @@ def test_scales_that_do_not_fit_are_refused(fold_runs, grouped, tmp_path, capsys
         with pytest.raises(SystemExit):
             train.main(["-i", str(grouped), *SMALL, *options, "--output_path", str(tmp_path)])
         assert reason in capsys.readouterr().err
+
+
+def test_scores_of_other_scales_are_neither_averaged_nor_made_up(
+    fold_runs, drawn_faces, tiny_checkpoint_file, tmp_path
+):
+    grouped = str(models.choose(fold_runs / "0", ""))
+    several = [
+        "--weight_file",
+        grouped,
+        str(tiny_checkpoint_file),
+        "-i",
+        str(drawn_faces),
+        "--output_dir",
+        str(tmp_path),
+    ]
+    with pytest.raises(ValueError, match="these checkpoints have other age scales"):
+        evaluate.main(several)
+    with pytest.raises(ValueError, match="adience cannot be folded onto years"):
+        evaluate.main(["--weight_file", grouped, *several[3:], "--age_scale", "years"])
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_years_model_starts_and_teaches_a_run_on_groups(drawn_faces, tmp_path, capsys):

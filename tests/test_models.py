@@ -227,6 +227,8 @@ def test_a_checkpoint_from_before_mirror_stages_and_test_split_is_loaded(tiny_mo
         ({"age_scale": "adience"}, "the weights in .* do not fit the network it names"),
         ({"age_scale": "decades"}, "its attribute 'age_gender' cannot be understood: .*decades"),
         ({"age_scale": {"name": "two"}}, "its attribute 'age_gender' cannot be understood: .*groups"),
+        ({"age_scale": {"name": "none", "groups": [], "exact": False}}, "cannot be understood: .*two groups or more"),
+        ({"arguments": {"depth": 10, "width": 1, "colour": 3}}, "wide_resnet takes other arguments than"),
         ({"age_scale": 3}, "its attribute 'age_gender' cannot be understood"),
         ({"network": None}, "its attribute 'age_gender' cannot be understood"),
         ({"genders": None}, "its attribute 'age_gender' cannot be understood"),

@@ -152,6 +152,17 @@ def test_weight_decay_is_a_penalty_or_decoupled_but_never_both(opt, decay):
         np.testing.assert_allclose(np.asarray(variable), factor * old, rtol=1e-6)
 
 
+def test_thresholds_of_the_ordinal_head_do_not_decay():
+    args = parsed(*TINY, "--opt", "adamw", "--age_loss", "coral")
+    arguments = {**{name: getattr(args, name) for name in ("depth", "width", "stages", "stem_stride")}, "ordinal": True}
+    model = train.build_model(Checkpoint("wide_resnet", arguments, 32), args, 0.1)
+    threshold = model.get_layer("pred_age").threshold
+    before = np.asarray(threshold)
+    variables = model.trainable_variables
+    model.optimizer.apply([np.zeros(weight.shape, np.float32) for weight in variables], variables)
+    np.testing.assert_array_equal(np.asarray(threshold), before)
+
+
 def test_averages_are_those_of_the_momentum_asked_for():
     for opt in train.DEFAULT_RATES:
         optimizer = built("--opt", opt, "--ema", "0.75")[0].optimizer
@@ -245,7 +256,7 @@ def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(t
         np.testing.assert_allclose(one, other, atol=1e-6)
     (one, other) = (inspect(models.choose(folder, "")) for folder in (first, second))
     assert other.training["start"] == {**one.training, "split": one.split}
-    assert other.training["arguments"]["weights"] == str(first) and one.training["arguments"]["weights"] is None
+    assert other.training["arguments"]["weights"] == str(models.choose(first, "")) and one.training["arguments"]["weights"] is None
 
     options = ["--test_split", "0.3", "--weights", str(models.choose(second, "")), "--output_path", str(third)]
     assert train.main([*still, *options]) == 0
@@ -259,8 +270,7 @@ def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(tmp_path
     first, second, pupil = (tmp_path / name for name in ("first", "second", "pupil"))
     for folder, seed in ((first, "0"), (second, "1")):
         assert train.main([*run, "--seed", seed, "--output_path", str(folder)]) == 0
-    args = parsed("--teacher", str(first), str(second), *run[2:])
-    args.input = [faces]
+    args, _ = train.parse(["--teacher", str(first), str(second), *run])
     data = train.load_data(args)
     capsys.readouterr()
     gender, age = train.ask_teachers(data, args)
@@ -278,10 +288,31 @@ def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(tmp_path
     kept = inspect(models.choose(pupil, ""))
     one = inspect(models.choose(first, ""))
     assert kept.training["teachers"] == [{**one.training, "split": one.split}]
-    assert (kept.training["arguments"]["teacher"], kept.training["arguments"]["teacher_weight"]) == ([str(first)], 0.75)
+    assert (kept.training["arguments"]["teacher"], kept.training["arguments"]["teacher_weight"]) == (
+        *([str(models.choose(first, ""))], 0.75),
+    )
     batches, _ = train.make_batches(data, args, (gender, age))
     _, (_, mixed), (_, known) = batches[0]
     assert known.all() and np.all((mixed > 0).sum(axis=1) > 2)
+
+
+def test_a_resumed_run_keeps_its_first_weights_and_teacher_though_its_folder_has_newer_ones(tmp_path, quick_runs):
+    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
+    folder, run = tmp_path / "run", ["-i", str(faces), *TINY]
+    assert train.main([*run, "--nb_epochs", "1", "--output_path", str(folder)]) == 0
+    first = models.choose(folder, "")
+    again = ["--weights", str(folder), "--teacher", str(folder), "--output_path", str(folder)]
+    args, _ = train.parse([*run, "--nb_epochs", "3", *again])
+    with h5py.File(folder / RESUME_FILE, "w") as file:
+        file.attrs[RESUME_ATTRIBUTE] = json.dumps({"arguments": train.plain(args), "epoch": 1})
+    shutil.copy(first, folder / "weights.02-0.10.hdf5")
+    with h5py.File(folder / "weights.02-0.10.hdf5", "r+") as file:
+        said = json.loads(file.attrs["age_gender"])
+        said["training"]["saved"] += 10
+        file.attrs["age_gender"] = json.dumps(said)
+    assert models.choose(folder, "") != first
+    args, _ = train.parse(["--resume", "--output_path", str(folder)])
+    assert (str(args.weights), [str(path) for path in args.teacher]) == (str(first), [str(first)])
 
 
 def test_a_share_for_no_teacher_and_a_teacher_that_is_not_there_are_refused(tmp_path, quick_runs, capsys):
