@@ -19,7 +19,7 @@ COUNT, SIZE = 12, 128
 
 
 def golden_images() -> np.ndarray:
-    """(12, 128, 128, 3) uint8: heads with eyes and a mouth, of NumPy alone, so that no drawing library's change shows."""
+    """(12, 128, 128, 3) uint8: heads with eyes and a mouth, of NumPy alone, so that no library's change shows."""
     rng = np.random.default_rng(7)
     y, x = np.mgrid[0:SIZE, 0:SIZE] / (SIZE - 1) * 2 - 1
     images = np.empty((COUNT, SIZE, SIZE, 3))

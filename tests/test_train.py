@@ -256,7 +256,8 @@ def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(t
         np.testing.assert_allclose(one, other, atol=1e-6)
     (one, other) = (inspect(models.choose(folder, "")) for folder in (first, second))
     assert other.training["start"] == {**one.training, "split": one.split}
-    assert other.training["arguments"]["weights"] == str(models.choose(first, "")) and one.training["arguments"]["weights"] is None
+    assert other.training["arguments"]["weights"] == str(models.choose(first, ""))
+    assert one.training["arguments"]["weights"] is None
 
     options = ["--test_split", "0.3", "--weights", str(models.choose(second, "")), "--output_path", str(third)]
     assert train.main([*still, *options]) == 0
