@@ -107,6 +107,21 @@ def test_the_largest_face_is_cut_or_the_most_central_and_photos_without_are_coun
         ]
 
 
+def test_a_photo_whose_box_is_not_known_is_searched_like_any_other(photos, tmp_path, squares, capsys):
+    rows = [("two.png", 30, "f", 48, 28, 72, 52), ("one.png", 30, "f", "", "", "", "")]
+    with open(photos / "faces.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("path", "age", "gender", "x1", "y1", "x2", "y2"), *rows])
+    assert read_paths(create(photos, tmp_path).source) == ["two.png"]  # without a detector it cannot be cut
+    database = create(photos, tmp_path, "--detector", "yunet", "--margin", "0")
+    assert read_paths(database.source) == ["two.png", "one.png"]
+    assert np.array_equal(database.image[0], crop_face(read_image(photos / "two.png"), (50, 30, 70, 50), 0, 32))
+    assert np.array_equal(database.image[1], crop_face(read_image(photos / "one.png"), (70, 40, 94, 64), 0, 32))
+    whole = create(photos, tmp_path, "--detector", "none")
+    assert (len(whole), whole.margin) == (2, 0.0)
+    table = ["--db", "csv", "--data_dir", str(photos), "--table", str(photos / "faces.csv")]
+    refused_by_parser(create_db, [*table, "--detector", "none", "--margin", "0.2"], "each photo is taken whole", capsys)
+
+
 def test_a_known_box_chooses_the_face(photos, tmp_path, squares, capsys):
     rows = [
         ("two.png", 45, 25, 75, 55),  # the smaller square
