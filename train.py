@@ -446,12 +446,12 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
         parser.error("--monitor val_pred_age_accuracy is for age groups; ages in years have val_pred_age_mae")
     refuse_idle_network_options(parser, args, bool(stopped))
     complete(args)
-    if not stopped:  # files, since a folder's newest run may be this one when it is resumed
-        args.weights = str(weights_file(args) or args.weights or "") or None
-        args.teacher = [choose(path, "") for path in args.teacher] if args.teacher else None
     there_are = args.stages if args.model == "wide_resnet" else len(STAGES[args.model]) + 1
     if args.unfreeze_stages and args.unfreeze_stages > there_are:
         parser.error(f"--unfreeze_stages {args.unfreeze_stages}: {args.model} has {there_are}")
+    if not stopped:  # files, since a folder's newest run may be this one when it is resumed
+        args.weights = str(weights_file(args) or args.weights or "") or None
+        args.teacher = [choose(path, "") for path in args.teacher] if args.teacher else None
     args.input = [Path(path) for path in args.input] if args.input else [newest_database()]
     return args, stopped
 
@@ -485,7 +485,8 @@ def complete(args: argparse.Namespace) -> None:
             setattr(args, name, getattr(args, name) or default)
     else:
         args.weights = args.weights or "imagenet"
-    args.fine_tune_lr = args.fine_tune_lr or FINE_TUNE_SHARE * args.lr
+    if args.freeze_epochs:
+        args.fine_tune_lr = args.fine_tune_lr or FINE_TUNE_SHARE * args.lr
     args.weight_decay = DEFAULT_DECAYS[args.opt] if args.weight_decay is None else args.weight_decay
     args.age_sigma = args.age_sigma or 2.0
     args.teacher_weight = args.teacher_weight or 0.5

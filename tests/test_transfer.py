@@ -245,7 +245,7 @@ def test_nothing_random_is_frozen(faces, tmp_path, plain_runs):
     earlier = tmp_path / "earlier.hdf5"
     save(wide_resnet(32, 10, 1), earlier, Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, split={"seed": 0}))
     options = ["-i", str(faces), "--weights", str(earlier), "--depth", "10", "--width", "2", "--freeze_epochs", "1"]
-    with pytest.raises(ValueError, match=r"is another network: of this one 17 layers beside the heads would be new"):
+    with pytest.raises(ValueError, match=r"is another network: of this one 15 layers beside the heads would be new"):
         train.main([*options, "--nb_epochs", "2", "--output_path", str(tmp_path / "run")])
 
 
