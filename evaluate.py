@@ -129,7 +129,8 @@ def evaluate(args: argparse.Namespace, weight_file: Path, folder: Path):
         "age_scale": scale.name,
         "trivial": {**trivial, "from": trivial_from},
     }
-    write_tables(folder, {**metrics_of(overall, groups), **origin}, text, faces)
+    named = faces if scale == YEARS else with_names(faces, scale)
+    write_tables(folder, {**metrics_of(overall, groups), **origin}, text, named)
     write_plots(folder, args.seed, databases, rows, faces, p_age, scale, overall, groups)
     print(f"{weight_file} on {', '.join(origin['input'])}: {part}")
     if scale != YEARS:
@@ -147,6 +148,12 @@ def add_groups(faces, p_age: np.ndarray, databases: list, rows: np.ndarray, own:
     folded, between = (p_age, np.zeros(len(p_age))) if own == scale else fold_ages(p_age, own, scale)
     faces["group"], faces["said"] = np.concatenate(true)[rows], folded.argmax(axis=1)
     faces["p_said"], faces["p_between"] = folded.max(axis=1), between
+
+
+def with_names(faces, scale: AgeScale):
+    """The table with the groups' names for their indices, "" for none, as predictions.csv has them."""
+    names = np.array([*scale.names, ""], object)  # -1, none, takes the last
+    return faces.assign(group=names[faces["group"]], said=names[faces["said"]])
 
 
 def say_what_is_in_no_group(faces, scale: AgeScale, folded: bool) -> None:

@@ -311,7 +311,8 @@ def test_folds_are_scored_each_on_its_own_faces_with_mean_and_deviation(fold_run
     for number in ("1", "2"):
         with open(tmp_path / number / "predictions.csv", newline="") as file:
             rows = list(csv.DictReader(file))
-        hits = [row["group"] == row["said"] for row in rows if row["group"] != "-1"]
+        hits = [row["group"] == row["said"] for row in rows if row["group"]]
+        assert {row["group"] for row in rows} <= {"", *ADIENCE.names}
         assert said["checkpoints"][int(number) - 1]["exact"]["value"] == pytest.approx(np.mean(hits))
         assert (tmp_path / number / "age_group_confusion.png").stat().st_size > 5000
     table = (tmp_path / "table.txt").read_text()
@@ -326,7 +327,8 @@ def test_years_are_folded_in_evaluation_and_in_the_demo(drawn, drawn_faces, tiny
     with open(tmp_path / "predictions.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     ages = np.array([int(row["age"]) for row in rows])
-    assert [int(row["group"]) for row in rows] == ADIENCE.group_of(ages).tolist()
+    names = [*ADIENCE.names, ""]
+    assert [row["group"] for row in rows] == [names[index] for index in ADIENCE.group_of(ages)]
     assert all(0 < float(row["p_between"]) < 1 for row in rows)
 
     found = tmp_path / "found"
