@@ -94,14 +94,16 @@ def _network(model: np.ndarray):
     """OpenCV's detector; OpenCV 5 warns that it ignores a setting which nobody made."""
     import cv2
 
+    settings = ("onnx", model, np.empty(0, np.uint8), (320, 320), LEAST_SCORE, OVERLAP, CANDIDATES)
+    logging = getattr(cv2.utils, "logging", None)  # OpenCV 5 has it, OpenCV 4 does not warn
+    if logging is None:
+        return cv2.FaceDetectorYN.create(*settings)
     with _quiet:
-        level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        level = logging.setLogLevel(logging.LOG_LEVEL_ERROR)
         try:
-            return cv2.FaceDetectorYN.create(
-                "onnx", model, np.empty(0, np.uint8), (320, 320), LEAST_SCORE, OVERLAP, CANDIDATES
-            )
+            return cv2.FaceDetectorYN.create(*settings)
         finally:
-            cv2.utils.logging.setLogLevel(level)
+            logging.setLogLevel(level)
 
 
 def distinct(faces: np.ndarray) -> list[int]:
