@@ -13,7 +13,6 @@ import argparse
 import csv
 import os
 import shutil
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -24,7 +23,7 @@ import numpy as np
 
 import cli
 from backend import available_cores
-from detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, face_at
+from detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, face_at, in_any_thread
 from labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 
@@ -176,13 +175,10 @@ def finder(args) -> Callable | None:
     """
     if args.detector in (None, NO_DETECTOR):
         return None
-    own, choose = threading.local(), CHOICES[args.face or "largest"]
-    own.detect = DETECTORS[args.detector]()  # now, since it may be one that cannot be used
+    detect, choose = in_any_thread(args.detector), CHOICES[args.face or "largest"]
 
     def find(image: np.ndarray, box: list[float] | None):
-        if not hasattr(own, "detect"):
-            own.detect = DETECTORS[args.detector]()  # one for each thread
-        found = own.detect(image)
+        found = detect(image)
         return choose(found, image.shape) if box is None else face_at(found, box)
 
     return find

@@ -111,8 +111,7 @@ def evaluate(args: argparse.Namespace, weight_file: Path, folder: Path):
     checkpoint = inspect(weight_file)
     own = checkpoint.age_scale
     scale = args.age_scale or own
-    if scale != own:
-        fold_ages(np.zeros((1, len(own.groups))), own, scale)  # refuses a scale that does not fit before all the work
+    fold_ages(np.zeros((1, len(own.groups))), own, scale)  # refuses a scale that does not fit before all the work
     databases = open_databases(args.input, checkpoint)
     rows, part = choose_rows(databases, checkpoint, args.part)
     faces, p_age = predict(weight_file, databases, rows)
@@ -134,7 +133,7 @@ def evaluate(args: argparse.Namespace, weight_file: Path, folder: Path):
     write_plots(folder, args.seed, databases, rows, faces, p_age, scale, overall, groups)
     print(f"{weight_file} on {', '.join(origin['input'])}: {part}")
     if scale != YEARS:
-        say_what_is_in_no_group(faces, scale, folded=own != scale)
+        say_what_is_in_no_group(faces, scale)
     answer = f"{scale.names[trivial['age']]}, {GENDERS[trivial['gender']]}"
     print(f"trivial answer: {answer} for every face ({trivial_from})\n")
     print(text)
@@ -145,7 +144,7 @@ def evaluate(args: argparse.Namespace, weight_file: Path, folder: Path):
 def add_groups(faces, p_age: np.ndarray, databases: list, rows: np.ndarray, own: AgeScale, scale: AgeScale) -> None:
     """Adds the true and the predicted age group of each face, their indices, and the probability between the groups."""
     true = [scale.group_of(database.age, database.age_low, database.age_high) for database in databases]
-    folded, between = (p_age, np.zeros(len(p_age))) if own == scale else fold_ages(p_age, own, scale)
+    folded, between = fold_ages(p_age, own, scale)
     faces["group"], faces["said"] = np.concatenate(true)[rows], folded.argmax(axis=1)
     faces["p_said"], faces["p_between"] = folded.max(axis=1), between
 
@@ -156,12 +155,12 @@ def with_names(faces, scale: AgeScale):
     return faces.assign(group=names[faces["group"]], said=names[faces["said"]])
 
 
-def say_what_is_in_no_group(faces, scale: AgeScale, folded: bool) -> None:
+def say_what_is_in_no_group(faces, scale: AgeScale) -> None:
     """Counts the faces whose age is in no group, and what of the predictions fell between groups."""
     outside = int((faces["group"] == UNKNOWN).sum())
     if outside:
         print(f"{outside:,} of {len(faces):,} faces have no age, or one in no group of {scale.name}: not scored by age")
-    if folded and faces.p_between.max() > 1e-6:  # rounding apart
+    if faces.p_between.max() > 1e-6:  # rounding apart
         print(f"ages folded onto {scale.name}; {faces.p_between.mean():.1%} of the probability fell between its groups")
 
 
@@ -410,7 +409,7 @@ def worst_groups(groups) -> str:
         worst, best = (choose(results, key=lambda name: results[name].value) for choose in (max, min))
         if not years:
             worst, best = best, worst
-        if worst == best or results[worst].value == results[best].value:
+        if results[worst].value == results[best].value:
             continue
         value, low, high, _ = results[worst]
         away = abs(value - results[best].value)

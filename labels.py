@@ -180,15 +180,18 @@ def fold_ages(probabilities: np.ndarray, scale: AgeScale, onto: AgeScale) -> tup
     Args:
         probabilities: (n, k) float, rows sum to 1, over the groups of `scale`.
         scale: their scale.
-        onto: the coarser scale; each group of `scale` lies within one of its groups, or in a gap between them.
+        onto: the coarser scale, or the same, which changes nothing; each group of `scale` lies within one of its
+            groups, or in a gap between them.
 
     Returns:
-        (n, m) float64, renormalised; and (n,) float64, the probability that fell into gaps. A row all of which fell
+        (n, m) float, renormalised; and (n,) float64, the probability that fell into gaps. A row all of which fell
         there is uniform.
 
     Raises:
         ValueError: if a group of `scale` lies on both sides of an end of one of the coarser scale's.
     """
+    if scale == onto:
+        return probabilities, np.zeros(len(probabilities))
     place = np.zeros((len(scale.groups), len(onto.groups)))
     for index, (name, low, high) in enumerate(scale.groups):
         for other, (wider, start, end) in enumerate(onto.groups):

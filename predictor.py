@@ -6,7 +6,6 @@ faces = predictor(cv2.imread("photo.jpg"))  # [Face(box, score, age, gender, p_m
 """
 
 import math
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from backend import available_cores
-from detectors import DEFAULT_DETECTOR, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, Detection
+from detectors import DEFAULT_DETECTOR, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, Detection, in_any_thread
 from faces import crop_face
 from labels import GENDERS, MALE, YEARS, AgeScale, expected_age, fold_ages
 from sources import Frame
@@ -90,14 +89,14 @@ class Predictor:
         model, self.checkpoint = models.load(weight_file or models.SHIPPED)
         self.margin = self.checkpoint.margin if margin is None else margin
         self.age_scale = age_scale or self.checkpoint.age_scale
-        self._fold(np.zeros((1, len(self.checkpoint.age_scale.groups))))  # refuses a scale that does not fit at once
+        own = self.checkpoint.age_scale
+        fold_ages(np.zeros((1, len(own.groups))), own, self.age_scale)  # refuses a scale that does not fit at once
         self._predict = backend.compiled_predict(model)
         trained_with = self.checkpoint.detector
         known = trained_with in DETECTORS and trained_with != NO_DETECTOR  # which here means that they came cropped
         self.detector = detector or (trained_with if known else DEFAULT_DETECTOR)
         self.align = self.checkpoint.align and self.detector in WITH_LANDMARKS
-        self._detectors = threading.local()
-        self._detectors.detect = DETECTORS[self.detector]()  # now, since it may be one that cannot be used
+        self._detect = in_any_thread(self.detector)
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """The faces of one picture, (h, w, 3) uint8 BGR."""
@@ -107,10 +106,6 @@ class Predictor:
         """Expected ages in years, (n,), and probabilities of male, (n,), of faces (n, size, size, 3) uint8 BGR."""
         gender, age = self._predict(crops)
         return expected_age(age, self.checkpoint.age_scale.centres), gender[:, MALE]
-
-    def _fold(self, age: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        own = self.checkpoint.age_scale
-        return (age, np.zeros(len(age))) if self.age_scale == own else fold_ages(age, own, self.age_scale)
 
     def stream(self, frames: Iterable[Frame], ahead: int | None = None) -> Iterator[Result]:
         """Results in the order of the frames, which are read and searched ahead while others are predicted.
@@ -142,9 +137,7 @@ class Predictor:
         return (image, *self._find(image)) if image is not None else (None, [], np.empty(0))
 
     def _find(self, image: np.ndarray) -> tuple[list[Detection], np.ndarray]:
-        if not hasattr(self._detectors, "detect"):
-            self._detectors.detect = DETECTORS[self.detector]()  # one for each thread
-        found = self._detectors.detect(image)
+        found = self._detect(image)
         size = self.checkpoint.image_size
         margin = 0 if self.detector == NO_DETECTOR else self.margin
         crops = [crop_face(image, face.box, margin, size, face.landmarks[:2] if self.align else None) for face in found]
@@ -161,7 +154,7 @@ class Predictor:
         ]
         if self.age_scale == YEARS:
             return faces
-        p_groups, p_between = self._fold(age)
+        p_groups, p_between = fold_ages(age, self.checkpoint.age_scale, self.age_scale)
         return [
             face._replace(group=self.age_scale.names[p.argmax()], p_group=float(p.max()), p_between=float(between))
             for face, p, between in zip(faces, p_groups, p_between, strict=True)

@@ -564,8 +564,7 @@ def ask_teachers(data: Data, args: argparse.Namespace) -> tuple[np.ndarray, np.n
         print(f"{path} teaches", flush=True)
         say_if_it_saw(checkpoint.split, split_of(data, args))
         genders, ages = predict_rows(model, data.image, data.training)
-        if checkpoint.age_scale != args.age_scale:
-            ages, _ = fold_ages(ages, checkpoint.age_scale, args.age_scale)
+        ages, _ = fold_ages(ages, checkpoint.age_scale, args.age_scale)
         for mean, said in ((gender, genders), (age, ages)):
             mean[data.training] += said / len(args.teacher)
     return gender, age

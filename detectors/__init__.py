@@ -7,6 +7,7 @@ theirs differently, and less steadily than they place the eyes, nose and mouth, 
 `square_around`, with a factor for each that was measured (benchmarks/calibration.py) and stands in its module.
 """
 
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -141,3 +142,20 @@ DETECTORS: dict[str, Callable[[], Detect]] = {"dlib": _dlib, "mtcnn": _mtcnn, "y
 DEFAULT_DETECTOR = "dlib"
 WITH_LANDMARKS = ("mtcnn", "yunet")
 CHOICES = {"largest": largest, "central": central}
+
+
+def in_any_thread(name: str) -> Detect:
+    """A detector of DETECTORS for use in any thread: each has its own, and the first is made at once.
+
+    Raises:
+        FileNotFoundError, ValueError: if it cannot be used here.
+    """
+    own = threading.local()
+    own.detect = DETECTORS[name]()
+
+    def detect(image: np.ndarray) -> list[Detection]:
+        if not hasattr(own, "detect"):
+            own.detect = DETECTORS[name]()
+        return own.detect(image)
+
+    return detect
