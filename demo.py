@@ -20,12 +20,14 @@ from pathlib import Path
 
 import cli
 from labels import AGE_SCALES, age_scale
+from uncertainty import UNSURE_BELOW
 
 CHECKPOINTS = Path("checkpoints")
 DEFAULT_OUTPUT = Path("demo_output")
 WRITABLE = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 COLUMNS = (
     *("input", "frame", "face", "status", "x1", "y1", "x2", "y2", "score", "age", "gender", "p_male"),
+    *("age_low", "age_high", "unsure"),
     *("age_group", "p_age_group", "p_between_groups"),  # with age groups alone
 )
 WINDOW = "age and gender"
@@ -61,6 +63,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="SCALE",
         help=f"write age groups with their probability: {', '.join(AGE_SCALES)}, or groups of years such as "
         "0-12,13-17,18-100 (default: what the checkpoint was trained on)",
+    )
+    network.add_argument(
+        "--unsure_below",
+        type=cli.number(float, 0.5, 1),
+        default=UNSURE_BELOW,
+        metavar="P",
+        help="write 'unsure' where the likelier gender has a smaller probability; 0.5: never",
     )
     faces = parser.add_argument_group("faces")
     faces.add_argument(
@@ -103,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from predictor import Predictor
 
-    predictor = Predictor(weight_file, args.detector, args.margin, args.age_scale)
+    predictor = Predictor(weight_file, args.detector, args.margin, args.age_scale, args.unsure_below)
     origin = predictor.checkpoint.origin
     print(f"{weight_file} ({origin}), {faces_in_words(predictor)}, on {predictor.device}", flush=True)
     for warning in warnings(predictor):
@@ -243,9 +252,10 @@ def summary(result) -> str:
 
 
 def label(face) -> str:
-    """'27, F', or 'adult 97%, F'."""
+    """'27, 21-36, F', without an interval '27, F', of age groups 'adult 97%, F'; 'unsure' where the gender is."""
     age = f"{face.group} {face.p_group:.0%}" if face.group else f"{face.age:.0f}"
-    return f"{age}, {face.gender}"
+    interval = f", {face.interval[0]}-{face.interval[1]}" if face.interval else ""
+    return f"{age}{interval}, {'unsure' if face.unsure else face.gender}"
 
 
 def annotate(result):
@@ -354,6 +364,8 @@ def rows_of(result) -> list[dict]:
             "age": round(face.age, 2),
             "gender": face.gender,
             "p_male": round(face.p_male, 4),
+            "unsure": int(face.unsure),
+            **dict(zip(("age_low", "age_high"), face.interval or (None, None), strict=True)),
             **groups_of(face),
         }
         for number, face in enumerate(result.faces)

@@ -7,8 +7,9 @@ the network again and how its faces were cropped. Files of the original suite (K
 import json
 import math
 import re
+import shutil
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import numpy as np
 
 from applications import NETWORKS, application, set_weights
 from labels import AGE_SCALES, GENDERS, NUM_AGES, NUM_GENDERS, YEARS, AgeScale
+from uncertainty import Calibration
 from utils import ORIGINAL_MARGIN, replacing
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "age_gender.hdf5"  # docs/MODEL_CARD.md
@@ -61,6 +63,7 @@ class Checkpoint:
         genders: the order of its gender head.
         trivial: the answers that use no picture: the training faces' median age (years) and commoner gender (index).
         split: share and seed of the split, image size and fingerprints of its databases; {} unknown.
+        calibration: what makes intervals and calibrated probabilities of its outputs; None where it was never fitted.
         training: all arguments of the training, its epoch and metrics (of the network itself, not of the mirrored one),
             and the versions it ran on.
         origin: who wrote the file.
@@ -77,6 +80,7 @@ class Checkpoint:
     genders: tuple[str, ...] = GENDERS
     trivial: dict[str, int] = field(default_factory=dict)
     split: dict[str, object] = field(default_factory=dict)
+    calibration: Calibration | None = None
     training: dict[str, object] = field(default_factory=dict)
     origin: str = ORIGIN_OURS
 
@@ -108,6 +112,17 @@ def save(model, path: Path, checkpoint: Checkpoint) -> None:
             model.save(temporary, include_optimizer=False)
         finally:
             logging.disable(logging.NOTSET)
+        with h5py.File(temporary, "r+") as file:
+            file.attrs[ATTRIBUTE] = _to_json(checkpoint)
+
+
+def store_calibration(path: Path, calibration: Calibration) -> None:
+    """Writes a calibration into a checkpoint of this suite; whatever interrupts it, the file stays whole."""
+    import h5py
+
+    checkpoint = replace(inspect(path), calibration=calibration)
+    with replacing(path) as temporary:
+        shutil.copyfile(path, temporary)
         with h5py.File(temporary, "r+") as file:
             file.attrs[ATTRIBUTE] = _to_json(checkpoint)
 
@@ -274,7 +289,10 @@ def inspect(path: Path) -> Checkpoint:
 def _to_json(checkpoint: Checkpoint) -> str:
     said = {each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}
     scale = checkpoint.age_scale
-    return json.dumps({**said, "age_scale": scale.name if scale == YEARS else scale._asdict()})
+    calibration = checkpoint.calibration and checkpoint.calibration._asdict()
+    return json.dumps(
+        {**said, "age_scale": scale.name if scale == YEARS else scale._asdict(), "calibration": calibration}
+    )
 
 
 def _from_json(path: Path, text: str) -> Checkpoint:
@@ -289,6 +307,8 @@ def _from_json(path: Path, text: str) -> Checkpoint:
             if len(groups) < 2:
                 raise ValueError(f"an age scale has two groups or more, not {groups}")
             said["age_scale"] = AgeScale(str(scale["name"]), groups, bool(scale["exact"]))
+        if said.get("calibration"):
+            said["calibration"] = Calibration(**said["calibration"])
         checkpoint = Checkpoint(**said)
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: its attribute '{ATTRIBUTE}' cannot be understood: {error}") from None

@@ -19,6 +19,7 @@ from detectors import DEFAULT_DETECTOR, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, 
 from faces import crop_face
 from labels import GENDERS, MALE, YEARS, AgeScale, expected_age, fold_ages
 from sources import Frame
+from uncertainty import UNSURE_BELOW, Calibration, age_interval, tempered, unsure
 
 
 class Face(NamedTuple):
@@ -29,7 +30,10 @@ class Face(NamedTuple):
         score: the detector's.
         age: expected age in years.
         gender: "F" or "M", the likelier one.
-        p_male: probability of male, 0..1.
+        p_male: probability of male, 0..1; calibrated where the checkpoint knows how.
+        unsure: whether the likelier gender's probability is below the predictor's `unsure_below`.
+        interval: first and last year of the age's interval, which nine of ten ages lie within (uncertainty.py); None
+            where the checkpoint has no calibration or ages are in groups.
         group: name of the likeliest age group; "" where ages are in years.
         p_group: its probability, 0..1; NaN where ages are in years.
         p_between: probability of the ages that are in no group; NaN where ages are in years.
@@ -40,6 +44,8 @@ class Face(NamedTuple):
     age: float
     gender: str
     p_male: float
+    unsure: bool = False
+    interval: tuple[int, int] | None = None
     group: str = ""
     p_group: float = math.nan
     p_between: float = math.nan
@@ -63,6 +69,7 @@ class Predictor:
         margin: around the box, as a share of its size; None takes the checkpoint's. A picture that is the face was cut
             with its margin already.
         age_scale: what the faces' groups are of, no finer than the checkpoint's own; None takes the checkpoint's.
+        unsure_below: probability of the likelier gender under which a face is called unsure.
 
     Attributes:
         checkpoint: what the file says of itself.
@@ -81,6 +88,7 @@ class Predictor:
         detector: str | None = None,
         margin: float | None = None,
         age_scale: AgeScale | None = None,
+        unsure_below: float = UNSURE_BELOW,
     ):
         import backend
         import models
@@ -91,6 +99,8 @@ class Predictor:
         self.age_scale = age_scale or self.checkpoint.age_scale
         own = self.checkpoint.age_scale
         fold_ages(np.zeros((1, len(own.groups))), own, self.age_scale)  # refuses a scale that does not fit at once
+        self.unsure_below = unsure_below
+        self._calibration = self.checkpoint.calibration or Calibration()
         self._predict = backend.compiled_predict(model)
         trained_with = self.checkpoint.detector
         known = trained_with in DETECTORS and trained_with != NO_DETECTOR  # which here means that they came cropped
@@ -105,7 +115,11 @@ class Predictor:
     def predict(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Expected ages in years, (n,), and probabilities of male, (n,), of faces (n, size, size, 3) uint8 BGR."""
         gender, age = self._predict(crops)
-        return expected_age(age, self.checkpoint.age_scale.centres), gender[:, MALE]
+        return self._age_and_male(gender, age)
+
+    def _age_and_male(self, gender: np.ndarray, age: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        p_male = tempered(gender[:, MALE], self._calibration.temperature)
+        return expected_age(age, self.checkpoint.age_scale.centres), p_male
 
     def stream(self, frames: Iterable[Frame], ahead: int | None = None) -> Iterator[Result]:
         """Results in the order of the frames, which are read and searched ahead while others are predicted.
@@ -147,13 +161,16 @@ class Predictor:
         if not found:
             return []
         gender, age = self._predict(crops)
-        ages, p_male = expected_age(age, self.checkpoint.age_scale.centres), gender[:, MALE]
+        ages, p_male = self._age_and_male(gender, age)
         faces = [
-            Face(detection.box, detection.score, float(age), GENDERS[int(p >= 0.5)], float(p))
-            for detection, age, p in zip(found, ages, p_male, strict=True)
+            Face(detection.box, detection.score, float(age), GENDERS[int(p >= 0.5)], float(p), bool(doubtful))
+            for detection, age, p, doubtful in zip(found, ages, p_male, unsure(p_male, self.unsure_below), strict=True)
         ]
         if self.age_scale == YEARS:
-            return faces
+            if (interval := age_interval(age, self._calibration)) is None:
+                return faces
+            ends = zip(*(end.tolist() for end in interval), strict=True)
+            return [face._replace(interval=pair) for face, pair in zip(faces, ends, strict=True)]
         p_groups, p_between = fold_ages(age, self.checkpoint.age_scale, self.age_scale)
         return [
             face._replace(group=self.age_scale.names[p.argmax()], p_group=float(p.max()), p_between=float(between))

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"labels"},
-    {"archives", "backend", "cli", "faces", "heads", "metrics", "random_eraser", "sources", "utils"},
+    {"archives", "backend", "cli", "faces", "heads", "metrics", "random_eraser", "sources", "uncertainty", "utils"},
     {"detectors", "pages", "plots", "readers", "wide_resnet"},
     {"applications"},
     {"mixup_generator", "models", "predictor", "training"},

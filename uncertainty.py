@@ -1,0 +1,145 @@
+"""How sure a prediction is: age intervals by conformal prediction, and probabilities of gender that mean what they say.
+
+Both are fitted on faces that trained nothing (a checkpoint's validation part) and stored in the checkpoint. What they
+promise holds for faces like those, on average over all of them, not for each age or group: evaluate.py measures that.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from labels import MAX_AGE, NUM_AGES, UNKNOWN
+
+LEVEL = 0.9  # the share of faces whose age their interval is to hold
+UNSURE_BELOW = 0.75  # of the likelier gender's probability: where more than one answer in four would be wrong
+EDGES = np.arange(NUM_AGES + 1) - 0.5  # the age 30 is 29.5 to 30.5
+
+
+class Calibration(NamedTuple):
+    """What turns a network's outputs into intervals and calibrated probabilities.
+
+    Attributes:
+        level: the share of faces whose age the interval is to hold.
+        widen: years by which the network's own interval is moved outward at both ends; negative moves inward; None
+            where too few faces had an age.
+        temperature: divides the log odds of gender; 1 changes nothing.
+        ages, genders: the number of faces that each was fitted on.
+    """
+
+    level: float = LEVEL
+    widen: float | None = None
+    temperature: float = 1.0
+    ages: int = 0
+    genders: int = 0
+
+
+def fit(
+    p_age: np.ndarray, p_male: np.ndarray, age: np.ndarray, gender: np.ndarray, level: float = LEVEL
+) -> Calibration:
+    """Fits both on faces that trained nothing.
+
+    Args:
+        p_age: (n, 101) distributions over the ages 0..100.
+        p_male: (n,) probabilities as the network gives them.
+        age, gender: (n,) true labels, -1 unknown.
+        level: the share of faces whose age their interval is to hold.
+    """
+    aged, gendered = age != UNKNOWN, gender != UNKNOWN
+    return Calibration(
+        level,
+        conformal_widening(p_age[aged], age[aged], level),
+        fit_temperature(p_male[gendered], gender[gendered]),
+        int(aged.sum()),
+        int(gendered.sum()),
+    )
+
+
+def conformal_widening(p_age: np.ndarray, age: np.ndarray, level: float = LEVEL) -> float | None:
+    """How far to widen a network's own intervals so that a share `level` of new faces' ages lies within.
+
+    Conformalized quantile regression (Romano, Patterson, Candes, arXiv:1905.03222, section 3, theorem 1) with the
+    quantiles of the predicted distribution: exact on average over draws of faces like these, whatever the network.
+
+    Args:
+        p_age: (n, 101) distributions.
+        age: (n,) true ages in years.
+        level: in 0..1 exclusive.
+
+    Returns:
+        Years, or None where n is too small for the level: 9 faces is the least for 0.9.
+    """
+    rank = math.ceil((len(age) + 1) * level - 1e-9)
+    if rank > len(age):
+        return None
+    low, high = _own_interval(p_age, level)
+    return float(np.sort(np.maximum(low - age, age - high))[rank - 1])
+
+
+def age_interval(p_age: np.ndarray, calibration: Calibration) -> tuple[np.ndarray, np.ndarray] | None:
+    """The first and the last whole year of each face's interval: (n, 101) -> (n,), (n,) int64; None without one."""
+    if calibration.widen is None:
+        return None
+    low, high = _own_interval(p_age, calibration.level)
+    first = np.clip(np.ceil(low - calibration.widen), 0, MAX_AGE).astype(np.int64)
+    last = np.clip(np.floor(high + calibration.widen), 0, MAX_AGE).astype(np.int64)
+    return first, np.maximum(first, last)
+
+
+def _own_interval(p_age: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
+    return age_quantile(p_age, (1 - level) / 2), age_quantile(p_age, (1 + level) / 2)
+
+
+def age_quantile(p_age: np.ndarray, share: float) -> np.ndarray:
+    """The age below which a share of each distribution lies, every year spread evenly: (n, 101) -> (n,) years."""
+    below = np.cumsum(p_age, axis=1, dtype=np.float64)
+    wanted = share * below[:, -1:]  # rows sum to 1 but for rounding
+    year = np.minimum((below < wanted).sum(axis=1, keepdims=True), MAX_AGE)
+    mass = np.take_along_axis(p_age, year, 1).astype(np.float64)
+    before = np.take_along_axis(below, year, 1) - mass
+    part = np.divide(wanted - before, mass, out=np.zeros_like(mass), where=mass > 0)
+    return (EDGES[year] + np.clip(part, 0, 1))[:, 0]
+
+
+def fit_temperature(p_male: np.ndarray, gender: np.ndarray) -> float:
+    """The temperature under which the probabilities of gender are likeliest (Guo et al., arXiv:1706.04599, 4.2).
+
+    A class of k faces is taken for right in k + 1 of k + 2 cases (Platt, "Probabilistic outputs for support vector
+    machines", 1999, section 2.2), so that a few faces, all of them right, promise no certainty.
+
+    Args:
+        p_male: (n,) probabilities.
+        gender: (n,) true genders, none unknown.
+
+    Returns:
+        The temperature, 0.05 to 20; 1 without faces.
+    """
+    from scipy.optimize import minimize_scalar
+
+    if not len(gender):
+        return 1.0
+    males = np.count_nonzero(gender)
+    target = np.where(gender == 1, (males + 1) / (males + 2), 1 / (len(gender) - males + 2))
+    odds = _log_odds(p_male)
+
+    def loss(log_temperature: float) -> float:
+        scaled = odds * math.exp(-log_temperature)
+        return float(np.mean(np.logaddexp(0, scaled) - target * scaled))
+
+    bounds = (math.log(0.05), math.log(20))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x))
+
+
+def tempered(p_male: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities with their log odds divided by the temperature: (n,) -> (n,) float64. One half stays one half."""
+    return 1 / (1 + np.exp(-_log_odds(p_male) / temperature))
+
+
+def unsure(p_male: np.ndarray, below: float = UNSURE_BELOW) -> np.ndarray:
+    """Whether the likelier gender's probability is below a threshold: (n,) -> (n,) bool."""
+    return np.maximum(p_male, 1 - p_male) < below
+
+
+def _log_odds(p: np.ndarray) -> np.ndarray:
+    p = np.clip(np.asarray(p, np.float64), 1e-7, 1 - 1e-7)
+    return np.log(p) - np.log1p(-p)
