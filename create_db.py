@@ -141,15 +141,10 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def read_exclusions(lists: list[Path]) -> set[str]:
-    """The names that some lists hold: the first cell of each row."""
-    names = set()
-    for path in lists:
-        try:
-            with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-                names.update(row[0].strip().removeprefix("./") for row in csv.reader(file) if row and row[0].strip())
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"--exclude {path} cannot be read as a list of names: {error}") from None
-    return names
+    """The names that some lists hold."""
+    from utils import read_names
+
+    return set().union(*map(read_names, lists))
 
 
 def announce(output: Path, rows: int, size: int) -> None:

@@ -1,16 +1,19 @@
-"""Scores a checkpoint on face databases: a table, metrics.json, predictions.csv and plots.
+"""Scores checkpoints on face databases: tables, a report in HTML, JSON and CSV, and plots.
 
     python evaluate.py                                                    # newest run in checkpoints/
     python evaluate.py --weight_file weights.hdf5 --input data/utkface_db.mat --output_dir evaluation/utkface
+    python evaluate.py --weight_file old.hdf5 new.hdf5 --input data/utkface_db.mat data/appa_real_db.mat
+    python evaluate.py --protocol appa_real --input data/appa_real_db.mat data/appa_real_apparent_db.mat
+    python evaluate.py --split_file published_test.txt --input data/utkface_db.mat
+    python evaluate.py --calibrate                                        # fits the checkpoint's age intervals anew
 
-On a database that the checkpoint was trained on, only the faces kept out of its training are scored: its test part, or
-where it has none (train.py --test_split) the faces that chose it. Before there is any run, it is the model that comes
-with the suite that is scored.
+On databases that a checkpoint was trained on, only the faces kept out of its training are scored: its test part, or
+where it has none (train.py --test_split) the faces that chose it. Of other databases every face is scored, each
+database apart. Of several checkpoints, each is compared with the first on the faces that both are scored on. Before
+there is any run, it is the model that comes with the suite that is scored.
 """
 
 import argparse
-import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -29,29 +32,23 @@ from labels import (
     expected_age,
     fold_ages,
 )
+from protocols import PROTOCOLS
+from uncertainty import UNSURE_BELOW
 
 CHECKPOINTS = Path("checkpoints")
-SAMPLES = 40  # faces in the grid
-HEADINGS = {  # of each score: its heading, its factor, its digits
-    "age_mae": ("age MAE (years)", 1, 2),
-    "cs5": ("CS@5 (%)", 100, 1),
-    "exact": ("age group (%)", 100, 1),
-    "one_off": ("one-off (%)", 100, 1),
-    "gender_accuracy": ("gender (%)", 100, 1),
-}
-LEAST_FACES = 20  # of a group that can be called the worst: of fewer, the error says little
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser_for(__doc__, "evaluate.py [--weight_file FILE] [--input FILE ...] [--output_dir DIR] [options]")
+    parser = cli.parser_for(
+        __doc__, "evaluate.py [--weight_file FILE ...] [--input FILE ...] [--output_dir DIR] [options]"
+    )
     parser.add_argument(
         "--weight_file",
         type=Path,
         nargs="+",
         metavar="FILE",
-        help="checkpoint of this suite or of the original one, or a folder: its newest (default: checkpoints); of "
-        "several, such as those of five folds, each is scored on its own faces, with mean and deviation",
+        help="checkpoints of this suite or of the original one, or folders: their newest (default: checkpoints)",
     )
     parser.add_argument(
         "--age_scale",
@@ -61,6 +58,14 @@ def build_parser() -> argparse.ArgumentParser:
         "0-12,13-17,18-100 (default: what the checkpoint was trained on)",
     )
     parser.add_argument(
+        "--unsure_below",
+        type=cli.number(float, 0.5, 1),
+        default=UNSURE_BELOW,
+        metavar="P",
+        help="count genders as unsure where the likelier one has a smaller probability, as demo.py does",
+    )
+    faces = parser.add_argument_group("faces")
+    faces.add_argument(
         "--input",
         "-i",
         type=Path,
@@ -68,12 +73,29 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="databases (default: those the checkpoint was trained on)",
     )
-    parser.add_argument(
+    faces.add_argument(
         "--part",
         choices=("auto", "test", "validation", "all"),
-        default="auto",
-        help="faces to score; auto: the test part of the checkpoint's training, else its validation part, where it was "
-        "trained on these databases, else all",
+        help="of the databases of the training; auto: the test part, else the validation part (default: auto)",
+    )
+    faces.add_argument(
+        "--protocol",
+        choices=PROTOCOLS,
+        help="faces of a published protocol: " + "; ".join(f"{name}: {says}" for name, says in PROTOCOLS.items()),
+    )
+    faces.add_argument(
+        "--split_file",
+        type=Path,
+        nargs="+",
+        metavar="LIST",
+        help="score the faces that a list names, one a line (of a CSV, the first column): paths below the dataset's "
+        "folder or bare file names",
+    )
+    parser.add_argument(
+        "--calibrate",
+        action="store_true",
+        help="first fit age intervals that hold nine of ten ages, and the gender's temperature, on the checkpoint's "
+        "validation part and store them in the checkpoint, as train.py does at its end",
     )
     parser.add_argument(
         "--output_dir", type=Path, default=Path("evaluation"), metavar="DIR", help="folder for the results"
@@ -83,85 +105,79 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Score each checkpoint, and where there are several, their mean and deviation."""
-    args = build_parser().parse_args(argv)
+    """Score every checkpoint on every set of faces, and compare."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    chosen = [f"--{name}" for name in ("part", "protocol", "split_file") if getattr(args, name)]
+    if len(chosen) > 1:
+        parser.error(f"{' and '.join(chosen)} each say which faces to score: choose one")
     from models import choose, inspect
+    from protocols import check_folds
+    from reports import compared, report_on
 
     weight_files = [choose(path, CHECKPOINTS) for path in args.weight_file or [None]]
-    if len(weight_files) == 1:
-        evaluate(args, weight_files[0], args.output_dir)
-        return
-    if not args.age_scale and len({inspect(path).age_scale for path in weight_files}) > 1:
+    checkpoints = [inspect(path) for path in weight_files]
+    if args.protocol == "adience":
+        check_folds(checkpoints)
+        args.age_scale = args.age_scale or AGE_SCALES["adience"]
+    if not args.age_scale and len({checkpoint.age_scale for checkpoint in checkpoints}) > 1:
         raise ValueError("these checkpoints have other age scales: --age_scale names one that all can be folded onto")
-    scores = []
-    for number, weight_file in enumerate(weight_files, 1):
-        scores.append(evaluate(args, weight_file, args.output_dir / str(number)))
-        print()
-    text = table_of_several(weight_files, scores)
-    write_several(args.output_dir, weight_files, scores, text)
-    print(
-        f"{text}\n\neach on its own faces; deviation: of the sample. Folders 1 to {len(scores)} in {args.output_dir}/"
-    )
+    evaluations = []
+    for weight_file, checkpoint in zip(weight_files, checkpoints, strict=True):
+        evaluations += evaluate(args, weight_file, checkpoint)
+    report_on(evaluations, compared(evaluations, args.seed), args.output_dir, args.seed)
 
 
-def evaluate(args: argparse.Namespace, weight_file: Path, folder: Path):
-    """Predict, score, write and report for one checkpoint; its scores over all faces."""
-    from models import inspect
-
-    checkpoint = inspect(weight_file)
+def evaluate(args: argparse.Namespace, weight_file: Path, checkpoint) -> list:
+    """Predict and score one checkpoint on each set of faces."""
     own = checkpoint.age_scale
     scale = args.age_scale or own
     fold_ages(np.zeros((1, len(own.groups))), own, scale)  # refuses a scale that does not fit before all the work
     databases = open_databases(args.input, checkpoint)
-    rows, part = choose_rows(databases, checkpoint, args.part)
-    faces, p_age = predict(weight_file, databases, rows)
-    if scale != YEARS:
-        add_groups(faces, p_age, databases, rows, own, scale)
-    trivial, trivial_from = trivial_of(checkpoint, faces, scale)
-
-    overall, groups = score_all(faces, trivial, scale, args.seed)
-    text = f"{table(overall, groups)}\n\n{worst_groups(groups)}"
-    origin = {
-        "faces": part,
-        "weight_file": str(weight_file),
-        "input": [str(database.source) for database in databases],
-        "age_scale": scale.name,
-        "trivial": {**trivial, "from": trivial_from},
-    }
-    named = faces if scale == YEARS else with_names(faces, scale)
-    write_tables(folder, {**metrics_of(overall, groups), **origin}, text, named)
-    write_plots(folder, args.seed, databases, rows, faces, p_age, scale, overall, groups)
-    print(f"{weight_file} on {', '.join(origin['input'])}: {part}")
-    if scale != YEARS:
-        say_what_is_in_no_group(faces, scale)
-    answer = f"{scale.names[trivial['age']]}, {GENDERS[trivial['gender']]}"
-    print(f"trivial answer: {answer} for every face ({trivial_from})\n")
-    print(text)
-    print(f"\nintervals: 95%, bootstrap over faces. Table, metrics.json, predictions.csv and plots in {folder}/")
-    return overall
+    if args.calibrate:
+        checkpoint.calibration = calibrate(weight_file, checkpoint, databases)
+    sets = choose_faces(args, databases, checkpoint)
+    rows = np.unique(np.concatenate([each.rows for each in sets]))
+    predicted = predict(weight_file, databases, rows)
+    return [
+        evaluation_of(args, weight_file, checkpoint, databases, each, *predicted_of(each, rows, predicted), scale)
+        for each in sets
+    ]
 
 
-def add_groups(faces, p_age: np.ndarray, databases: list, rows: np.ndarray, own: AgeScale, scale: AgeScale) -> None:
-    """Adds the true and the predicted age group of each face, their indices, and the probability between the groups."""
-    true = [scale.group_of(database.age, database.age_low, database.age_high) for database in databases]
-    folded, between = fold_ages(p_age, own, scale)
-    faces["group"], faces["said"] = np.concatenate(true)[rows], folded.argmax(axis=1)
-    faces["p_said"], faces["p_between"] = folded.max(axis=1), between
+def choose_faces(args: argparse.Namespace, databases: list, checkpoint) -> list:
+    """The sets of faces to score, see protocols.FaceSet."""
+    from protocols import kept_out, listed, published
+
+    if args.protocol:
+        return published(args.protocol, databases, checkpoint)
+    if args.split_file:
+        return listed(args.split_file, databases, checkpoint)
+    return kept_out(databases, checkpoint, args.part or "auto")
 
 
-def with_names(faces, scale: AgeScale):
-    """The table with the groups' names for their indices, "" for none, as predictions.csv has them."""
-    names = np.array([*scale.names, ""], object)  # -1, none, takes the last
-    return faces.assign(group=names[faces["group"]], said=names[faces["said"]])
+def calibrate(weight_file: Path, checkpoint, databases: list):
+    """Fits intervals and temperature on the validation part, and stores them in the checkpoint."""
+    import backend
+    import models
+    from protocols import kept_out
+    from utils import ImageStack
+
+    if checkpoint.origin != models.ORIGIN_OURS:
+        raise ValueError(
+            f"{weight_file} was written by {checkpoint.origin}: --calibrate is for checkpoints of this suite"
+        )
+    backend.start()
+    (validation,) = [each for each in kept_out(databases, checkpoint, "validation") if each.calibrated_on]
+    age, gender = labels_of(databases, validation.rows)
+    found = models.calibrate(weight_file, ImageStack(databases), validation.rows, age, gender)
+    print(f"{weight_file}: {models.calibration_in_words(found)}", flush=True)
+    return found
 
 
-def say_what_is_in_no_group(faces, scale: AgeScale) -> None:
-    """Counts the faces whose age is in no group, and what of the predictions fell between groups."""
-    outside = int((faces["group"] == UNKNOWN).sum())
-    if outside:
-        print(f"{outside:,} of {len(faces):,} faces have no age, or one in no group of {scale.name}: not scored by age")
-    if faces.p_between.max() > 1e-6:  # rounding apart
-        print(f"ages folded onto {scale.name}; {faces.p_between.mean():.1%} of the probability fell between its groups")
+def labels_of(databases: list, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ages and genders of some rows."""
+    return tuple(np.concatenate([getattr(each, name) for each in databases])[rows] for name in ("age", "gender"))
 
 
 def open_databases(paths: list[Path] | None, checkpoint) -> list:
@@ -193,74 +209,18 @@ def open_databases(paths: list[Path] | None, checkpoint) -> list:
     return databases
 
 
-def choose_rows(databases: list, checkpoint, part: str) -> tuple[np.ndarray, str]:
-    """The rows to score, numbered through all databases, and which they are in words."""
-    from utils import kindred, split
-
-    known = checkpoint.split.get("databases", [])
-    given = [database.fingerprint() for database in databases]
-    seen = set(known) & set(given)
-    ever = {fingerprint for how in splits_of(checkpoint) for fingerprint in how.get("databases", [])} & set(given)
-    count = sum(map(len, databases))
-    if part == "all" or (part == "auto" and not seen):
-        warning = ""
-        if ever:
-            warning = ", training faces among them: the scores flatter"
-        elif any(kindred(name, database.db) for name in datasets_of(checkpoint) for database in databases):
-            warning = " of a dataset that it was trained on: training faces may be among them"
-        return np.arange(count), f"all {count:,} faces{warning}"
-    if given != known:
-        raise ValueError(
-            "the faces held out can be told only with all the databases of the training, in their order: "
-            f"{', '.join(checkpoint.training.get('arguments', {}).get('input', [])) or 'unknown'}; "
-            "--part all scores every face"
-        )
-    how = checkpoint.split
-    more = {name: how[name] for name in ("test_split", "parts", "fold") if name in how}
-    _, validation, test = split(databases, how["validation_split"], how["seed"], **more)
-    if part == "test" and not len(test):
-        raise ValueError(
-            "the checkpoint was trained without a test part (train.py --test_split, --fold, --split part); "
-            "--part validation scores the faces that chose it"
-        )
-    if part == "test" or (part == "auto" and len(test)):
-        return test, f"the {len(test):,} faces of {count:,} that were kept for a test"
-    flatter = "they chose the checkpoint, so the scores flatter a little"
-    return validation, f"the {len(validation):,} faces held out of {count:,} ({flatter})"
-
-
-def splits_of(checkpoint) -> list[dict]:
-    """The splits of all trainings that a checkpoint went through or learned from; train.py --weights and --teacher."""
-    splits, waiting = [checkpoint.split], [checkpoint.training]
-    while waiting:
-        training = waiting.pop()
-        earlier = [*training.get("teachers", []), *([training["start"]] if training.get("start") else [])]
-        splits += [each["split"] for each in earlier]
-        waiting += earlier
-    return splits
-
-
-def datasets_of(checkpoint) -> set[str]:
-    """The names of the datasets that a checkpoint was trained on, as far as it says."""
-    inputs = checkpoint.training.get("arguments", {}).get("input", [])
-    unsaid = [Path(path).stem.removesuffix("_db") for path in inputs]
-    return {name for how in splits_of(checkpoint) for name in how.get("datasets", unsaid)}
-
-
 def predict(weight_file: Path, databases: list, rows: np.ndarray):
-    """A table with a row for each face, labels and predictions, and the age distributions, (n, k)."""
+    """A table with a row for each face, its labels and the network's own predictions, and the distributions, (n, k)."""
     import pandas as pd
 
     import backend
     import models
     from utils import ImageStack, read_paths
 
-    print(f"computing on {backend.start()}", flush=True)
+    print(f"{weight_file}: {len(rows):,} faces, computing on {backend.start()}", flush=True)
     model, checkpoint = models.load(weight_file)
     p_gender, p_age = models.predict_rows(model, ImageStack(databases), rows)
-    columns = {
-        name: np.concatenate([getattr(database, name) for database in databases])[rows] for name in ("age", "gender")
-    }
+    age, gender = labels_of(databases, rows)
     paths = [path for database in databases for path in read_paths(database.source) or [""] * len(database)]
     names = np.concatenate([[database.db] * len(database) for database in databases])
     races = np.concatenate([race_names(database) for database in databases])
@@ -268,15 +228,23 @@ def predict(weight_file: Path, databases: list, rows: np.ndarray):
         {
             "db": names[rows],
             "path": np.array(paths, object)[rows],
-            **columns,
+            "age": age,
+            "gender": gender,
             "race": races[rows],
             "expected_age": expected_age(p_age, checkpoint.age_scale.centres),
             "p_male": p_gender[:, MALE].astype(float),
         }
     )
-    if len(faces) != len(rows):
-        raise RuntimeError(f"{len(faces)} of {len(rows)} faces were predicted")
+    if not len(faces) == len(rows) == len(p_age) == len(p_gender):
+        raise RuntimeError(f"{len(p_age)} of {len(rows)} faces were predicted")
     return faces, p_age
+
+
+def predicted_of(chosen, rows: np.ndarray, predicted: tuple):
+    """What was predicted for one set of faces, of what was predicted for all."""
+    faces, p_age = predicted
+    place = np.searchsorted(rows, chosen.rows)
+    return faces.iloc[place].reset_index(drop=True), p_age[place]
 
 
 def race_names(database) -> np.ndarray:
@@ -284,6 +252,96 @@ def race_names(database) -> np.ndarray:
     if database.race is None:
         return np.full(len(database), None, object)
     return np.array([*database.race_names, None], object)[database.race]  # -1, unknown, takes the last
+
+
+def evaluation_of(args, weight_file: Path, checkpoint, databases: list, chosen, faces, p_age, scale: AgeScale):
+    """The scores of one checkpoint on one set of faces, with all that a report shows."""
+    from metrics import score
+    from reports import Evaluation
+    from utils import ImageStack
+
+    notes = calibrated(faces, p_age, checkpoint, chosen.calibrated_on, args.seed) if scale == YEARS else []
+    if scale != YEARS:
+        notes += add_groups(faces, p_age, databases, chosen.rows, checkpoint.age_scale, scale)
+    trivial, trivial_from = trivial_of(checkpoint, faces, scale)
+    name = f"{scale.names[trivial['age']]}, {GENDERS[trivial['gender']]}"
+    notes.append(f"trivial answer: {name} for every face ({trivial_from})")
+    outcomes = outcomes_of(faces, scale, args.unsure_below)
+    answers = trivial_outcomes(faces, scale, trivial)
+    axes = axes_of(faces, scale)
+    counts = [sum(int(mask.sum()) for _, mask in members) for _, members in axes]
+    if any(count > len(faces) for count in counts):
+        raise RuntimeError("a face stands in two groups of one axis")
+    return Evaluation(
+        weight_file=str(weight_file),
+        epoch=checkpoint.training.get("epoch"),
+        input=[str(database.source) for database in databases],
+        name=chosen.name,
+        says=chosen.says,
+        notes=notes,
+        faces=faces,
+        p_age=p_age,
+        rows=chosen.rows,
+        images=ImageStack(databases),
+        scale=scale,
+        unsure_below=args.unsure_below,
+        trivial={**trivial, "from": trivial_from},
+        outcomes=outcomes,
+        overall=score(outcomes, answers, args.seed),
+        groups=[
+            (axis, name, score(outcomes.of(mask), answers.of(mask), args.seed))
+            for axis, members in axes
+            for name, mask in members
+            if mask.any()
+        ],
+    )
+
+
+def calibrated(faces, p_age: np.ndarray, checkpoint, cross: bool, seed: int) -> list[str]:
+    """Adds age intervals and calibrated genders (in place of the network's own, which are kept beside); says how.
+
+    Where the faces are those that the checkpoint was calibrated on, each half of them gets the calibration of the other
+    half: on its own it would look better than it is.
+    """
+    from uncertainty import age_interval, fit, tempered
+
+    if checkpoint.calibration is None:
+        return ["no age intervals: the checkpoint has no calibration yet, see --calibrate"]
+    parts = [(np.arange(len(faces)), checkpoint.calibration)]
+    notes = []
+    if cross:
+        halves = np.array_split(np.random.default_rng(seed).permutation(len(faces)), 2)
+        parts = [
+            (half, fit(p_age[other], faces.p_male[other], faces.age[other], faces.gender[other]))
+            for half, other in (halves, halves[::-1])
+        ]
+        notes = ["each half of these faces is judged by the calibration of the other: they calibrated the checkpoint"]
+    faces["p_male_network"] = faces.p_male
+    for rows, calibration in parts:
+        faces.loc[rows, "p_male"] = tempered(faces.p_male_network.to_numpy()[rows], calibration.temperature)
+        if (interval := age_interval(p_age[rows], calibration)) is None:
+            return [*notes, "no age intervals: too few faces with an age calibrated the checkpoint"]
+        faces.loc[rows, "age_low"], faces.loc[rows, "age_high"] = interval
+    return notes
+
+
+def add_groups(
+    faces, p_age: np.ndarray, databases: list, rows: np.ndarray, own: AgeScale, scale: AgeScale
+) -> list[str]:
+    """Adds the true and the predicted age group of each face, their indices, and the probability between the groups;
+    says what is in no group."""
+    true = [scale.group_of(database.age, database.age_low, database.age_high) for database in databases]
+    folded, between = fold_ages(p_age, own, scale)
+    faces["group"], faces["said"] = np.concatenate(true)[rows], folded.argmax(axis=1)
+    faces["p_said"], faces["p_between"] = folded.max(axis=1), between
+    notes = []
+    if outside := int((faces["group"] == UNKNOWN).sum()):
+        notes.append(
+            f"{outside:,} of {len(faces):,} faces have no age, or one in no group of {scale.name}: not scored by age"
+        )
+    if between.max() > 1e-6:  # rounding apart
+        notes.append(f"ages folded onto {scale.name}; {between.mean():.1%} of the probability fell between its groups")
+    return notes
 
 
 def trivial_of(checkpoint, faces, scale: AgeScale) -> tuple[dict[str, int], str]:
@@ -300,202 +358,50 @@ def trivial_of(checkpoint, faces, scale: AgeScale) -> tuple[dict[str, int], str]
     return trivial, f"{age} and commoner gender of these very faces: the checkpoint {known}"
 
 
-def score_all(faces, trivial: dict[str, int], scale: AgeScale, seed: int):
-    """Scores of all faces, and of each group of faces: (axis, name, scores), axes age, gender and race."""
-    from metrics import score, score_groups
+def outcomes_of(faces, scale: AgeScale, unsure_below: float):
+    """What the predictions came to, face by face."""
+    from metrics import Outcomes, age_sums, gender_sums, group_sums, interval_sums
 
-    def scores_of(chosen):
-        gender, p_male = chosen.gender.to_numpy(), chosen.p_male.to_numpy()
-        if scale == YEARS:
-            return score(chosen.age.to_numpy(), gender, chosen.expected_age.to_numpy(), p_male, trivial, seed)
-        return score_groups(chosen["group"].to_numpy(), gender, chosen.said.to_numpy(), p_male, trivial, seed)
+    age, gender, p_male = (faces[name].to_numpy() for name in ("age", "gender", "p_male"))
+    if scale == YEARS:
+        sums = age_sums(age, faces.expected_age.to_numpy())
+    else:
+        sums = group_sums(faces["group"].to_numpy(), faces.said.to_numpy())
+    if "age_low" in faces:
+        sums |= interval_sums(age, faces.age_low.to_numpy(), faces.age_high.to_numpy())
+    return Outcomes({**sums, **gender_sums(gender, p_male, unsure_below)}, gender, p_male)
 
+
+def trivial_outcomes(faces, scale: AgeScale, trivial: dict[str, int]):
+    """What one answer for every face comes to."""
+    from metrics import Outcomes, age_sums, gender_sums, group_sums
+
+    gender, p_male = faces.gender.to_numpy(), np.full(len(faces), float(trivial["gender"]))
+    answer = np.full(len(faces), trivial["age"])
+    sums = age_sums(faces.age.to_numpy(), answer) if scale == YEARS else group_sums(faces["group"].to_numpy(), answer)
+    return Outcomes({**sums, **gender_sums(gender, p_male)}, gender, p_male)
+
+
+def axes_of(faces, scale: AgeScale) -> list[tuple[str, list[tuple[str, np.ndarray]]]]:
+    """Groups of the faces, (name, mask) each, by age, gender, race and all of these, and by database if several."""
     if scale == YEARS:
         bands = np.where(faces.age == UNKNOWN, UNKNOWN, decade_of(faces.age))
         names = [f"{low}-{high}" for low, high in DECADES]
     else:
         bands, names = faces["group"].to_numpy(), scale.names
-    axes = [
-        ("age", [(name, bands == index) for index, name in enumerate(names)]),
-        ("gender", [(name, (faces.gender == index).to_numpy()) for index, name in enumerate(GENDERS)]),
-        ("race", [(name, (faces.race == name).to_numpy()) for name in sorted(faces.race.dropna().unique())]),
+    ages = [(name, bands == index) for index, name in enumerate(names)]
+    genders = [(name, (faces.gender == index).to_numpy()) for index, name in enumerate(GENDERS)]
+    races = [(name, (faces.race == name).to_numpy()) for name in sorted(faces.race.dropna().unique())]
+    both = [(f"{age} {gender}", mask & other) for age, mask in ages for gender, other in genders]
+    crossed = [(f"{name} {race}", mask & other) for name, mask in both for race, other in races]
+    datasets = [(name, (faces.db == name).to_numpy()) for name in sorted(faces.db.unique())]
+    return [
+        *([("database", datasets)] if len(datasets) > 1 else []),
+        ("age", ages),
+        ("gender", genders),
+        ("race", races),
+        ("age, gender and race", crossed) if races else ("age and gender", both),
     ]
-    groups = [(axis, name, scores_of(faces[mask])) for axis, members in axes for name, mask in members if mask.any()]
-    return scores_of(faces), groups
-
-
-def estimates_of(scores) -> dict[str, object]:
-    """The estimates among some scores, by name."""
-    return {name: value for name, value in scores._asdict().items() if name != "n"}
-
-
-def table(overall, groups) -> str:
-    """The scores as text: value, interval and what the trivial answer reaches."""
-    from tabulate import tabulate
-
-    def cells(name, estimate):
-        _, factor, digits = HEADINGS[name]
-        if math.isnan(estimate.value):
-            return "-", "-"
-        low, high = (f"{end * factor:.{digits}f}" for end in (estimate.low, estimate.high))
-        interval = "" if math.isnan(estimate.low) else f" ({low}-{high})"
-        trivial = f"{estimate.trivial:.2f}" if factor == 1 else f"{estimate.trivial:.1%}"
-        return f"{estimate.value * factor:.{digits}f}{interval}", trivial
-
-    def row(name, scores):
-        return (name, scores.n, *(cell for item in estimates_of(scores).items() for cell in cells(*item)))
-
-    rows = [row("all", overall), *(row(f"{axis} {name}", scores) for axis, name, scores in groups)]
-    headings = [text for name in estimates_of(overall) for text in (HEADINGS[name][0], "trivial")]
-    return tabulate(rows, ("faces", "n", *headings), stralign="right", colalign=("left",), disable_numparse=True)
-
-
-def table_of_several(weight_files: list[Path], scores: list) -> str:
-    """One row a checkpoint, and their mean and standard deviation, as five-fold protocols report them."""
-    from tabulate import tabulate
-
-    names = list(estimates_of(scores[0]))
-    values = np.array([[getattr(each, name).value * HEADINGS[name][1] for name in names] for each in scores])
-    digits = [HEADINGS[name][2] for name in names]
-
-    def cells(numbers):
-        return [f"{number:.{places}f}" for number, places in zip(numbers, digits, strict=True)]
-
-    rows = [
-        *((path, each.n, *cells(row)) for path, each, row in zip(weight_files, scores, values, strict=True)),
-        ("mean", "", *cells(values.mean(axis=0))),
-        ("standard deviation", "", *cells(values.std(axis=0, ddof=1))),
-    ]
-    headings = ("checkpoint", "n", *(HEADINGS[name][0] for name in names))
-    return tabulate(rows, headings, stralign="right", colalign=("left",), disable_numparse=True)
-
-
-def write_several(folder: Path, weight_files: list[Path], scores: list, text: str) -> None:
-    """table.txt and metrics.json of several checkpoints."""
-    from utils import replacing
-
-    means = {name: np.array([getattr(each, name).value for each in scores]) for name in estimates_of(scores[0])}
-    said = {
-        "checkpoints": [
-            {"weight_file": str(path), **metrics_of(each, [])} for path, each in zip(weight_files, scores, strict=True)
-        ],
-        "mean": {name: plain_number(values.mean()) for name, values in means.items()},
-        "standard_deviation": {name: plain_number(values.std(ddof=1)) for name, values in means.items()},
-    }
-    with replacing(folder / "metrics.json") as path:
-        path.write_text(json.dumps(said, indent=1), encoding="utf-8")
-    with replacing(folder / "table.txt") as path:
-        path.write_text(text + "\n", encoding="utf-8")
-
-
-def plain_number(value: float) -> float | None:
-    """A number as JSON takes it: None for NaN."""
-    return None if math.isnan(value) else float(value)
-
-
-def worst_groups(groups) -> str:
-    """The group of each axis that is served worst by age, and how far the best one is from it: one line an axis."""
-    lines = []
-    for axis in dict.fromkeys(axis for axis, *_ in groups):
-        results = {
-            name: next(iter(estimates_of(scores).values()))  # the age's foremost
-            for of, name, scores in groups
-            if of == axis and scores.n >= LEAST_FACES
-        }
-        results = {name: estimate for name, estimate in results.items() if not math.isnan(estimate.value)}
-        if len(results) < 2:
-            continue
-        years = any(hasattr(scores, "age_mae") for of, _, scores in groups if of == axis)
-        worst, best = (choose(results, key=lambda name: results[name].value) for choose in (max, min))
-        if not years:
-            worst, best = best, worst
-        if results[worst].value == results[best].value:
-            continue
-        value, low, high, _ = results[worst]
-        away = abs(value - results[best].value)
-        if years:
-            lines.append(
-                f"worst by {axis}: {worst}, {value:.2f} years ({low:.2f}-{high:.2f}), {away:.2f} more than {best}"
-            )
-        else:
-            lines.append(
-                f"worst by {axis}: {worst}, {value:.1%} ({low:.1%}-{high:.1%}) in the right age group, "
-                f"{100 * away:.1f} points less than {best}"
-            )
-    return "\n".join(lines)
-
-
-def metrics_of(overall, groups) -> dict[str, object]:
-    """The scores as JSON takes them: what does not exist is None."""
-
-    def plain(scores):
-        estimates = {name: each._asdict() for name, each in estimates_of(scores).items()}
-        return {
-            "n": scores.n,
-            **{
-                name: {key: plain_number(number) for key, number in values.items()}
-                for name, values in estimates.items()
-            },
-        }
-
-    return {**plain(overall), "groups": [{"by": axis, "name": name, **plain(scores)} for axis, name, scores in groups]}
-
-
-def write_tables(folder: Path, metrics: dict[str, object], text: str, faces) -> None:
-    """metrics.json, table.txt and predictions.csv."""
-    from utils import replacing
-
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / "metrics.json") as path:
-        path.write_text(json.dumps(metrics, indent=1), encoding="utf-8")
-    with replacing(folder / "table.txt") as path:
-        path.write_text(text + "\n", encoding="utf-8")
-    with replacing(folder / "predictions.csv") as path:
-        faces.to_csv(path, index=False, float_format="%.4f", errors="backslashreplace")
-
-
-def write_plots(folder: Path, seed: int, databases, rows, faces, p_age, scale: AgeScale, overall, groups) -> None:
-    """The figures: of ages in years five, of age groups three."""
-    import plots
-    from utils import ImageStack
-
-    age, gender, p_male = (faces[name].to_numpy() for name in ("age", "gender", "p_male"))
-    gendered = gender != UNKNOWN
-    said = (p_male >= 0.5).astype(int)
-    if scale == YEARS:
-        aged = age != UNKNOWN
-        true_ages = [str(year) if year != UNKNOWN else "?" for year in age]
-        said_ages = [f"{year:.0f}" for year in faces.expected_age]
-    else:
-        group, said_group = faces["group"].to_numpy(), faces.said.to_numpy()
-        aged = group != UNKNOWN
-        true_ages = [scale.names[index] if index != UNKNOWN else "?" for index in group]
-        said_ages = [scale.names[index] for index in said_group]
-    if aged.any() and scale == YEARS:
-        plots.save_true_against_expected(
-            age[aged], faces.expected_age.to_numpy()[aged], gender[aged], folder / "true_against_expected.png"
-        )
-        bands = [
-            {"name": name, "n": scores.n, "age_mae": scores.age_mae._asdict()}
-            for axis, name, scores in groups
-            if axis == "age"
-        ]
-        plots.save_error_by_decade(bands, overall.age_mae.value, folder / "error_by_decade.png")
-        plots.save_mean_distributions(age[aged], p_age[aged], folder / "mean_distributions.png")
-    elif aged.any():
-        plots.save_confusion(
-            group[aged], said_group[aged], scale.names, "age group", folder / "age_group_confusion.png"
-        )
-    if gendered.any():
-        plots.save_confusion(gender[gendered], said[gendered], GENDERS, "gender", folder / "gender_confusion.png")
-    shown = np.sort(np.random.default_rng(seed).permutation(len(rows))[:SAMPLES])
-    plots.save_samples(
-        ImageStack(databases)[rows[shown]],
-        [f"{true_ages[row]}, {GENDERS[gender[row]] if gendered[row] else '?'}" for row in shown],
-        [f"{said_ages[row]}, {GENDERS[said[row]]}" for row in shown],
-        (gendered & (said != gender))[shown],
-        folder / "samples.png",
-    )
 
 
 if __name__ == "__main__":

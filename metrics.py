@@ -1,15 +1,24 @@
-"""How good predictions are: errors in years, shares of hits, their bootstrap intervals, and the trivial answer."""
+"""How good predictions are: errors in years, shares of hits, their bootstrap intervals, and the trivial answer.
+
+Nearly every statistic is a function of sums over faces (of errors, of hits), so each face is one row of what it adds to
+these sums, and the bootstrap is a product of matrices: the counts of the faces in each resample with those rows.
+"""
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from labels import MALE, NUM_GENDERS, UNKNOWN, YEARS, AgeScale
+from uncertainty import unsure
 
 CS_YEARS = 5  # CS@5: the share of faces whose age is hit within 5 years (cumulative score)
+MOST_YEARS = 20  # the last of the curve CS@0, CS@1, ...
 RESAMPLES = 1000
 CONFIDENCE = 0.95
+AT_ONCE = 4_000_000  # faces of resamples that are summed at once: bounds the memory
+DRAWN_AT_ONCE = 200_000  # of these, as many as a processor's cache holds
 
 
 class Estimate(NamedTuple):
@@ -21,23 +30,230 @@ class Estimate(NamedTuple):
     trivial: float
 
 
+class Difference(NamedTuple):
+    """A statistic of one model less that of another on the same faces, its interval, and the two-sided p-value."""
+
+    value: float
+    low: float
+    high: float
+    p: float
+
+
 class Scores(NamedTuple):
-    """The scores of some faces: age_mae in years, cs5 and gender_accuracy as shares; n faces in all."""
+    """The scores of n faces: statistic -> estimate, see `statistics`."""
 
-    age_mae: Estimate
-    cs5: Estimate
-    gender_accuracy: Estimate
     n: int
+    estimates: dict[str, Estimate]
+
+    def __getitem__(self, name: str) -> Estimate:  # scores["age_mae"]
+        return self.estimates[name] if isinstance(name, str) else tuple.__getitem__(self, name)
 
 
-class GroupScores(NamedTuple):
-    """The scores of some faces on a scale of age groups, as shares: the right group (exact), the right one or a
-    neighbour of it (one_off), the right gender; n faces in all (Eidinger et al., IEEE TIFS 2014, section VI)."""
+class Outcomes(NamedTuple):
+    """What some predictions came to, face by face.
 
-    exact: Estimate
-    one_off: Estimate
-    gender_accuracy: Estimate
-    n: int
+    Attributes:
+        sums: name -> (n,), what each face adds to a sum, see the functions below.
+        gender: (n,) true genders, -1 unknown.
+        p_male: (n,) predicted probabilities, for the area under ROC; None leaves it out.
+    """
+
+    sums: dict[str, np.ndarray]
+    gender: np.ndarray
+    p_male: np.ndarray | None = None
+
+    def of(self, chosen: np.ndarray, all_of_it: bool = False) -> "Outcomes":
+        """Those of some of the faces (a mask, or rows); the area under ROC and the curve of CS@k only if asked for."""
+        if all_of_it:
+            sums = {name: added[chosen] for name, added in self.sums.items()}
+            return Outcomes(sums, self.gender[chosen], None if self.p_male is None else self.p_male[chosen])
+        short = {name for name in self.sums if not name.startswith("cs")} | {f"cs{CS_YEARS}"}
+        return Outcomes({name: self.sums[name][chosen] for name in self.sums if name in short}, self.gender[chosen])
+
+
+# ------------------------------------------------------------------------------------- what each face adds
+
+
+def age_sums(age: np.ndarray, expected_age: np.ndarray) -> dict[str, np.ndarray]:
+    """Of errors in years, (n,) true (-1 unknown) and expected ages."""
+    known = age != UNKNOWN
+    error = np.where(known, expected_age - age, 0.0)
+    away = np.abs(error)
+    within = {f"cs{years}": known & (away <= years) for years in range(MOST_YEARS + 1)}
+    return {"aged": known, "age_mae": away, "age_rmse": error**2, "age_bias": error, **within}
+
+
+def group_sums(group: np.ndarray, said: np.ndarray) -> dict[str, np.ndarray]:
+    """Of hits on a scale of age groups, (n,) true (-1 unknown) and predicted indices: the right group, and the right
+    one or a neighbour of it (Eidinger et al., IEEE TIFS 2014, section VI)."""
+    known = group != UNKNOWN
+    away = np.abs(said - group)
+    return {"aged": known, "exact": known & (away == 0), "one_off": known & (away <= 1)}
+
+
+def gender_sums(gender: np.ndarray, p_male: np.ndarray, unsure_below: float = 0.5) -> dict[str, np.ndarray]:
+    """Of hits, (n,) true genders (-1 unknown) and probabilities; one half is male. A face is unsure where the likelier
+    gender has a smaller probability than `unsure_below`."""
+    known, male, says = gender != UNKNOWN, gender == MALE, p_male >= 0.5
+    right = known & (says == male)
+    sure = known & ~unsure(p_male, unsure_below)
+    return {
+        **{"gendered": known, "right": right, "male": male, "says_male": known & says, "right_male": right & male},
+        **{"sure": sure, "right_sure": right & sure},
+    }
+
+
+def interval_sums(age: np.ndarray, first: np.ndarray, last: np.ndarray) -> dict[str, np.ndarray]:
+    """Of age intervals, (n,) true ages (-1 unknown) and the ends, whole years."""
+    known = age != UNKNOWN
+    inside = known & (age >= first) & (age <= last)
+    return {"interval_coverage": inside, "interval_width": np.where(known, last - first, 0)}
+
+
+def statistics(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the sums say, each of any shape.
+
+    Returns:
+        age_mae, age_rmse, age_bias (expected less true) and interval_width in years; as shares cs0, cs1, ..., exact,
+        one_off, interval_coverage, gender_accuracy, gender_f1 (the mean of both genders' F1), gender_unsure, and
+        gender_accuracy_sure, of the others. Those whose sums are not there are left out; NaN where no face has the
+        label.
+    """
+    found = {}
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for name, total in sums.items():
+            if name.startswith(("age_", "cs", "interval_")) or name in ("exact", "one_off"):
+                mean = total / sums["aged"]
+                found[name] = np.sqrt(mean) if name == "age_rmse" else mean
+        if "gendered" in sums:
+            n, right, male, says = (sums[name] for name in ("gendered", "right", "male", "says_male"))
+            both = sums["right_male"]
+            found["gender_accuracy"] = right / n
+            found["gender_unsure"] = 1 - sums["sure"] / n
+            found["gender_accuracy_sure"] = sums["right_sure"] / sums["sure"]
+            found["gender_f1"] = (2 * both / (male + says) + 2 * (right - both) / (2 * n - male - says)) / 2
+    return found
+
+
+def area_under_roc(gender: np.ndarray, p_male: np.ndarray, counts: np.ndarray | None = None) -> np.ndarray:
+    """The probability that a man's face is rated more male than a woman's, ties counting half (Hanley and McNeil 1982).
+
+    Args:
+        gender: (n,) true genders, -1 unknown.
+        p_male: (n,) predicted probabilities.
+        counts: (r, n) how often each face is in each of r resamples; None is once each.
+
+    Returns:
+        (r,) float64; NaN where one of the genders is missing.
+    """
+    counts = np.ones((1, len(gender))) if counts is None else counts
+    known = np.flatnonzero(gender != UNKNOWN)
+    order = known[np.argsort(p_male[known], kind="stable")]
+    if not len(order):
+        return np.full(len(counts), math.nan)
+    counts, male = counts[:, order], gender[order] == MALE
+    males, females = counts * male, counts * ~male
+    starts = np.flatnonzero(np.r_[True, np.diff(p_male[order]) > 0])  # of faces with one probability
+    if len(starts) < len(order):
+        males, females = (np.add.reduceat(each, starts, axis=1) for each in (males, females))
+    below = np.cumsum(females, axis=1) - females / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (males * below).sum(axis=1) / (males.sum(axis=1) * females.sum(axis=1))
+
+
+# ------------------------------------------------------------------------------------- intervals and tests
+
+
+def resamples(n: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of n faces is in each bootstrap resample, RESAMPLES in all: (some, n) float64 arrays."""
+    rng = np.random.default_rng(seed)
+    some, few = max(1, AT_ONCE // n), max(1, DRAWN_AT_ONCE // n)
+    for start in range(0, RESAMPLES, some):
+        counts = np.empty((min(some, RESAMPLES - start), n))
+        for block in np.split(counts, range(few, len(counts), few)):
+            drawn = rng.integers(0, n, block.shape) + np.arange(len(block))[:, None] * n
+            block[:] = np.bincount(drawn.ravel(), minlength=block.size).reshape(block.shape)
+        yield counts
+
+
+def bootstrap(several: list[Outcomes], seed: int) -> list[dict[str, np.ndarray]]:
+    """The statistics of each of some models in the same resamples of the same faces: name -> (RESAMPLES,)."""
+    rows = [np.column_stack(list(outcomes.sums.values())).astype(float) for outcomes in several]
+    parts = [[] for _ in several]
+    for counts in resamples(len(several[0].gender), seed):
+        for outcomes, added, found in zip(several, rows, parts, strict=True):
+            sums = dict(zip(outcomes.sums, (counts @ added).T, strict=True))
+            found.append(statistics(sums))
+            if outcomes.p_male is not None:
+                found[-1]["gender_auc"] = area_under_roc(outcomes.gender, outcomes.p_male, counts)
+    return [{name: np.concatenate([part[name] for part in found]) for name in found[0]} for found in parts]
+
+
+def values(outcomes: Outcomes) -> dict[str, float]:
+    """The statistics themselves."""
+    found = statistics({name: np.sum(added, dtype=float) for name, added in outcomes.sums.items()})
+    if outcomes.p_male is not None:
+        found["gender_auc"] = area_under_roc(outcomes.gender, outcomes.p_male)[0]
+    return {name: float(value) for name, value in found.items()}
+
+
+def score(outcomes: Outcomes, trivial: Outcomes, seed: int = 0) -> Scores:
+    """Scores predictions; a face without a label does not count for that label's scores.
+
+    Args:
+        outcomes: of the predictions.
+        trivial: of the answers that use no picture, on the same faces.
+        seed: of the bootstrap.
+
+    Returns:
+        Each statistic with its percentile interval (Efron and Tibshirani 1993, chapter 13); NaN where no face has the
+        label.
+    """
+    found, easy = values(outcomes), values(trivial)
+    n = len(outcomes.gender)
+    drawn = bootstrap([outcomes], seed)[0] if n > 1 else dict.fromkeys(found, np.array([math.nan]))
+    return Scores(
+        n, {name: Estimate(value, *percentiles(drawn[name]), easy.get(name, math.nan)) for name, value in found.items()}
+    )
+
+
+def compare(outcomes: Outcomes, other: Outcomes, seed: int = 0) -> dict[str, Difference]:
+    """The statistics of one model less those of another on the same faces, by the paired bootstrap.
+
+    The p-value is twice the share of resamples in which the difference has the other sign, at least 2 in RESAMPLES + 1
+    (Efron and Tibshirani 1993, chapter 15, counts such shares so).
+    """
+    mine, others = values(outcomes), values(other)
+    drawn, drawn_others = bootstrap([outcomes, other], seed)
+    found = {}
+    for name in mine.keys() & others.keys():
+        differences = drawn[name] - drawn_others[name]
+        differences = differences[np.isfinite(differences)]
+        if len(differences) < RESAMPLES / 2:
+            continue
+        side = min(np.sum(differences <= 0), np.sum(differences >= 0))
+        p = min(1.0, 2 * (side + 1) / (len(differences) + 1))
+        found[name] = Difference(mine[name] - others[name], *percentiles(differences), float(p))
+    return {name: found[name] for name in mine if name in found}
+
+
+def percentiles(drawn: np.ndarray) -> tuple[float, float]:
+    """The ends of a percentile interval; resamples in which a statistic does not exist are left out."""
+    drawn = drawn[np.isfinite(drawn)]
+    if not len(drawn):
+        return math.nan, math.nan
+    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def mean_interval(numbers: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of a mean: (n,) -> low, high; NaN for fewer than two."""
+    if len(numbers) < 2:
+        return math.nan, math.nan
+    return percentiles(np.concatenate([counts @ numbers / len(numbers) for counts in resamples(len(numbers), seed)]))
+
+
+# ------------------------------------------------------------------------------------- without a picture
 
 
 def trivial_answers(age: np.ndarray, gender: np.ndarray, scale: AgeScale = YEARS) -> dict[str, int]:
@@ -53,92 +269,39 @@ def trivial_answers(age: np.ndarray, gender: np.ndarray, scale: AgeScale = YEARS
     }
 
 
-def score(
-    age: np.ndarray,
-    gender: np.ndarray,
-    expected_age: np.ndarray,
-    p_male: np.ndarray,
-    trivial: dict[str, int],
-    seed: int = 0,
-) -> Scores:
-    """Scores predictions against labels; a face without a label does not count for that label's scores.
-
-    Args:
-        age, gender: (n,) true labels, -1 unknown.
-        expected_age: (n,) years.
-        p_male: (n,) probability of male.
-        trivial: the answers that use no picture, 'age' in years and 'gender'.
-        seed: of the bootstrap.
-
-    Returns:
-        The scores; NaN where no face has the label.
-    """
-    known = age != UNKNOWN
-    error = np.abs(expected_age - age)[known]
-    trivial_error = np.abs(trivial["age"] - age)[known]
-    return Scores(
-        age_mae=_estimate(error, trivial_error, seed),
-        cs5=_estimate(error <= CS_YEARS, trivial_error <= CS_YEARS, seed),
-        gender_accuracy=_gender_accuracy(gender, p_male, trivial, seed),
-        n=len(age),
-    )
+# ------------------------------------------------------------------------------------- probabilities of gender
 
 
-def score_groups(
-    group: np.ndarray,
-    gender: np.ndarray,
-    said: np.ndarray,
-    p_male: np.ndarray,
-    trivial: dict[str, int],
-    seed: int = 0,
-) -> GroupScores:
-    """Scores predicted age groups; as `score`, with indices of groups for ages.
+class Reliability(NamedTuple):
+    """Faces by what was said of them: of each bin the mean probability of male, the share of men, and how many."""
 
-    Args:
-        group, gender: (n,) true labels, -1 unknown.
-        said: (n,) predicted groups.
-        p_male: (n,) probability of male.
-        trivial: the answers that use no picture, 'age' as a group and 'gender'.
-        seed: of the bootstrap.
-    """
-    known = group != UNKNOWN
-    away, trivial_away = np.abs(said - group)[known], np.abs(trivial["age"] - group)[known]
-    return GroupScores(
-        exact=_estimate(away == 0, trivial_away == 0, seed),
-        one_off=_estimate(away <= 1, trivial_away <= 1, seed),
-        gender_accuracy=_gender_accuracy(gender, p_male, trivial, seed),
-        n=len(group),
-    )
+    said: np.ndarray
+    true: np.ndarray
+    count: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error (Naeini et al., AAAI 2015), a share."""
+        filled = self.count > 0
+        away = np.abs(self.said - self.true)[filled]
+        return float(np.average(away, weights=self.count[filled])) if filled.any() else math.nan
 
 
-def _gender_accuracy(gender: np.ndarray, p_male: np.ndarray, trivial: dict[str, int], seed: int) -> Estimate:
+def reliability(gender: np.ndarray, p_male: np.ndarray, bins: int = 10) -> Reliability:
+    """How often faces that are called male with some probability are: (n,) genders (-1 unknown) and probabilities."""
     known = gender != UNKNOWN
-    hit = ((p_male >= 0.5) == (gender == MALE))[known]
-    return _estimate(hit, (gender == trivial["gender"])[known], seed)
+    male, said = gender[known] == MALE, p_male[known]
+    place = np.minimum((said * bins).astype(int), bins - 1)
+    count = np.bincount(place, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        return Reliability(np.bincount(place, said, bins) / count, np.bincount(place, male, bins) / count, count)
 
 
-def _estimate(values: np.ndarray, trivial_values: np.ndarray, seed: int) -> Estimate:
-    if not len(values):
-        return Estimate(math.nan, math.nan, math.nan, math.nan)
-    low, high = mean_interval(values, seed)
-    return Estimate(float(np.mean(values)), low, high, float(np.mean(trivial_values)))
-
-
-def mean_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean (Efron and Tibshirani 1993, chapter 13): (n,) -> low, high."""
-    from scipy.stats import bootstrap
-
-    if len(values) < 2:
-        return math.nan, math.nan
-    batch = max(1, 4_000_000 // len(values))  # bounds the memory of the resamples
-    interval = bootstrap(
-        (np.asarray(values, np.float64),),
-        np.mean,
-        n_resamples=RESAMPLES,
-        batch=batch,
-        vectorized=True,
-        confidence_level=CONFIDENCE,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return float(interval.low), float(interval.high)
+def roc_curve(gender: np.ndarray, p_male: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of women and of men that are called male at each threshold, both rising from 0 to 1."""
+    known = gender != UNKNOWN
+    order = np.argsort(-p_male[known], kind="stable")
+    male, said = (gender[known] == MALE)[order], p_male[known][order]
+    last = np.flatnonzero(np.r_[np.diff(said) < 0, len(said) > 0])  # of faces with one probability
+    with np.errstate(invalid="ignore"):
+        return tuple(np.r_[0, np.cumsum(called)[last]] / max(called.sum(), 1) for called in (~male, male))

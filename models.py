@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from applications import NETWORKS, application, set_weights
-from labels import AGE_SCALES, GENDERS, NUM_AGES, NUM_GENDERS, YEARS, AgeScale
-from uncertainty import Calibration
+from labels import AGE_SCALES, GENDERS, MALE, NUM_AGES, NUM_GENDERS, UNKNOWN, YEARS, AgeScale
+from uncertainty import Calibration, fit
 from utils import ORIGINAL_MARGIN, replacing
 
 SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "age_gender.hdf5"  # docs/MODEL_CARD.md
@@ -125,6 +125,35 @@ def store_calibration(path: Path, calibration: Calibration) -> None:
         shutil.copyfile(path, temporary)
         with h5py.File(temporary, "r+") as file:
             file.attrs[ATTRIBUTE] = _to_json(checkpoint)
+
+
+def calibrate(path: Path, image, rows: np.ndarray, age: np.ndarray, gender: np.ndarray) -> Calibration:
+    """Fits a checkpoint's calibration on faces that trained nothing, and stores it in the file.
+
+    Args:
+        path: a checkpoint of this suite.
+        image: takes arrays of rows, (n, h, h, 3) uint8 BGR.
+        rows: (m,) row numbers of the faces.
+        age, gender: (m,) their true labels, -1 unknown.
+    """
+    model, checkpoint = load(path)
+    p_gender, p_age = predict_rows(model, image, rows)
+    if checkpoint.age_scale != YEARS:  # intervals are of years
+        age = np.full_like(age, UNKNOWN)
+    calibration = fit(p_age, p_gender[:, MALE], age, gender)
+    store_calibration(path, calibration)
+    return calibration
+
+
+def calibration_in_words(calibration: Calibration) -> str:
+    """For a log."""
+    ages = (
+        f"{calibration.level:.0%} age intervals, the network's own widened by {calibration.widen:+.2f} years "
+        f"(on {calibration.ages:,} faces)"
+        if calibration.widen is not None
+        else "no age intervals"
+    )
+    return f"{ages}; gender at temperature {calibration.temperature:.2f} (on {calibration.genders:,} faces)"
 
 
 def load(path: Path, mirror: bool = True):

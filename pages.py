@@ -18,13 +18,17 @@ p { margin: .4rem 0; max-width: 45rem } .scroll { overflow-x: auto }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; margin: .6rem 0 }
 th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
 th:first-child, td:first-child { text-align: left } th { font-weight: 600; border-bottom-color: #888 }
-figure { margin: .8rem 0 } figure img { max-width: 100%; height: auto }
+figure { margin: .8rem 0 } figure img { max-width: 100%; height: auto } figcaption { font-size: .85rem; color: #555 }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); gap: 0 1.5rem }
+.figures figure { align-self: end }
 .faces { display: flex; flex-wrap: wrap; gap: .5rem }
 .group { border: 1px solid #ccc; border-radius: 4px; padding: .3rem }
 .face { width: 5.5rem; font-size: .75rem; line-height: 1.25; text-align: center; overflow-wrap: anywhere }
 .face img { width: 5.5rem; height: 5.5rem; display: block; object-fit: contain; background: #eee }
+@media (max-width: 30rem) { table { font-size: .8rem } th, td { padding: .2rem .3rem } }
 @media print {
   body { max-width: none; padding: 0; font-size: 11px } h2 { break-after: avoid }
+  .figures { grid-template-columns: 1fr 1fr }
   figure, .group, tr, .face { break-inside: avoid }
 }
 """
@@ -68,7 +72,13 @@ def table(rows: Iterable[tuple], headers: tuple[str, ...]) -> str:
 
 def figure(picture: bytes, says: str) -> str:
     """A PNG with what it says in words."""
-    return f'<figure><img alt="{html.escape(says)}" src="{_inline(picture, "png")}"></figure>'
+    caption = html.escape(says)
+    return f'<figure><img alt="{caption}" src="{_inline(picture, "png")}"><figcaption>{caption}</figcaption></figure>'
+
+
+def figures(members: Iterable[str]) -> str:
+    """Several figures, side by side where there is room."""
+    return f'<div class="figures">{"".join(members)}</div>'
 
 
 def faces(images: Iterable[np.ndarray | None], captions: Iterable[str]) -> str:

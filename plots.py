@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from labels import DECADES, GENDERS, NUM_AGES, decade_of
+from metrics import Estimate, Reliability
 from utils import replacing
 
 FEMALE_COLOUR, MALE_COLOUR, GREY = "#c0504d", "#3b6ea5", "#808080"
@@ -85,8 +86,8 @@ def save_training_curve(rows: list[dict], path: Path) -> None:
     _save(figure, path)
 
 
-def save_true_against_expected(age: np.ndarray, predicted: np.ndarray, gender: np.ndarray, path: Path) -> None:
-    """Each face's expected age over its true age, (n,) years each, coloured by true gender."""
+def draw_true_against_expected(age: np.ndarray, predicted: np.ndarray, gender: np.ndarray) -> bytes:
+    """Each face's expected age over its true age, (n,) years each, coloured by true gender, as a PNG."""
     figure, axes = _figure(width=5.6, height=5.4)
     axis = axes[0][0]
     axis.plot([0, NUM_AGES - 1], [0, NUM_AGES - 1], color=GREY, linewidth=1, label="no error")
@@ -100,31 +101,83 @@ def save_true_against_expected(age: np.ndarray, predicted: np.ndarray, gender: n
     axis.set_aspect("equal")
     axis.legend(loc="upper left")
     axis.grid(alpha=0.3)
-    _save(figure, path)
+    return _png(figure)
 
 
-def save_error_by_decade(bands: list[dict], overall: float, path: Path) -> None:
-    """Mean absolute error of each decade with its interval.
+def draw_by_band(bands: list[tuple[str, int, Estimate]], overall: float, what: str, aim: float | None = None) -> bytes:
+    """A statistic of each age band with its interval, as a PNG.
 
     Args:
-        bands: dicts with name, n, and age_mae: value, low, high (years).
-        overall: the error of all faces, in years.
+        bands: name, number of faces and estimate of each.
+        overall: the statistic of all faces.
+        what: it is, with its unit.
+        aim: what it should be.
     """
     figure, axes = _figure(height=4.2)
     axis = axes[0][0]
-    values = np.array([band["age_mae"]["value"] for band in bands])
-    reach = np.array([[band["age_mae"]["low"], band["age_mae"]["high"]] for band in bands]).T
+    values = np.array([estimate.value for *_, estimate in bands])
+    reach = np.array([[estimate.low, estimate.high] for *_, estimate in bands]).T
     axis.bar(range(len(bands)), values, color=MALE_COLOUR, alpha=0.8)
     axis.errorbar(range(len(bands)), values, np.abs(reach - values), fmt="none", ecolor="black", capsize=3)
-    axis.axhline(overall, color=GREY, linestyle="--", label=f"all faces: {overall:.2f}")
-    axis.set_xticks(range(len(bands)), [f"{band['name']}\nn = {band['n']}" for band in bands], fontsize=8)
-    axis.set(xlabel="true age (years)", ylabel="mean absolute error (years)")
+    axis.axhline(overall, color=GREY, linestyle="--", label=f"all faces: {overall:.3g}")
+    if aim is not None:
+        axis.axhline(aim, color=FEMALE_COLOUR, label=f"asked for: {aim:g}")
+    axis.set_xticks(range(len(bands)), [f"{name}\nn = {count}" for name, count, _ in bands], fontsize=8)
+    axis.set(xlabel="true age (years)", ylabel=what)
     axis.legend()
-    _save(figure, path)
+    return _png(figure)
 
 
-def save_confusion(true: np.ndarray, predicted: np.ndarray, names: tuple[str, ...], what: str, path: Path) -> None:
-    """True against predicted classes, (n,) indices each into `names`: counts and shares of each true class."""
+def draw_cs_curve(curve: list[Estimate]) -> bytes:
+    """CS@0, CS@1, ... (shares) with their intervals and the trivial answer's, as a PNG."""
+    figure, axes = _figure(height=4.0)
+    axis = axes[0][0]
+    value, low, high, trivial = (100 * np.array(column) for column in zip(*curve, strict=True))
+    axis.plot(trivial, color=GREY, linestyle="--", label="one answer for all")
+    axis.fill_between(range(len(curve)), low, high, color=MALE_COLOUR, alpha=0.25, linewidth=0)
+    axis.plot(value, color=MALE_COLOUR, label="expected age")
+    axis.set(xlabel="within k years", ylabel="CS@k (%)", xlim=(0, len(curve) - 1), ylim=(0, 100))
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.legend()
+    axis.grid(alpha=0.3)
+    return _png(figure)
+
+
+def draw_roc(women: np.ndarray, men: np.ndarray, area: Estimate) -> bytes:
+    """Shares of women and of men that are called male at each threshold, and the area below, as a PNG."""
+    figure, axes = _figure(width=4.8, height=4.6)
+    axis = axes[0][0]
+    axis.plot([0, 100], [0, 100], color=GREY, linewidth=1)
+    axis.plot(
+        100 * women, 100 * men, color=MALE_COLOUR, label=f"area {area.value:.3f} ({area.low:.3f}-{area.high:.3f})"
+    )
+    axis.set(xlabel="women called male (%)", ylabel="men called male (%)", xlim=(-2, 102), ylim=(-2, 102))
+    axis.set_aspect("equal")
+    axis.legend(loc="lower right")
+    axis.grid(alpha=0.3)
+    return _png(figure)
+
+
+def draw_reliability(bins: dict[str, Reliability]) -> bytes:
+    """Share of men over the mean probability of male, of each bin of each of some probabilities, as a PNG."""
+    figure, axes = _figure(width=4.8, height=4.6)
+    axis = axes[0][0]
+    axis.plot([0, 100], [0, 100], color=GREY, linewidth=1, label="as said")
+    for (name, found), colour in zip(bins.items(), (MALE_COLOUR, FEMALE_COLOUR), strict=False):
+        filled = found.count > 0
+        size = 6 + 90 * found.count[filled] / found.count.max()
+        axis.plot(100 * found.said[filled], 100 * found.true[filled], color=colour, linewidth=1)
+        label = f"{name}: off by {100 * found.error:.1f} points"
+        axis.scatter(100 * found.said[filled], 100 * found.true[filled], s=size, color=colour, label=label)
+    axis.set(xlabel="probability of male (%)", ylabel="are male (%)", xlim=(-3, 103), ylim=(-3, 103))
+    axis.set_aspect("equal")
+    axis.legend(fontsize=8)
+    axis.grid(alpha=0.3)
+    return _png(figure)
+
+
+def draw_confusion(true: np.ndarray, predicted: np.ndarray, names: tuple[str, ...], what: str) -> bytes:
+    """True against predicted classes, (n,) indices each into `names`: counts and shares of each true class, a PNG."""
     counts = np.zeros((len(names), len(names)), np.int64)
     np.add.at(counts, (true, predicted), 1)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
@@ -139,11 +192,11 @@ def save_confusion(true: np.ndarray, predicted: np.ndarray, names: tuple[str, ..
     axis.set_xticks(range(len(names)), names)
     axis.set_yticks(range(len(names)), names)
     axis.set(xlabel=f"predicted {what}", ylabel=f"true {what}")
-    _save(figure, path)
+    return _png(figure)
 
 
-def save_mean_distributions(age: np.ndarray, probabilities: np.ndarray, path: Path) -> None:
-    """The mean predicted age distribution of each true decade: (n,) years, (n, 101) -> one curve a decade."""
+def draw_mean_distributions(age: np.ndarray, probabilities: np.ndarray) -> bytes:
+    """The mean predicted age distribution of each true decade: (n,) years, (n, 101) -> one curve a decade, a PNG."""
     from matplotlib import colormaps
 
     figure, axes = _figure(width=7.5)
@@ -158,18 +211,43 @@ def save_mean_distributions(age: np.ndarray, probabilities: np.ndarray, path: Pa
     axis.set(xlabel="age (years)", ylabel="mean predicted probability", xlim=(0, NUM_AGES - 1), ylim=(0, None))
     axis.legend(title="true age", fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
     axis.grid(alpha=0.3)
-    _save(figure, path)
+    return _png(figure)
 
 
-def save_samples(
-    images: np.ndarray, true: list[str], said: list[str], wrong: np.ndarray, path: Path, columns: int = 8
-) -> None:
-    """A grid of faces, each with what it is above and what was said of it below.
+def draw_separation(panels: list[tuple[str, np.ndarray, np.ndarray]], columns: int = 4) -> bytes:
+    """How the ages separate from one checkpoint to the next: the mean distribution of each true age, as a PNG.
+
+    Args:
+        panels: name, true ages (n,) and distributions (n, 101) of each checkpoint, in the order of training.
+        columns: panels in a row.
+    """
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, axes = _figure(rows, columns, width=3.1 * columns + 0.6, height=3.1 * rows + 0.3)
+    for axis in axes.flat[len(panels) :]:
+        axis.axis("off")
+    for axis, (name, age, probabilities) in zip(axes.flat, panels, strict=False):
+        means = np.full((NUM_AGES, NUM_AGES), np.nan)
+        for year in np.unique(age):
+            means[year] = probabilities[age == year].mean(0)
+        axis.imshow(np.sqrt(means), cmap="viridis", origin="lower", vmin=0, vmax=0.4)  # roots, to see small ones too
+        axis.plot([0, NUM_AGES - 1], [0, NUM_AGES - 1], color="white", linewidth=0.5, alpha=0.6)
+        axis.set_title(name, fontsize=9)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("true age (years)")
+    for axis in axes.flat[max(0, len(panels) - columns) : len(panels)]:
+        axis.set_xlabel("predicted age (years)")
+    return _png(figure)
+
+
+def draw_samples(images: np.ndarray, true: list[str], said: list[str], wrong: np.ndarray, columns: int = 8) -> bytes:
+    """A grid of faces, each with what it is above and what was said of it below, as a PNG.
 
     Args:
         images: (n, h, w, 3) uint8, BGR.
         true, said: n texts each.
         wrong: (n,) bool, whose text below is of another colour.
+        columns: faces in a row.
     """
     rows = -(-len(images) // columns)
     figure, axes = _figure(rows, columns, width=1.35 * columns, height=1.75 * rows)
@@ -189,4 +267,4 @@ def save_samples(
             color=FEMALE_COLOUR if off else MALE_COLOUR,
         )
     figure.suptitle("above: true, below: predicted", fontsize=9)
-    _save(figure, path)
+    return _png(figure)

@@ -870,6 +870,10 @@ def report(args, data: Data, checkpoint, best, journal, guard, steps: int) -> in
         f"try a tenth of the rate (--lr {args.lr / 10:g}), --opt adam, or a larger --batch_size; "
         "check the labels with a look at the database's faces"
     )
+    import keras
+
+    from models import calibrate, calibration_in_words
+
     if guard.stopped:
         kept = f"; the best before it is {best.state['path']}" if best.state["path"] else ""
         print(f"train.py: the loss is not a number in epoch {len(journal.rows)}{kept}: {advice}", file=sys.stderr)
@@ -886,6 +890,10 @@ def report(args, data: Data, checkpoint, best, journal, guard, steps: int) -> in
     )
     trivial = in_words(*trivial_scores(data, checkpoint.trivial), data.scale)
     print(f"best: {best.state['path']}, {reached} (trivial: {trivial})")
+    rows = data.validation
+    keras.mixed_precision.set_global_policy("float32")  # as the checkpoint will be used
+    calibration = calibrate(best.state["path"], data.image, rows, data.age[rows], data.gender[rows])
+    print(f"stored in it: {calibration_in_words(calibration)}")
     collapsed = collapsed_heads(values, data)
     if not collapsed:
         return 0

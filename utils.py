@@ -5,6 +5,7 @@ h5py open it. Its images are one contiguous block that is memory-mapped: opening
 MATLAB 5 databases made by the original suite are read too.
 """
 
+import csv
 import hashlib
 import os
 import tempfile
@@ -401,6 +402,19 @@ def read_paths(path: Path) -> list[str]:
         return []
     with h5py.File(path, "r") as file:
         return list(map(_text, file["path"][()])) if "path" in file else []
+
+
+def read_names(path: Path) -> set[str]:
+    """The names that a list holds: the first cell of each row, as check_dataset.py writes them.
+
+    Raises:
+        ValueError: if the file cannot be read as a list.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
+            return {row[0].strip().removeprefix("./") for row in csv.reader(file) if row and row[0].strip()}
+    except (OSError, csv.Error) as error:
+        raise ValueError(f"{path} cannot be read as a list of names: {error}") from None
 
 
 class ImageStack:

@@ -17,7 +17,7 @@ import train
 from faces import read_image
 from heads import OrdinalAges, two_heads
 from labels import AGE_SCALES, YEARS, AgeScale, age_scale, expected_age, fold_ages
-from metrics import score_groups, trivial_answers
+from metrics import Outcomes, gender_sums, group_sums, score, trivial_answers
 from mixup_generator import MixupGenerator
 from predictor import Predictor
 from readers import read_records
@@ -208,12 +208,16 @@ def test_group_metrics_by_hand():
     error = AgeError("mae", THREE.centres)
     error.update_state(np.eye(3)[truth], np.eye(3)[said])
     assert float(error.result()) == pytest.approx((0 + 45.5 + 75.5 + 30 + 0) / 5)
-    scores = score_groups(
-        np.r_[truth, -1], np.array([0, 1, 1, 1, -1, 0]), np.r_[said, 1], np.full(6, 0.9), {"age": 1, "gender": 0}
-    )
-    assert (scores.exact.value, scores.one_off.value, scores.n) == (2 / 5, 4 / 5, 6)
-    assert (scores.exact.trivial, scores.one_off.trivial) == (1 / 5, 1.0)
-    assert scores.gender_accuracy.value == pytest.approx(3 / 5)
+    gender = np.array([0, 1, 1, 1, -1, 0])
+
+    def outcomes(group, p_male):
+        p_male = np.full(6, p_male)
+        return Outcomes({**group_sums(np.r_[truth, -1], group), **gender_sums(gender, p_male)}, gender, p_male)
+
+    scores = score(outcomes(np.r_[said, 1], 0.9), outcomes(np.ones(6, int), 0.0))
+    assert (scores["exact"].value, scores["one_off"].value, scores.n) == (2 / 5, 4 / 5, 6)
+    assert (scores["exact"].trivial, scores["one_off"].trivial) == (1 / 5, 1.0)
+    assert scores["gender_accuracy"].value == pytest.approx(3 / 5)
     assert trivial_answers(np.array([2, 0, 2, -1, 1]), np.array([0, 0, 1]), THREE) == {"age": 2, "gender": 0}
 
 
@@ -303,21 +307,24 @@ def test_folds_are_scored_each_on_its_own_faces_with_mean_and_deviation(fold_run
     paths = [str(fold_runs / fold) for fold in ("0", "1")]
     evaluate.main(["--weight_file", *paths, "--output_dir", str(tmp_path)])
     said = json.loads((tmp_path / "metrics.json").read_text())
+    (spread,) = said["over_checkpoints"]
     for name in ("exact", "one_off", "gender_accuracy"):
-        values = [each[name]["value"] for each in said["checkpoints"]]
-        assert said["mean"][name] == pytest.approx(np.mean(values))
-        assert said["standard_deviation"][name] == pytest.approx(np.std(values, ddof=1))
-    assert [each["n"] for each in said["checkpoints"]] == [12, 12]
+        values = [each[name]["value"] for each in said["evaluations"]]
+        assert spread["mean"][name] == pytest.approx(np.mean(values))
+        assert spread["standard_deviation"][name] == pytest.approx(np.std(values, ddof=1))
+    assert [each["n"] for each in said["evaluations"]] == [12, 12]
+    assert said["comparisons"] == []  # no face is in two folds
     for number in ("1", "2"):
-        with open(tmp_path / number / "predictions.csv", newline="") as file:
+        folder = tmp_path / f"{number}_test"
+        with open(folder / "predictions.csv", newline="") as file:
             rows = list(csv.DictReader(file))
         hits = [row["group"] == row["said"] for row in rows if row["group"]]
         assert {row["group"] for row in rows} <= {"", *ADIENCE.names}
-        assert said["checkpoints"][int(number) - 1]["exact"]["value"] == pytest.approx(np.mean(hits))
-        assert (tmp_path / number / "age_group_confusion.png").stat().st_size > 5000
+        assert said["evaluations"][int(number) - 1]["exact"]["value"] == pytest.approx(np.mean(hits))
+        assert (folder / "age_group_confusion.png").stat().st_size > 5000
     table = (tmp_path / "table.txt").read_text()
     assert "one-off (%)" in table and "standard deviation" in table
-    assert "not scored by age" in capsys.readouterr().out
+    assert "not scored by age" in (tmp_path / "1_test" / "table.txt").read_text()
 
 
 def test_years_are_folded_in_evaluation_and_in_the_demo(drawn, drawn_faces, tiny_checkpoint_file, tmp_path, capsys):

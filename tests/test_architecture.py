@@ -10,10 +10,10 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = (
     {"labels"},
-    {"archives", "backend", "cli", "faces", "heads", "metrics", "random_eraser", "sources", "uncertainty", "utils"},
-    {"detectors", "pages", "plots", "readers", "wide_resnet"},
-    {"applications"},
-    {"mixup_generator", "models", "predictor", "training"},
+    {"archives", "backend", "cli", "faces", "heads", "random_eraser", "sources", "uncertainty", "utils"},
+    {"detectors", "metrics", "pages", "protocols", "readers", "wide_resnet"},
+    {"applications", "plots"},
+    {"mixup_generator", "models", "predictor", "reports", "training"},
 )
 SCRIPTS = len(LAYERS)  # the layer above all others
 DRAWERS = {"samples", "benchmarks"}  # programs of their own, which nothing imports

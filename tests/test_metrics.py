@@ -1,61 +1,211 @@
-"""Scores against closed forms, their intervals against a plain bootstrap loop."""
+"""Scores against closed forms; intervals and tests against SciPy and against plain bootstrap loops."""
 
 import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import metrics
-from metrics import mean_interval, score, trivial_answers
+from metrics import (
+    MOST_YEARS,
+    RESAMPLES,
+    Outcomes,
+    age_sums,
+    area_under_roc,
+    compare,
+    gender_sums,
+    group_sums,
+    interval_sums,
+    mean_interval,
+    reliability,
+    resamples,
+    roc_curve,
+    score,
+    trivial_answers,
+)
 
 TRIVIAL = {"age": 30, "gender": 1}
 
 
+def outcomes(age, gender, expected_age, p_male, **more):
+    age, gender, expected_age, p_male = (np.asarray(each) for each in (age, gender, expected_age, p_male))
+    return Outcomes(
+        {**age_sums(age, expected_age), **gender_sums(gender, p_male, **more)}, gender, p_male.astype(float)
+    )
+
+
 def scored(age, gender, expected_age, p_male, trivial=TRIVIAL, seed=0):
-    return score(*(np.asarray(values) for values in (age, gender, expected_age, p_male)), trivial, seed)
+    answers = outcomes(age, gender, [trivial["age"]] * len(age), [float(trivial["gender"])] * len(age))
+    return score(outcomes(age, gender, expected_age, p_male), answers, seed)
+
+
+def drawn(count: int, seed: int = 0):
+    """Labels and predictions of faces; ages and genders of some are unknown."""
+    rng = np.random.default_rng(seed)
+    age, gender = rng.integers(0, 101, count), rng.integers(0, 2, count)
+    expected = np.clip(age + rng.normal(1, 8, count), 0, 100)
+    p_male = np.clip(0.5 + (gender - 0.5) * rng.normal(0.6, 0.5, count), 0, 1)
+    age[rng.random(count) < 0.1], gender[rng.random(count) < 0.1] = -1, -1
+    return age, gender, expected, p_male
 
 
 def test_scores_by_hand():
     result = scored([20, 30, 40, 50], [0, 0, 1, 1], [21.0, 33.0, 45.0, 40.0], [0.1, 0.7, 0.9, 0.6])
-    assert result.age_mae.value == pytest.approx((1 + 3 + 5 + 10) / 4)
-    assert result.cs5.value == 0.75 and result.gender_accuracy.value == 0.75 and result.n == 4
-    assert result.age_mae.trivial == pytest.approx((10 + 0 + 10 + 20) / 4)
-    assert result.cs5.trivial == 0.25 and result.gender_accuracy.trivial == 0.5
+    values = {name: estimate.value for name, estimate in result.estimates.items()}
+    assert values["age_mae"] == pytest.approx((1 + 3 + 5 + 10) / 4) and result.n == 4
+    assert values["age_rmse"] == pytest.approx(math.sqrt((1 + 9 + 25 + 100) / 4))
+    assert values["age_bias"] == pytest.approx((1 + 3 + 5 - 10) / 4)
+    assert [values[f"cs{k}"] for k in (0, 1, 2, 3, 4, 5, 9, 10, 20)] == [0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 1, 1]
+    assert values["gender_accuracy"] == 0.75
+    assert values["gender_f1"] == pytest.approx((2 / 3 + 4 / 5) / 2)  # F: 1 of 1 found of 2; M: 2 of 3 called of 2
+    assert values["gender_auc"] == pytest.approx(3 / 4)  # of the four pairs, 0.6 against 0.7 is wrong
+    assert result["age_mae"].trivial == pytest.approx((10 + 0 + 10 + 20) / 4)
+    assert result["cs5"].trivial == 0.25 and result["gender_accuracy"].trivial == 0.5
+    assert result["gender_auc"].trivial == 0.5 and result["gender_f1"].trivial == pytest.approx(1 / 3)
 
 
 def test_an_error_of_exactly_five_years_is_a_hit():
-    assert scored([30, 30, 30, 30], [0] * 4, [25.0, 35.0, 24.999, 35.001], [0.0] * 4).cs5.value == 0.5
+    assert scored([30] * 4, [0] * 4, [25.0, 35.0, 24.999, 35.001], [0.0] * 4)["cs5"].value == 0.5
 
 
 def test_a_probability_of_one_half_is_male():
-    result = scored([1, 1, 1], [1, 1, 0], [1.0] * 3, [0.5, 0.5, 0.4999])
-    assert result.gender_accuracy.value == 1.0
+    assert scored([1, 1, 1], [1, 1, 0], [1.0] * 3, [0.5, 0.5, 0.4999])["gender_accuracy"].value == 1.0
+
+
+def test_groups_by_hand():
+    group, said = np.array([0, 1, 2, 3, -1]), np.array([0, 2, 0, 2, 1])
+    gender = np.zeros(5, int)
+    found = score(Outcomes(group_sums(group, said), gender), Outcomes(group_sums(group, np.zeros(5, int)), gender))
+    assert found["exact"].value == 0.25 and found["one_off"].value == 0.75
+    assert found["exact"].trivial == 0.25 and found["one_off"].trivial == 0.5
+
+
+def test_intervals_and_doubts_by_hand():
+    age, gender = np.array([20, 30, -1, 50]), np.array([0, 1, 1, -1])
+    sums = {**age_sums(age, age.astype(float)), **interval_sums(age, age - 2, np.array([25, 29, 40, 50]))}
+    sums |= gender_sums(gender, np.array([0.1, 0.7, 0.4, 0.5]), unsure_below=0.75)
+    found = metrics.values(Outcomes(sums, gender))
+    assert found["interval_coverage"] == pytest.approx(2 / 3)  # 18-25 and 48-50 hold theirs, 28-29 does not
+    assert found["interval_width"] == pytest.approx((7 + 1 + 2) / 3)
+    assert found["gender_unsure"] == pytest.approx(2 / 3) and found["gender_accuracy_sure"] == 1.0
 
 
 def test_unknown_labels_are_left_out_of_their_own_scores_alone():
     result = scored([-1, 30, 40], [0, -1, 1], [99.0, 31.0, 43.0], [0.9, 0.9, 0.9])
-    assert result.age_mae.value == pytest.approx(2) and result.age_mae.trivial == pytest.approx(5)
-    assert result.gender_accuracy.value == 0.5 and result.gender_accuracy.trivial == 0.5
+    assert result["age_mae"].value == pytest.approx(2) and result["age_mae"].trivial == pytest.approx(5)
+    assert result["gender_accuracy"].value == 0.5 and result["gender_accuracy"].trivial == 0.5
     assert result.n == 3
 
 
 def test_without_any_label_a_score_is_nan():
     result = scored([-1, -1], [1, 0], [10.0, 20.0], [0.9, 0.1])
-    assert all(math.isnan(value) for value in (*result.age_mae, *result.cs5))
-    assert result.gender_accuracy.value == 1.0
+    assert all(math.isnan(value) for name in ("age_mae", "cs5", "age_rmse") for value in result[name])
+    assert result["gender_accuracy"].value == 1.0
+    assert math.isnan(scored([1, 2], [-1, -1], [1.0, 2.0], [0.9, 0.1])["gender_auc"].value)
 
 
 def test_one_face_has_a_score_and_no_interval():
     result = scored([30], [1], [33.0], [0.2])
-    assert result.age_mae.value == 3 and math.isnan(result.age_mae.low) and math.isnan(result.age_mae.high)
-    assert result.gender_accuracy.value == 0.0
+    assert result["age_mae"].value == 3 and math.isnan(result["age_mae"].low) and math.isnan(result["age_mae"].high)
+    assert result["gender_accuracy"].value == 0.0
     assert all(map(math.isnan, mean_interval(np.array([4.0]))))
 
 
 def test_the_trivial_gender_is_compared_with_the_true_one():
     for gender, expected in ((1, 0.75), (0, 0.25)):
         result = scored([1] * 4, [1, 1, 1, 0], [1.0] * 4, [0.0] * 4, {"age": 1, "gender": gender})
-        assert result.gender_accuracy.trivial == expected
+        assert result["gender_accuracy"].trivial == expected
+
+
+# ------------------------------------------------------------------------------------- against SciPy
+
+
+def f1(true, said):
+    return 2 * np.sum(true & said) / (np.sum(true) + np.sum(said))
+
+
+STATISTICS = {  # of true ages and genders, expected ages and probabilities of male, all known
+    "age_mae": lambda a, g, e, p: np.mean(np.abs(e - a)),
+    "age_rmse": lambda a, g, e, p: np.sqrt(np.mean((e - a) ** 2)),
+    "age_bias": lambda a, g, e, p: np.mean(e - a),
+    "cs5": lambda a, g, e, p: np.mean(np.abs(e - a) <= 5),
+    "gender_accuracy": lambda a, g, e, p: np.mean((p >= 0.5) == (g == 1)),
+    "gender_f1": lambda a, g, e, p: (f1(g == 1, p >= 0.5) + f1(g == 0, p < 0.5)) / 2,
+    "gender_auc": lambda a, g, e, p: stats.mannwhitneyu(p[g == 1], p[g == 0]).statistic / (sum(g == 1) * sum(g == 0)),
+}
+
+
+@pytest.mark.parametrize("name", STATISTICS)
+def test_values_and_intervals_are_those_of_scipy(name):
+    age, gender, expected, p_male = drawn(150, 5)
+    p_male = np.round(p_male, 2)  # with ties
+    known = (age != -1) & (gender != -1)
+    sample = tuple(each[known] for each in (age, gender, expected, p_male))
+    result = scored(*sample)[name]
+    assert result.value == pytest.approx(STATISTICS[name](*sample))
+    found = stats.bootstrap(
+        sample, STATISTICS[name], paired=True, vectorized=False, n_resamples=1500, method="percentile", rng=0
+    ).confidence_interval
+    width = found.high - found.low
+    np.testing.assert_allclose((result.low, result.high), found, atol=0.12 * width)
+
+
+def test_the_paired_test_is_that_of_scipy():
+    """On the mean absolute error, whose paired t-test is exact enough at this size; and on genders, exact McNemar's."""
+    rng = np.random.default_rng(6)
+    age, gender, expected, p_male = drawn(600, 7)
+    for worse in (0.0, 0.25, 0.5):
+        other = expected + rng.normal(0, 4, 600) + worse * np.sign(expected - age)
+        noisy = np.clip(p_male + rng.normal(0, 0.25, 600), 0, 1)
+        found = compare(outcomes(age, gender, expected, p_male), outcomes(age, gender, other, noisy))
+        known = age != -1
+        mine, others = (np.abs(each - age)[known] for each in (expected, other))
+        t = stats.ttest_rel(mine, others)
+        assert found["age_mae"].value == pytest.approx(np.mean(mine - others))
+        assert found["age_mae"].p == pytest.approx(max(t.pvalue, 2 / RESAMPLES), abs=0.04)
+        np.testing.assert_allclose(found["age_mae"][1:3], t.confidence_interval(0.95), atol=0.04)
+        known = gender != -1
+        mine, others = (((each >= 0.5) == (gender == 1))[known] for each in (p_male, noisy))
+        lost, won = np.sum(mine & ~others), np.sum(~mine & others)
+        exact = stats.binomtest(lost, lost + won).pvalue
+        assert found["gender_accuracy"].value == pytest.approx((lost - won) / known.sum())
+        assert found["gender_accuracy"].p == pytest.approx(max(exact, 2 / RESAMPLES), abs=0.06)
+
+
+def test_pairs_say_more_than_two_intervals_do():
+    age, gender, expected, p_male = drawn(400, 8)
+    mine = outcomes(age, gender, expected, p_male)
+    worse = outcomes(age, gender, np.where(expected > age, expected + 0.3, expected - 0.3), p_male)
+    result = compare(worse, mine)
+    assert result["age_mae"].value == pytest.approx(0.3) and result["age_mae"].p < 0.01
+    assert result["age_mae"].high - result["age_mae"].low < 0.05
+    assert result["gender_auc"].value == 0 and result["gender_auc"].p == 1
+
+
+def test_a_model_against_itself_is_no_different():
+    mine = outcomes(*drawn(100, 9))
+    assert all(tuple(found) == (0.0, 0.0, 0.0, 1.0) for found in compare(mine, mine).values())
+
+
+def test_under_no_difference_one_test_in_twenty_is_below_a_twentieth():
+    rng = np.random.default_rng(10)
+    below = 0
+    for trial in range(200):
+        age = np.full(80, 50)
+        one, other = (age + rng.normal(0, 6, 80) for _ in range(2))
+        gender, p = np.zeros(80, int), np.zeros(80)
+        found = compare(outcomes(age, gender, one, p), outcomes(age, gender, other, p), seed=trial)
+        below += found["age_mae"].p < 0.05
+    low, high = stats.binom.ppf([0.0005, 0.9995], 200, 0.06)
+    assert low <= below <= high
+
+
+def test_each_face_is_drawn_once_on_average_and_all_are_drawn():
+    counts = np.concatenate(list(resamples(5_000, 0)))
+    assert counts.shape == (RESAMPLES, 5_000) and np.all(counts.sum(axis=1) == 5_000)
+    assert np.mean(counts == 0) == pytest.approx(math.exp(-1), abs=0.001)
+    assert counts.mean(axis=0).std() == pytest.approx(1 / math.sqrt(RESAMPLES), rel=0.1)
 
 
 @pytest.mark.parametrize("kind", ["errors", "hits"])
@@ -85,14 +235,45 @@ def test_the_same_seed_gives_the_same_interval():
     values = np.random.default_rng(3).normal(0, 1, 50)
     assert mean_interval(values, 4) == mean_interval(values, 4) != mean_interval(values, 5)
     assert all(type(bound) is float for bound in mean_interval(values))
-
-
-def test_the_memory_of_the_resamples_does_not_change_them(monkeypatch):
-    values = np.random.default_rng(3).normal(0, 1, 50_000)  # 80 resamples at a time
-    intervals = mean_interval(values)
-    reach = 1.96 * values.std() / math.sqrt(len(values))
-    np.testing.assert_allclose(intervals, [values.mean() - reach, values.mean() + reach], atol=0.2 * reach)
     assert metrics.CONFIDENCE == 0.95
+
+
+def test_resamples_without_a_gender_are_left_out():
+    result = scored([1] * 4, [1, 0, 0, 0], [1.0] * 4, [0.9, 0.1, 0.2, 0.3])["gender_auc"]
+    assert tuple(result[:3]) == (1.0, 1.0, 1.0)
+
+
+# ------------------------------------------------------------------------------------- curves
+
+
+def test_roc_by_hand():
+    gender, p_male = np.array([1, 0, 1, 0, -1]), np.array([0.9, 0.6, 0.6, 0.1, 0.99])
+    women, men = roc_curve(gender, p_male)
+    np.testing.assert_allclose(women, [0, 0, 0.5, 1])  # the tie is one step
+    np.testing.assert_allclose(men, [0, 0.5, 1, 1])
+    assert np.trapezoid(men, women) == pytest.approx(area_under_roc(gender, p_male)[0]) == pytest.approx(0.875)
+
+
+def test_the_area_in_a_resample_is_that_of_the_repeated_faces():
+    age, gender, _, p_male = drawn(60, 11)
+    p_male = np.round(p_male, 1)
+    for counts in next(resamples(60, 0))[:5].astype(int):
+        rows = np.repeat(np.arange(60), counts)
+        found = area_under_roc(gender, p_male, counts[None].astype(float))
+        assert found[0] == pytest.approx(area_under_roc(gender[rows], p_male[rows])[0])
+
+
+def test_reliability_by_hand():
+    p_male = np.array([0.05, 0.95, 0.97, 1.0, 0.5])
+    found = reliability(np.array([0, 1, 0, 1, -1]), p_male, bins=10)
+    assert found.count.tolist() == [1, 0, 0, 0, 0, 0, 0, 0, 0, 3]
+    assert found.said[9] == pytest.approx(0.97333, abs=1e-5) and found.true[9] == pytest.approx(2 / 3)
+    assert found.error == pytest.approx(0.25 * 0.05 + 0.75 * (0.973333 - 2 / 3), abs=1e-5)
+    assert math.isnan(reliability(np.array([-1]), np.array([0.5])).error)
+
+
+def test_the_curve_ends_where_it_says():
+    assert f"cs{MOST_YEARS}" in age_sums(np.array([1]), np.array([1.0])) and MOST_YEARS == 20
 
 
 def test_trivial_answers_are_the_median_age_and_the_commoner_gender():

@@ -19,6 +19,8 @@ from conftest import make_database
 import create_db
 import demo
 import evaluate
+import protocols
+import reports
 import train
 from labels import MALE
 from metrics import Estimate, Scores
@@ -386,12 +388,23 @@ def test_evaluate_scores_the_faces_held_out(trained, drawn, tmp_path, capsys):
     errors = [abs(float(row["expected_age"]) - float(row["age"])) for row in rows]
     assert len(rows) == metrics["n"] and np.mean(errors) == pytest.approx(metrics["age_mae"]["value"], abs=1e-3)
     assert sum(group["n"] for group in metrics["groups"] if group["by"] == "age") == metrics["n"]
-    plots = ("true_against_expected", "error_by_decade", "mean_distributions", "gender_confusion", "samples")
+    plots = [
+        *("true_against_expected", "error_by_decade", "cs_curve", "age_confusion", "mean_distributions", "samples"),
+        *("interval_width", "interval_coverage", "gender_confusion", "gender_roc", "gender_reliability"),
+        *("best", "worst"),
+    ]
+    assert sorted(path.stem for path in tmp_path.glob("*.png")) == sorted(plots)
     assert all(cv2.imread(str(tmp_path / f"{name}.png")) is not None for name in plots)
     assert "(they chose the checkpoint" in capsys.readouterr().out
 
 
 TRAINED_WITH = {"validation_split": 0.2, "seed": 3}
+
+
+def rows_and_words(databases, checkpoint, part):
+    """The rows of the only set of faces, and what it is in words."""
+    (found,) = protocols.kept_out(databases, checkpoint, part)
+    return found.rows, found.says
 
 
 def of_training_on(databases, **split):
@@ -414,7 +427,7 @@ def of_training_on(databases, **split):
 def test_evaluate_scores_the_part_that_the_training_kept(part, test_split, side, said):
     databases = [make_database(60, seed=1), make_database(40, seed=2)]
     older = {} if test_split is None else {"test_split": test_split}  # a checkpoint from before there were test parts
-    rows, words = evaluate.choose_rows(databases, of_training_on(databases, **older), part)
+    rows, words = rows_and_words(databases, of_training_on(databases, **older), part)
     assert rows.tolist() == split(databases, 0.2, 3, test_split or 0.0)[side].tolist()
     assert words.startswith(said)
 
@@ -422,24 +435,24 @@ def test_evaluate_scores_the_part_that_the_training_kept(part, test_split, side,
 def test_evaluate_on_every_face_or_on_other_faces_knows_no_parts():
     databases = [make_database(60, seed=1)]
     checkpoint = of_training_on(databases, test_split=0.1)
-    rows, words = evaluate.choose_rows(databases, checkpoint, "all")
+    rows, words = rows_and_words(databases, checkpoint, "all")
     assert len(rows) == 60 and "training faces among them" in words
     others = [make_database(30, seed=9)]
-    rows, words = evaluate.choose_rows(others, checkpoint, "auto")
+    rows, words = rows_and_words(others, checkpoint, "auto")
     assert len(rows) == 30 and words == "all 30 faces"
     for trained_on in ({"split": {"datasets": ["wiki"]}}, {"training": {"arguments": {"input": ["data/wiki_db.mat"]}}}):
-        _, words = evaluate.choose_rows(others, Checkpoint("wide_resnet", {}, 8, **trained_on), "auto")
+        _, words = rows_and_words(others, Checkpoint("wide_resnet", {}, 8, **trained_on), "auto")
         assert words == "all 30 faces of a dataset that it was trained on: training faces may be among them"
     for part in ("test", "validation"):
         with pytest.raises(ValueError, match="the faces held out can be told only with all the databases"):
-            evaluate.choose_rows(others, checkpoint, part)
+            rows_and_words(others, checkpoint, part)
 
 
 @pytest.mark.parametrize("older", [{}, {"test_split": 0.0}])
 def test_evaluate_says_that_there_is_no_test_part(older):
     databases = [make_database(60, seed=1)]
     with pytest.raises(ValueError, match=r"trained without a test part \(train.py --test_split, --fold"):
-        evaluate.choose_rows(databases, of_training_on(databases, **older), "test")
+        rows_and_words(databases, of_training_on(databases, **older), "test")
 
 
 def test_a_test_part_is_kept_out_of_training_and_scored(drawn, trained, tmp_path, capsys):
@@ -664,16 +677,15 @@ def test_three_bare_commands_one_after_the_other(drawn, tmp_path):
 
 def test_the_worst_group_of_each_axis_is_named_with_its_distance_from_the_best():
     def scores(error, count):
-        none = Estimate(0.5, 0.4, 0.6, 0.5)
-        return Scores(Estimate(error, error - 1, error + 1, 15.0), none, none, count)
+        return Scores(count, {"age_mae": Estimate(error, error - 1, error + 1, 15.0)})
 
     groups = [
         *[("age", "0-9", scores(2.5, 40)), ("age", "80-89", scores(9.0, 20)), ("age", "90-100", scores(30.0, 19))],
         *[("gender", "F", scores(math.nan, 50)), ("gender", "M", scores(5.0, 50))],
         *[("race", "Black", scores(5.0, 60)), ("race", "Asian", scores(3.75, 60)), ("race", "White", scores(4.0, 60))],
     ]
-    assert evaluate.worst_groups(groups).splitlines() == [
+    assert reports.worst_groups(groups).splitlines() == [
         "worst by age: 80-89, 9.00 years (8.00-10.00), 6.50 more than 0-9",
         "worst by race: Black, 5.00 years (4.00-6.00), 1.25 more than Asian",
     ]
-    assert evaluate.worst_groups([]) == ""
+    assert reports.worst_groups([]) == ""
