@@ -312,16 +312,18 @@ def calibrated(faces, p_age: np.ndarray, checkpoint, cross: bool, seed: int) -> 
     if cross:
         halves = np.array_split(np.random.default_rng(seed).permutation(len(faces)), 2)
         parts = [
-            (half, fit(p_age[other], faces.p_male[other], faces.age[other], faces.gender[other]))
+            (half, fit(p_age[other], *(faces[name].to_numpy()[other] for name in ("p_male", "age", "gender"))))
             for half, other in (halves, halves[::-1])
         ]
         notes = ["each half of these faces is judged by the calibration of the other: they calibrated the checkpoint"]
     faces["p_male_network"] = faces.p_male
+    intervals = [(rows, age_interval(p_age[rows], calibration)) for rows, calibration in parts]
     for rows, calibration in parts:
         faces.loc[rows, "p_male"] = tempered(faces.p_male_network.to_numpy()[rows], calibration.temperature)
-        if (interval := age_interval(p_age[rows], calibration)) is None:
-            return [*notes, "no age intervals: too few faces with an age calibrated the checkpoint"]
-        faces.loc[rows, "age_low"], faces.loc[rows, "age_high"] = interval
+    if any(interval is None for _, interval in intervals):
+        return [*notes, "no age intervals: too few faces with an age calibrated the checkpoint"]
+    for rows, (first, last) in intervals:
+        faces.loc[rows, "age_low"], faces.loc[rows, "age_high"] = first, last
     return notes
 
 

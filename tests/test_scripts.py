@@ -388,6 +388,7 @@ def test_evaluate_scores_the_faces_held_out(trained, drawn, tmp_path, capsys):
     errors = [abs(float(row["expected_age"]) - float(row["age"])) for row in rows]
     assert len(rows) == metrics["n"] and np.mean(errors) == pytest.approx(metrics["age_mae"]["value"], abs=1e-3)
     assert sum(group["n"] for group in metrics["groups"] if group["by"] == "age") == metrics["n"]
+    assert inspect(sorted(trained.glob("weights.*"))[-1]).calibration.ages > 0  # train.py calibrated it at its end
     plots = [
         *("true_against_expected", "error_by_decade", "cs_curve", "age_confusion", "mean_distributions", "samples"),
         *("interval_width", "interval_coverage", "gender_confusion", "gender_roc", "gender_reliability"),
@@ -491,7 +492,9 @@ def test_evaluate_reports_races_and_unknown_labels(trained, tmp_path):
     evaluate.main(["--weight_file", str(trained), "-i", str(database), "--output_dir", str(tmp_path / "out")])
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     counts = {(group["by"], group["name"]): group["n"] for group in metrics["groups"]}
-    assert counts == {
+    crossed = {name: n for (by, name), n in counts.items() if by == "age, gender and race"}
+    assert crossed["0-9 F White"] == 1 and crossed["10-19 M Black"] == 3 and sum(crossed.values()) == 5
+    assert {key: n for key, n in counts.items() if key[0] != "age, gender and race"} == {
         ("age", "0-9"): 4, ("age", "10-19"): 4, ("gender", "F"): 3, ("gender", "M"): 6,
         ("race", "White"): 6, ("race", "Black"): 4,
     }  # fmt: skip

@@ -1,0 +1,333 @@
+"""evaluate.py on several checkpoints and several sets of faces: which faces, pairs, calibration, and what it writes."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import give_every_weight_a_value, make_database, noise, write_database
+
+import evaluate
+import models
+import protocols
+from labels import AGE_SCALES
+from models import Checkpoint
+from predictor import Predictor
+from uncertainty import Calibration, age_interval, fit, tempered
+from utils import open_database, split
+
+HOW = {"validation_split": 0.3, "seed": 3, "test_split": 0.2}
+
+
+@pytest.fixture(scope="module")
+def databases(tmp_path_factory):
+    """Three databases: one to be trained on, one of another dataset in parts, and Adience in folds."""
+    folder = tmp_path_factory.mktemp("databases")
+    rng = np.random.default_rng(0)
+
+    def made(name, count, db, part_names=(), **columns):
+        labels = {"age": rng.integers(0, 101, count), "gender": rng.integers(0, 2, count), **columns}
+        if part_names:
+            labels["part"] = np.arange(count) % len(part_names)
+        texts = {"db": db, "detector": "none", **({"part_names": part_names} if part_names else {})}
+        names = [f"{name}/{number}.jpg" for number in range(count)]
+        return write_database(
+            folder / f"{name}_db.mat", noise(count, 32, seed=count), **labels, path=names, texts=texts
+        )
+
+    return {
+        "utkface": made("utkface", 80, "utkface"),
+        "appa_real": made("appa_real", 30, "appa_real", ("train", "valid", "test")),
+        "appa_real_apparent": made("appa_real_apparent", 24, "appa_real_apparent", ("train", "valid", "test")),
+        "adience": made("adience", 50, "adience", tuple(f"fold_{number}" for number in range(5))),
+    }
+
+
+@pytest.fixture(scope="module")
+def runs(databases, tmp_path_factory):
+    """Two checkpoints with other weights that one split of one database made."""
+    from wide_resnet import wide_resnet
+
+    folder = tmp_path_factory.mktemp("runs")
+    how = {**HOW, "databases": [open_database(databases["utkface"]).fingerprint()], "datasets": ["utkface"]}
+    paths = []
+    for epoch in (2, 1):
+        checkpoint = Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, split=how)
+        checkpoint.training = {"epoch": epoch, "arguments": {"input": [str(databases["utkface"])]}}
+        paths.append(folder / f"weights.{epoch:02d}-4.00.hdf5")
+        models.save(give_every_weight_a_value(wide_resnet(32, depth=10, width=1), epoch), paths[-1], checkpoint)
+    return paths
+
+
+def copy_of(path, folder):
+    return shutil.copy(path, folder / path.name)
+
+
+def rows_of(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+# ------------------------------------------------------------------------------------------------ which faces
+
+
+def trained_on(*chosen, **more):
+    known = [database.fingerprint() for database in chosen]
+    return Checkpoint("wide_resnet", {}, 8, split={**HOW, "databases": known, "datasets": ["wiki"], **more})
+
+
+def test_databases_of_the_training_are_one_set_and_each_other_one_another():
+    one, two = make_database(60, seed=1), make_database(40, seed=2)
+    other, third = make_database(10, seed=3, db="afad"), make_database(5, seed=4, db="fgnet")
+    checkpoint = trained_on(one, two)
+    expected = split([one, two], 0.3, 3, 0.2)[2]
+    # whatever else is there and in whatever order
+    sets = protocols.kept_out([other, two, third, one], checkpoint)
+    assert [each.name for each in sets] == ["test", "drawn_3", "drawn_4"]
+    place = np.where(expected < 60, expected + 55, expected - 60 + 10)
+    assert sets[0].rows.tolist() == sorted(place.tolist())
+    assert [each.rows.tolist() for each in sets[1:]] == [list(range(10)), list(range(50, 55))]
+    assert sets[1].says == "10 faces"
+    with pytest.raises(ValueError, match="only with all the databases of the training"):
+        protocols.kept_out([one, other], checkpoint)
+
+
+def test_training_faces_among_those_scored_are_counted():
+    one, other = make_database(60, seed=1), make_database(10, seed=3, db="afad")
+    training, validation, test = split([one], 0.3, 3, 0.2)
+    (found,) = protocols.kept_out([one], trained_on(one), "all")
+    assert found.says == f"all 60 faces, {len(training)} training faces among them: the scores flatter"
+    # of a training that this one went on from
+    later = trained_on(other)
+    later.training = {"start": {"split": trained_on(one).split}}
+    (_, found) = protocols.kept_out([other, one], later)
+    assert f"{len(training)} training faces among them" in found.says
+
+
+def test_appa_real_has_two_parts_and_two_ages(databases):
+    opened = [open_database(databases[name]) for name in ("appa_real", "appa_real_apparent")]
+    sets = protocols.published("appa_real", opened, Checkpoint("wide_resnet", {}, 32))
+    assert [each.name for each in sets] == [
+        *("valid, real age", "test, real age", "valid, apparent age", "test, apparent age"),
+    ]
+    assert sets[1].rows.tolist() == list(range(2, 30, 3)) and sets[3].rows.tolist() == list(range(32, 54, 3))
+    parts = protocols.published("parts", opened[:1], Checkpoint("wide_resnet", {}, 32))
+    assert [(each.name, len(each.rows)) for each in parts] == [
+        *[("train, appa_real", 10), ("valid, appa_real", 10), ("test, appa_real", 10)],
+    ]
+
+
+def test_protocols_refuse_what_is_not_theirs(databases, runs):
+    utkface, real = (open_database(databases[name]) for name in ("utkface", "appa_real"))
+    plain = Checkpoint("wide_resnet", {}, 32)
+    with pytest.raises(ValueError, match="takes its databases; .*utkface_db.mat is of utkface"):
+        protocols.published("appa_real", [real, utkface], plain)
+    with pytest.raises(ValueError, match="no database has parts"):
+        protocols.published("parts", [utkface], plain)
+    with pytest.raises(ValueError, match="trained on Adience with --fold"):
+        protocols.published("adience", [utkface], plain)
+    for folds in ([0, 1, 2, 3], [0, 1, 2, 3, 3], [0, 1, 2, 3, 4, 4]):
+        with pytest.raises(ValueError, match="five checkpoints, .* received folds 0, 1, 2, 3"):
+            protocols.check_folds([Checkpoint("wide_resnet", {}, 8, split={"fold": fold}) for fold in folds])
+    protocols.check_folds([Checkpoint("wide_resnet", {}, 8, split={"fold": fold}) for fold in (3, 1, 0, 4, 2)])
+
+
+def test_adience_is_five_folds_each_by_the_one_that_did_not_see_it(databases, tmp_path, capsys):
+    from wide_resnet import wide_resnet
+
+    database = open_database(databases["adience"])
+    paths = []
+    for fold in range(5):
+        how = {"validation_split": 0.3, "seed": 0, "fold": fold, "databases": [database.fingerprint()]}
+        checkpoint = Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, split=how)
+        checkpoint.training = {"arguments": {"input": [str(databases["adience"])]}}
+        paths.append(str(tmp_path / f"{fold}.hdf5"))
+        models.save(wide_resnet(32, depth=10, width=1), tmp_path / f"{fold}.hdf5", checkpoint)
+    evaluate.main(["--weight_file", *paths, "--protocol", "adience", "--output_dir", str(tmp_path / "out")])
+    said = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [each["age_scale"] for each in said["evaluations"]] == ["adience"] * 5
+    for number in range(5):
+        rows = rows_of(tmp_path / "out" / f"{number + 1}_own_fold" / "predictions.csv")
+        assert [row["path"] for row in rows] == [f"adience/{row}.jpg" for row in range(number, 50, 5)]
+    (spread,) = said["over_checkpoints"]
+    assert spread["checkpoints"] == 5 and not said["comparisons"]
+    assert "± " in capsys.readouterr().out
+
+
+def test_a_list_names_the_faces(databases, runs, tmp_path, capsys):
+    lists = tmp_path / "half.txt", tmp_path / "some.csv"
+    lists[0].write_text("utkface/3.jpg\n./utkface/40.jpg\n7.jpg\nnowhere.jpg\n")
+    lists[1].write_text("path,age\nutkface/5.jpg,3\n")
+    evaluate.main(
+        ["--weight_file", str(runs[0]), "--split_file", *map(str, lists), "--output_dir", str(tmp_path / "out")]
+    )
+    named = [row["path"] for row in rows_of(tmp_path / "out" / "1_half" / "predictions.csv")]
+    assert named == [f"utkface/{row}.jpg" for row in (3, 7, 40)]
+    assert len(rows_of(tmp_path / "out" / "1_some" / "predictions.csv")) == 1
+    said = capsys.readouterr().out
+    assert "3 faces that" in said and "(1 of its 4 names are in no database)" in said
+    (tmp_path / "none.txt").write_text("a.jpg\nb.jpg\n")
+    with pytest.raises(ValueError, match="none of its 2 names is in the databases"):
+        evaluate.main(["--weight_file", str(runs[0]), "--split_file", str(tmp_path / "none.txt")])
+    with pytest.raises(ValueError, match="nowhere.txt cannot be read as a list of names"):
+        evaluate.main(["--weight_file", str(runs[0]), "--split_file", "nowhere.txt"])
+
+
+def test_only_one_way_of_choosing_faces(runs, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        evaluate.main(["--weight_file", str(runs[0]), "--part", "test", "--protocol", "parts"])
+    assert "--part and --protocol each say which faces to score: choose one" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------ several
+
+
+@pytest.fixture(scope="module")
+def several(runs, databases, tmp_path_factory):
+    """Two checkpoints on two databases."""
+    folder = tmp_path_factory.mktemp("several")
+    inputs = [str(databases["utkface"]), str(databases["appa_real"])]
+    evaluate.main(["--weight_file", *map(str, runs), "-i", *inputs, "--output_dir", str(folder)])
+    return folder
+
+
+def test_every_checkpoint_is_scored_on_every_set(several, runs):
+    said = json.loads((several / "metrics.json").read_text())
+    found = [(each["weight_file"], each["set"], each["n"]) for each in said["evaluations"]]
+    assert found == [(str(path), name, n) for path in runs for name, n in (("test", 16), ("appa_real", 30))]
+    assert {path.name for path in several.iterdir() if path.is_dir()} == {
+        *("1_test", "1_appa_real", "2_test", "2_appa_real"),
+    }
+    for number, each in enumerate(said["evaluations"]):
+        rows = rows_of(several / f"{number // 2 + 1}_{each['set']}" / "predictions.csv")
+        errors = [abs(float(row["expected_age"]) - int(row["age"])) for row in rows]
+        assert each["age_mae"]["value"] == pytest.approx(np.mean(errors), abs=1e-3)
+
+
+def test_pairs_are_the_differences_on_the_same_faces(several, runs):
+    said = json.loads((several / "metrics.json").read_text())
+    assert [(each["weight_file"], each["less"], each["set"]) for each in said["comparisons"]] == [
+        (str(runs[1]), str(runs[0]), name) for name in ("test", "appa_real")
+    ]
+    values = {(each["weight_file"], each["set"]): each for each in said["evaluations"]}
+    for each in said["comparisons"]:
+        mine, other = (values[path, each["set"]] for path in (each["weight_file"], each["less"]))
+        for name in ("age_mae", "gender_accuracy", "age_bias"):
+            found = each["differences"][name]
+            assert found["value"] == pytest.approx(mine[name]["value"] - other[name]["value"])
+            assert found["low"] <= found["value"] <= found["high"] and 0 < found["p"] <= 1
+
+
+def test_the_report_is_one_file_with_everything_in_it(several):
+    page = (several / "report.html").read_text(encoding="utf-8")
+    assert "<script" not in page and "http" not in page
+    assert page.count("<figure>") == page.count("data:image/png;base64,") >= 4 * 6
+    assert page.count("<h2>2_appa_real: ") >= 4 and "on the same faces" in page
+    assert "How the ages separate as training goes on" in page and (several / "separation.png").stat().st_size > 5000
+
+
+def test_the_table_of_scores_has_every_statistic(several):
+    rows = rows_of(several / "scores.csv")
+    said = json.loads((several / "metrics.json").read_text())
+    for each in said["evaluations"]:
+        mine = [row for row in rows if (row["weight_file"], row["set"]) == (each["weight_file"], each["set"])]
+        overall = {row["statistic"]: row for row in mine if row["by"] == "all"}
+        for name in ("age_mae", "age_rmse", "age_bias", "cs5", "gender_f1", "gender_auc", "gender_unsure"):
+            assert float(overall[name]["value"]) == pytest.approx(each[name]["value"], rel=1e-4), name
+        assert [float(overall[f"cs{k}"]["value"]) for k in range(21)] == pytest.approx(
+            [point["value"] for point in each["cs_curve"]], rel=1e-4, abs=1e-6
+        )
+        assert {row["by"] for row in mine} == {"all", "age", "gender", "age and gender"}
+
+
+# ------------------------------------------------------------------------------------------------ calibration
+
+
+def test_calibration_is_fitted_on_the_validation_part_and_stored(runs, databases, tmp_path, capsys):
+    path = copy_of(runs[0], tmp_path)
+    before = models.load(path)[0].get_weights()
+    evaluate.main(["--weight_file", str(path), "--calibrate", "--output_dir", str(tmp_path / "out")])
+    model, checkpoint = models.load(path)
+    database = open_database(databases["utkface"])
+    _, validation, test = split([database], 0.3, 3, 0.2)
+    p_gender, p_age = model.predict(database.image[validation], verbose=0)
+    expected = fit(p_age, p_gender[:, 1], database.age[validation], database.gender[validation])
+    assert checkpoint.calibration._replace(widen=0, temperature=0) == expected._replace(widen=0, temperature=0)
+    assert checkpoint.calibration.widen == pytest.approx(expected.widen, abs=1e-3)
+    assert checkpoint.calibration.temperature == pytest.approx(expected.temperature, rel=1e-3)
+    assert all(np.array_equal(one, other) for one, other in zip(before, model.get_weights(), strict=True))
+    assert "90% age intervals" in capsys.readouterr().out
+    # and is what the scores are made with
+    rows = rows_of(tmp_path / "out" / "predictions.csv")
+    p_gender, p_age = model.predict(database.image[test], verbose=0)
+    first, last = age_interval(p_age, checkpoint.calibration)
+    assert [float(row["age_low"]) for row in rows] == first.tolist()
+    assert [float(row["age_high"]) for row in rows] == last.tolist()
+    np.testing.assert_allclose(
+        [float(row["p_male"]) for row in rows], tempered(p_gender[:, 1], checkpoint.calibration.temperature), atol=1e-3
+    )
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    inside = (database.age[test] >= first) & (database.age[test] <= last)
+    assert metrics["interval_coverage"]["value"] == pytest.approx(inside.mean())
+    assert metrics["interval_width"]["value"] == pytest.approx((last - first).mean())
+    assert set(metrics["reliability"]) == {"calibrated", "the network's own"}
+
+
+def test_faces_that_calibrated_are_judged_by_the_other_half_of_them():
+    rng = np.random.default_rng(0)
+    age, gender = rng.integers(20, 80, 100), rng.integers(0, 2, 100)
+    p_age = np.exp(-((np.arange(101) - (age + rng.normal(0, 6, 100))[:, None]) ** 2) / 30)
+    p_age /= p_age.sum(axis=1, keepdims=True)
+    p_male = np.clip(rng.random(100), 0.01, 0.99)
+    checkpoint = Checkpoint("wide_resnet", {}, 8, calibration=fit(p_age, p_male, age, gender))
+    seen, crossed = (pd.DataFrame({"age": age, "gender": gender, "p_male": p_male}) for _ in range(2))
+    assert evaluate.calibrated(seen, p_age, checkpoint, False, 1) == []
+    np.testing.assert_allclose(seen.p_male, tempered(p_male, checkpoint.calibration.temperature))
+    (note,) = evaluate.calibrated(crossed, p_age, checkpoint, True, 1)
+    assert "each half of these faces is judged by the calibration of the other" in note
+    one, other = np.array_split(np.random.default_rng(1).permutation(100), 2)
+    for half, rest in ((one, other), (other, one)):
+        own = fit(p_age[rest], p_male[rest], age[rest], gender[rest])
+        first, last = age_interval(p_age[half], own)
+        assert crossed.age_low[half].tolist() == first.tolist() and crossed.age_high[half].tolist() == last.tolist()
+        np.testing.assert_allclose(crossed.p_male[half], tempered(p_male[half], own.temperature))
+
+
+def test_the_demo_shows_what_the_checkpoint_has(runs, drawn, tmp_path, capsys):
+    import demo
+
+    path = copy_of(runs[0], tmp_path)
+    photo = str(drawn / "photos" / "family.jpg")
+    options = ["--weight_file", str(path), "--image", photo, "--no_display", "--output_dir", str(tmp_path / "found")]
+    demo.main(options)
+    without = rows_of(tmp_path / "found" / "predictions.csv")
+    assert {row["age_low"] for row in without} == {""} and ", " in capsys.readouterr().out
+    models.store_calibration(path, Calibration(widen=2.0, temperature=3.0, ages=100, genders=100))
+    demo.main([*options, "--unsure_below", "1"])
+    said = capsys.readouterr().out
+    rows = rows_of(tmp_path / "found" / "predictions.csv")
+    assert len(rows) == len(without) == 3
+    for row, before in zip(rows, without, strict=True):
+        assert row["age"] == before["age"] and int(row["age_low"]) <= int(row["age_high"])
+        assert f"{float(row['age']):.0f}, {row['age_low']}-{row['age_high']}, unsure" in said
+        expected = tempered(np.array([float(before["p_male"])]), 3.0)[0]
+        assert float(row["p_male"]) == pytest.approx(expected, abs=2e-3) and row["unsure"] == "1"
+    predictor = Predictor(path, age_scale=AGE_SCALES["adult_child"], unsure_below=0.5)
+    from faces import read_image
+
+    assert all(face.interval is None and not face.unsure for face in predictor(read_image(photo)))
+
+
+def test_calibrating_refuses_what_has_no_validation_part(tiny_checkpoint_file, runs, databases, tmp_path):
+    path = copy_of(tiny_checkpoint_file, tmp_path)
+    for options, reason in (
+        (["--weight_file", path], "does not say what it was trained on"),
+        (["--weight_file", path, "-i", databases["utkface"]], "the faces held out can be told only with all"),
+        (["--weight_file", copy_of(runs[0], tmp_path), "-i", databases["adience"]], "only with all the databases"),
+    ):
+        content = tmp_path.joinpath(options[1].name).read_bytes()
+        with pytest.raises(ValueError, match=reason):
+            evaluate.main([*map(str, options), "--calibrate", "--output_dir", str(tmp_path / "out")])
+        assert tmp_path.joinpath(options[1].name).read_bytes() == content
