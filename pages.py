@@ -27,7 +27,8 @@ figure { margin: .8rem 0 } figure img { max-width: 100%; height: auto } figcapti
 .face img { width: 5.5rem; height: 5.5rem; display: block; object-fit: contain; background: #eee }
 @media (max-width: 30rem) { table { font-size: .8rem } th, td { padding: .2rem .3rem } }
 @media print {
-  body { max-width: none; padding: 0; font-size: 11px } h2 { break-after: avoid }
+  :root { font-size: 10px } body { max-width: none; padding: 0 } h2 { break-after: avoid }
+  .scroll { overflow: visible } th, td { padding: .1rem .35rem }
   .figures { grid-template-columns: 1fr 1fr }
   figure, .group, tr, .face { break-inside: avoid }
 }

@@ -223,7 +223,7 @@ def draw_separation(panels: list[tuple[str, np.ndarray, np.ndarray]], columns: i
     """
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = _figure(rows, columns, width=3.1 * columns + 0.6, height=3.1 * rows + 0.3)
+    figure, axes = _figure(rows, columns, width=3.1 * columns + 0.6, height=3.4 * rows + 0.4)
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
     for axis, (name, age, probabilities) in zip(axes.flat, panels, strict=False):

@@ -213,13 +213,14 @@ def score_rows(overall: Scores, groups: list, factor_sign: str = "%") -> tuple[l
             cells += [with_interval(name, estimate), trivial if not math.isnan(estimate.value) else "-"]
         return (title, scores.n, *cells)
 
-    rows = [row("all", overall), *(row(f"{axis} {name}", scores) for axis, name, scores in groups)]
+    rows = [row("all", overall)]
+    rows += [row(name if is_crossed(axis) else f"{axis} {name}", scores) for axis, name, scores in groups]
     return rows, ["faces", "n", *(text for name in names for text in (heading(name), "trivial"))]
 
 
 def text_of(evaluation: Evaluation) -> str:
     """All that is said of one evaluation: tables, worst groups, and the statistics of all faces that stand in none."""
-    few = [group for group in evaluation.groups if "," not in group[0] and " and " not in group[0]]
+    few = [group for group in evaluation.groups if not is_crossed(group[0])]
     lines = [
         f"{evaluation.weight_file} on {', '.join(evaluation.input)}: {evaluation.says}",
         *evaluation.notes,
@@ -266,6 +267,11 @@ def worst_groups(groups: list) -> str:
                 f"{100 * away:.1f} points less than {best}"
             )
     return "\n".join(lines)
+
+
+def is_crossed(axis: str) -> bool:
+    """Whether an axis is of several labels together: 'age, gender and race'."""
+    return " and " in axis
 
 
 def foremost(scores: Scores) -> tuple[str, Estimate]:
@@ -612,8 +618,9 @@ def sections_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix:
         (heading(name), with_interval(name, overall[name]), number(name, overall[name].trivial))
         for name in shown(overall)
     ]
-    small = [group for group in evaluation.groups if "," not in group[0] and " and " not in group[0]]
-    crossed = [group for group in evaluation.groups if group not in small]
+    small, crossed = (
+        [group for group in evaluation.groups if is_crossed(group[0]) == wanted] for wanted in (False, True)
+    )
     body, headings = score_rows(overall, small, "")
     worst = [pages.paragraph(line + ".") for line in worst_groups(evaluation.groups).splitlines()]
     sections = [
@@ -631,11 +638,11 @@ def sections_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix:
         body, headings = intervals
         sections.append((f"{prefix}90% age intervals", [pages.table(body, tuple(headings))]))
     sections.append((f"{prefix}pictures", [pages.figures(pages.figure(each.png, each.says) for each in drawn)]))
-    for _, says, chosen in grids(evaluation, seed):
+    for name, says, chosen in grids(evaluation, seed):
         true, predicted, _ = captions(evaluation, chosen)
         below = [f"{known} → {said}" for known, said in zip(true, predicted, strict=True)]
         images = evaluation.images[evaluation.rows[chosen]]
-        sections.append((f"{prefix}faces", [pages.paragraph(f"{says}; true → predicted."), pages.faces(images, below)]))
+        sections.append((f"{prefix}{name} faces", [pages.paragraph(f"{says}; true → predicted."), pages.faces(images, below)]))
     if crossed:
         body, headings = score_rows(overall, crossed, "")
         sections.append((f"{prefix}by {crossed[0][0]} together", [pages.table(body[1:], tuple(headings))]))
