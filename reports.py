@@ -323,7 +323,10 @@ def deviations(evaluations: list[Evaluation]) -> list[tuple[str, int, dict[str, 
     for name in dict.fromkeys(each.name for each in evaluations):
         scores = [each.overall for each in evaluations if each.name == name]
         if len(scores) > 1:
-            values = {stat: np.array([each[stat].value for each in scores]) for stat in shown(scores[0])}
+            common = [
+                stat for stat in HEADINGS if all(stat in each.estimates for each in scores)
+            ]  # not all have intervals
+            values = {stat: np.array([each[stat].value for each in scores]) for stat in common}
             spread = {stat: (float(v.mean()), float(v.std(ddof=1))) for stat, v in values.items()}
             found.append((name, len(scores), spread))
     return found
@@ -642,7 +645,8 @@ def sections_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix:
         true, predicted, _ = captions(evaluation, chosen)
         below = [f"{known} → {said}" for known, said in zip(true, predicted, strict=True)]
         images = evaluation.images[evaluation.rows[chosen]]
-        sections.append((f"{prefix}{name} faces", [pages.paragraph(f"{says}; true → predicted."), pages.faces(images, below)]))
+        grid = [pages.paragraph(f"{says}; true → predicted."), pages.faces(images, below)]
+        sections.append((f"{prefix}{name}", grid))
     if crossed:
         body, headings = score_rows(overall, crossed, "")
         sections.append((f"{prefix}by {crossed[0][0]} together", [pages.table(body[1:], tuple(headings))]))

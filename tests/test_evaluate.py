@@ -186,8 +186,10 @@ def test_only_one_way_of_choosing_faces(runs, tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def several(runs, databases, tmp_path_factory):
-    """Two checkpoints on two databases."""
+    """Two checkpoints on two databases, one of them calibrated."""
     folder = tmp_path_factory.mktemp("several")
+    runs = [copy_of(runs[0], folder), runs[1]]
+    models.store_calibration(runs[0], Calibration(widen=2.0, ages=30, genders=30))
     inputs = [str(databases["utkface"]), str(databases["appa_real"])]
     evaluate.main(["--weight_file", *map(str, runs), "-i", *inputs, "--output_dir", str(folder)])
     return folder
@@ -195,8 +197,9 @@ def several(runs, databases, tmp_path_factory):
 
 def test_every_checkpoint_is_scored_on_every_set(several, runs):
     said = json.loads((several / "metrics.json").read_text())
-    found = [(each["weight_file"], each["set"], each["n"]) for each in said["evaluations"]]
-    assert found == [(str(path), name, n) for path in runs for name, n in (("test", 16), ("appa_real", 30))]
+    found = [(each["weight_file"].rsplit("/", 1)[-1], each["set"], each["n"]) for each in said["evaluations"]]
+    assert found == [(path.name, name, n) for path in runs for name, n in (("test", 16), ("appa_real", 30))]
+    assert ["interval_width" in each for each in said["evaluations"]] == [True, True, False, False]
     assert {path.name for path in several.iterdir() if path.is_dir()} == {
         *("1_test", "1_appa_real", "2_test", "2_appa_real"),
     }
@@ -209,7 +212,7 @@ def test_every_checkpoint_is_scored_on_every_set(several, runs):
 def test_pairs_are_the_differences_on_the_same_faces(several, runs):
     said = json.loads((several / "metrics.json").read_text())
     assert [(each["weight_file"], each["less"], each["set"]) for each in said["comparisons"]] == [
-        (str(runs[1]), str(runs[0]), name) for name in ("test", "appa_real")
+        (str(runs[1]), str(several / runs[0].name), name) for name in ("test", "appa_real")
     ]
     values = {(each["weight_file"], each["set"]): each for each in said["evaluations"]}
     for each in said["comparisons"]:
