@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +21,7 @@ Predict = Callable[[np.ndarray], list[np.ndarray]]
 def start() -> str:
     """Imports Keras and its backend, quietly, and says what will compute: 'GPU (NVIDIA H100)' or 'CPU'."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only; the user's own setting wins
-    with _held_back_stderr() as said:
+    with held_back_stderr() as said:
         import keras  # noqa: F401
 
         found = _device()
@@ -31,7 +32,7 @@ def start() -> str:
 
 
 @contextmanager
-def _held_back_stderr():
+def held_back_stderr():
     """Keeps what native code writes to stderr: TensorFlow greets before it reads its own log level."""
     sys.stderr.flush()
     terminal = os.dup(2)
@@ -84,7 +85,7 @@ def can_write_tensorboard() -> bool:
     import keras
 
     if keras.backend.backend() != "tensorflow":
-        with _held_back_stderr():
+        with held_back_stderr():
             import tensorflow as tf
 
             tf.config.set_visible_devices([], "GPU")
@@ -144,3 +145,35 @@ def _jax_predict(model) -> Predict:
         return [np.asarray(output)[:count] for output in forward(trainable, non_trainable, padded)]
 
     return predict
+
+
+def saved_model_predict(folder: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """The function of an exported SavedModel: images -> output's name -> array."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with held_back_stderr():
+        import tensorflow as tf
+
+        model = tf.saved_model.load(str(folder))
+
+    def predict(images: np.ndarray) -> dict[str, np.ndarray]:
+        said = model.signatures["serving_default"](image=tf.constant(images))
+        return {name: output.numpy() for name, output in said.items()}
+
+    return predict
+
+
+def litert_settings(precision: str, images: np.ndarray | None) -> dict[str, object]:
+    """What Keras's export passes on to the LiteRT converter for a precision.
+
+    Args:
+        precision: float32; float16, which halves the weights; int8, which also computes in whole numbers.
+        images: (n, size, size, 3) uint8, faces on which int8's ranges are measured.
+    """
+    import tensorflow as tf
+
+    if precision == "float32":
+        return {}
+    settings = {"optimizations": [tf.lite.Optimize.DEFAULT]}
+    if precision == "float16":
+        return {**settings, "target_spec": {"supported_types": [tf.float16]}}
+    return {**settings, "representative_dataset": lambda: ({"image": image[None]} for image in images)}

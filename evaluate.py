@@ -195,7 +195,7 @@ def open_databases(paths: list[Path] | None, checkpoint) -> list:
 
 def choose_rows(databases: list, checkpoint, part: str) -> tuple[np.ndarray, str]:
     """The rows to score, numbered through all databases, and which they are in words."""
-    from utils import kindred, split
+    from utils import kindred, split_again
 
     known = checkpoint.split.get("databases", [])
     given = [database.fingerprint() for database in databases]
@@ -215,9 +215,7 @@ def choose_rows(databases: list, checkpoint, part: str) -> tuple[np.ndarray, str
             f"{', '.join(checkpoint.training.get('arguments', {}).get('input', [])) or 'unknown'}; "
             "--part all scores every face"
         )
-    how = checkpoint.split
-    more = {name: how[name] for name in ("test_split", "parts", "fold") if name in how}
-    _, validation, test = split(databases, how["validation_split"], how["seed"], **more)
+    _, validation, test = split_again(databases, checkpoint.split)
     if part == "test" and not len(test):
         raise ValueError(
             "the checkpoint was trained without a test part (train.py --test_split, --fold, --split part); "
