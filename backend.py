@@ -162,18 +162,29 @@ def saved_model_predict(folder: Path) -> Callable[[np.ndarray], dict[str, np.nda
     return predict
 
 
-def litert_settings(precision: str, images: np.ndarray | None) -> dict[str, object]:
-    """What Keras's export passes on to the LiteRT converter for a precision.
-
-    Args:
-        precision: float32; float16, which halves the weights; int8, which also computes in whole numbers.
-        images: (n, size, size, 3) uint8, faces on which int8's ranges are measured.
-    """
+def half_litert() -> dict[str, object]:
+    """What Keras's export passes on to LiteRT's converter so that weights are stored in 16 bits."""
     import tensorflow as tf
 
-    if precision == "float32":
-        return {}
-    settings = {"optimizations": [tf.lite.Optimize.DEFAULT]}
-    if precision == "float16":
-        return {**settings, "target_spec": {"supported_types": [tf.float16]}}
-    return {**settings, "representative_dataset": lambda: ({"image": image[None]} for image in images)}
+    return {"optimizations": [tf.lite.Optimize.DEFAULT], "target_spec": {"supported_types": [tf.float16]}}
+
+
+def int8_litert(folder: Path, images: np.ndarray) -> bytes:
+    """A SavedModel as a LiteRT file whose convolutions are computed in 8 bits, and nothing else.
+
+    Args:
+        folder: of the SavedModel.
+        images: (n, size, size, 3) uint8, faces on which the ranges are measured.
+    """
+    import tensorflow as tf
+    from tensorflow.lite.python.schema_py_generated import BuiltinOperator
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ({"image": image[None]} for image in images)
+    others = [name for name in vars(BuiltinOperator) if name.isupper() and name not in ("CONV_2D", "DEPTHWISE_CONV_2D")]
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=others)
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter, debug_dataset=converter.representative_dataset, debug_options=options
+    )
+    return debugger.get_nondebug_quantized_model()

@@ -4,6 +4,9 @@ Keras's own `model.export` writes all formats; it takes TensorFlow for that. Hal
 they are stored in 16 bits and computed with in 32. In int8 the convolutions are computed, and the rest is as it was.
 """
 
+import logging
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +141,13 @@ def convert(model, path: Path, form: str, precision: str, metadata: str, images:
         metadata: JSON, see runtimes.metadata_of.
         images: (n, size, size, 3) uint8 BGR, faces on which int8's ranges are measured.
     """
-    CONVERTERS[form](model, Path(path), precision, metadata, images)
+    logging.disable(logging.WARNING)  # converters talk of themselves on all channels
+    try:
+        with backend.held_back_stderr(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            CONVERTERS[form](model, Path(path), precision, metadata, images)
+    finally:
+        logging.disable(logging.NOTSET)
 
 
 def _onnx(model, path: Path, precision: str, metadata: str, images: np.ndarray | None) -> None:
@@ -181,9 +190,13 @@ def _quantize(path: Path, images: np.ndarray) -> None:
 
 
 def _litert(model, path: Path, precision: str, metadata: str, images: np.ndarray | None) -> None:
-    import zipfile
-
-    model.export(str(path), format="litert", verbose=False, **backend.litert_settings(precision, images))
+    if precision == "int8":
+        folder = path.with_suffix("")
+        model.export(str(folder), format="tf_saved_model", verbose=False)
+        path.write_bytes(backend.int8_litert(folder, images))
+    else:
+        settings = backend.half_litert() if precision == "float16" else {}
+        model.export(str(path), format="litert", verbose=False, **settings)
     with zipfile.ZipFile(path, "a") as archive:  # at the file's end, where LiteRT does not look
         archive.writestr(JSON_FILE, metadata)
 

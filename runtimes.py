@@ -95,7 +95,7 @@ def open_exported(path: Path, threads: int | None = None) -> Exported:
     require([(form.module, form.package)], f"{path} is run by {form.title}")
     try:
         run, text = form.open(path, threads or backend.available_cores())
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
+    except (OSError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise _damaged(path, error) from None
     except Exception as error:  # ONNX Runtime has types of its own, which derive from nothing else
         if type(error).__module__.partition(".")[0] != form.module.partition(".")[0]:
@@ -158,12 +158,6 @@ def checkpoint_of(path: Path, text: str) -> Checkpoint:
         raise ValueError(f"{path}: what it says of itself cannot be understood: {error}") from None
 
 
-def add_archive(path: Path, text: str) -> None:
-    """Appends metadata to a LiteRT file, as a zip archive that LiteRT does not mind."""
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(JSON_FILE, text)
-
-
 # ---------------------------------------------------------------------------------------------- one of each format
 
 
@@ -186,7 +180,8 @@ def _open_litert(path: Path, threads: int) -> tuple[Run, str]:
 
     with zipfile.ZipFile(path) as archive:
         text = archive.read(JSON_FILE).decode()
-    runner = Interpreter(str(path), num_threads=threads).get_signature_runner()
+    with backend.held_back_stderr():  # LiteRT says on every start what it computes with
+        runner = Interpreter(str(path), num_threads=threads).get_signature_runner()
     return lambda images: runner(image=images), text
 
 

@@ -13,7 +13,7 @@ LAYERS = (
     {"archives", "backend", "cli", "faces", "heads", "metrics", "random_eraser", "sources", "uncertainty", "utils"},
     {"detectors", "pages", "plots", "readers", "wide_resnet"},
     {"applications"},
-    {"mixup_generator", "models", "predictor", "training"},
+    {"converters", "mixup_generator", "models", "predictor", "runtimes", "training"},
 )
 SCRIPTS = len(LAYERS)  # the layer above all others
 DRAWERS = {"samples", "benchmarks"}  # programs of their own, which nothing imports
