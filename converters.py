@@ -15,20 +15,18 @@ import backend
 import runtimes
 from labels import MALE, MAX_AGE, NUM_AGES, YEARS
 from models import Checkpoint
-from runtimes import JSON_FILE, KEY, SAVED_MODEL_JSON, require
+from runtimes import FORMATS, JSON_FILE, KEY, SAVED_MODEL_JSON, require
 
 LEAST = 1e-7  # no gender is less probable, as in uncertainty.tempered
 CALIBRATION_BATCH = 16
 
-TENSORFLOW = ("tensorflow", "tensorflow>=2.20,<2.22")
-ONNX = (("tf2onnx", "tf2onnx>=1.17,<2"), ("onnx", "onnx>=1.19,<2"), ("onnxruntime", "onnxruntime>=1.23,<2"))
-LITERT = ("ai_edge_litert", "ai-edge-litert>=2.1,<3")
-OPENVINO = ("openvino", "openvino>=2025.4,<2027")
+RUNS = {name: (form.module, form.package) for name, form in FORMATS.items()}  # format -> its runtime
+ONNX = (("tf2onnx", "tf2onnx>=1.17,<2"), ("onnx", "onnx>=1.19,<2"), RUNS["onnx"])
 NEEDED = {  # format -> (module, package) of what writes it and runs it
-    "onnx": (TENSORFLOW, *ONNX),
-    "litert": (TENSORFLOW, LITERT),
-    "saved_model": (TENSORFLOW,),
-    "openvino": (TENSORFLOW, OPENVINO),
+    "onnx": (RUNS["saved_model"], *ONNX),
+    "litert": (RUNS["saved_model"], RUNS["litert"]),
+    "saved_model": (RUNS["saved_model"],),
+    "openvino": (RUNS["saved_model"], RUNS["openvino"]),
 }
 
 
@@ -123,7 +121,7 @@ def check(form: str, precision: str) -> None:
     if form == "saved_model" and precision != "float32":
         raise ValueError(f"a SavedModel is written in float32 alone, not in {precision}")
     more = ONNX if (form, precision) == ("openvino", "int8") else ()
-    require((*NEEDED[form], *more), f"{form} {precision} is made and checked by packages")
+    require((*NEEDED[form], *more), f"--format {form} --precision {precision}")
     if form == "litert":
         from importlib.metadata import version
 

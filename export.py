@@ -40,7 +40,7 @@ OUTPUT = Path("exported")
 PRECISIONS = ("float32", "float16", "int8")
 CALIBRATION_FACES = 256  # that int8's ranges are measured on
 BATCH = 32
-RUNS = 40  # of one face, for the latency
+WARM_UP, RUNS = 5, 40  # of one face, for the latency
 SUFFIXES = {"onnx": ".onnx", "litert": ".tflite", "saved_model": "", "openvino": ".xml"}
 
 
@@ -272,7 +272,7 @@ def measure(run, images: np.ndarray, path: Path) -> Measured:
     batches = [run(images[start : start + BATCH]) for start in range(0, len(images), BATCH)]
     said = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
     seconds = []
-    for _ in range(RUNS + 5):
+    for _ in range(WARM_UP + RUNS):
         started = time.perf_counter()
         run(images[:1])
         seconds.append(time.perf_counter() - started)
@@ -280,7 +280,7 @@ def measure(run, images: np.ndarray, path: Path) -> Measured:
         path.rglob("*") if path.is_dir() else path.parent.glob(f"{path.stem}.*") if path.suffix == ".xml" else [path]
     )
     size = sum(file.stat().st_size for file in files if file.is_file())
-    return Measured(said, 1000 * float(np.median(seconds[5:])), size / 1e6)
+    return Measured(said, 1000 * float(np.median(seconds[WARM_UP:])), size / 1e6)
 
 
 def export(

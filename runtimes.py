@@ -92,7 +92,7 @@ def open_exported(path: Path, threads: int | None = None) -> Exported:
     if not is_exported(path):
         raise ValueError(f"{path} is no exported model: these end in {', '.join(EXPORTED)} or are TensorFlow's folders")
     form = FORMATS[format_of(path)]
-    require([(form.module, form.package)], f"{path} is run by {form.title}")
+    require([(form.module, form.package)], f"{path}, which {form.title} runs,")
     try:
         run, text = form.open(path, threads or backend.available_cores())
     except (OSError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
@@ -114,7 +114,7 @@ def require(packages: Iterable[tuple[str, str]], what: str) -> None:
     lacking = dict.fromkeys(package for module, package in packages if not find_spec(module))
     if lacking:
         names = " ".join(f'"{package}"' for package in lacking)
-        raise ValueError(f"{what}, for which is lacking: pip install {names}")
+        raise ValueError(f"{what} needs packages that are not installed: pip install {names}")
 
 
 def metadata_of(checkpoint: Checkpoint, source: str, precision: str) -> dict[str, object]:
@@ -214,8 +214,8 @@ def _open_saved_model(path: Path, _threads: int) -> tuple[Run, str]:
 
 
 FORMATS = {
-    "onnx": Format(".onnx", "onnxruntime", "onnxruntime>=1.20", _open_onnx, "ONNX Runtime"),
-    "litert": Format(".tflite", "ai_edge_litert", "ai-edge-litert>=2", _open_litert, "LiteRT"),
-    "openvino": Format(".xml", "openvino", "openvino>=2025.0", _open_openvino, "OpenVINO"),
-    "saved_model": Format("", "tensorflow", "tensorflow>=2.20", _open_saved_model, "TensorFlow"),
+    "onnx": Format(".onnx", "onnxruntime", "onnxruntime>=1.23,<2", _open_onnx, "ONNX Runtime"),
+    "litert": Format(".tflite", "ai_edge_litert", "ai-edge-litert>=2.1,<3", _open_litert, "LiteRT"),
+    "openvino": Format(".xml", "openvino", "openvino>=2025.4,<2027", _open_openvino, "OpenVINO"),
+    "saved_model": Format("", "tensorflow", "tensorflow>=2.20,<2.22", _open_saved_model, "TensorFlow"),
 }

@@ -44,11 +44,25 @@ INSTALLED = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def few_runs(monkeypatch):
+    """No latency is measured in earnest here."""
+    monkeypatch.setattr(export, "RUNS", 1)
+
+
 def test_the_scripts_table_of_formats_is_the_librarys():
     assert set(export.SUFFIXES) == set(runtimes.FORMATS) == set(converters.NEEDED) == set(converters.CONVERTERS)
     assert export.SUFFIXES == {name: form.suffix for name, form in runtimes.FORMATS.items()}
     assert {suffix for suffix in export.SUFFIXES.values() if suffix} == set(models.EXPORTED)
     assert set(export.LIMITS) == set(export.PRECISIONS)
+
+
+def test_the_requirements_are_those_that_the_errors_name():
+    needed = {package for packages in converters.NEEDED.values() for _, package in packages}
+    lines = (ROOT / "requirements-export.txt").read_text(encoding="utf-8").splitlines()[1:]
+    tensorflow = converters.NEEDED["saved_model"][0][1]
+    assert needed == {*lines, tensorflow}
+    assert tensorflow in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 
 
 # --------------------------------------------------------------------------------------------- the graph's formulas
