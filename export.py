@@ -381,6 +381,11 @@ def report(results: list, faces: Faces, paths: dict[str, Path]) -> int:
     return int(failed)
 
 
+def signed(value: float, digits: int) -> str:
+    """'+0.1', '-0.1', and '+0.0' for what rounds to nothing."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
 def columns(found: Measured, keras: Measured, faces: Faces) -> list[str]:
     """A row of the table: size, latency, differences from Keras, scores."""
     by = differences(found.said, keras.said, faces)
@@ -394,8 +399,8 @@ def columns(found: Measured, keras: Measured, faces: Faces) -> list[str]:
         f"{by['mean_age']:.4f}",
         f"{by['p_male']:.5f}",
         f"{by['same']:.1%}" if "same" in by else "-",
-        f"{mae:.3f} ({by['mae']:+.3f})" if mae == mae else "-",
-        f"{accuracy:.1%} ({-100 * by['accuracy']:+.1f})" if accuracy == accuracy else "-",
+        f"{mae:.3f} ({signed(by['mae'], 3)})" if mae == mae else "-",
+        f"{accuracy:.1%} ({signed(-100 * by['accuracy'], 1)})" if accuracy == accuracy else "-",
     ]
 
 
