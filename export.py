@@ -276,10 +276,11 @@ def measure(run, images: np.ndarray, path: Path) -> Measured:
         started = time.perf_counter()
         run(images[:1])
         seconds.append(time.perf_counter() - started)
-    files = (
-        path.rglob("*") if path.is_dir() else path.parent.glob(f"{path.stem}.*") if path.suffix == ".xml" else [path]
-    )
-    size = sum(file.stat().st_size for file in files if file.is_file())
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if file.is_file()]
+    else:
+        files = [path, path.with_suffix(".bin")] if path.suffix == ".xml" else [path]
+    size = sum(file.stat().st_size for file in files)
     return Measured(said, 1000 * float(np.median(seconds[WARM_UP:])), size / 1e6)
 
 
