@@ -181,7 +181,9 @@ def _open_litert(path: Path, threads: int) -> tuple[Run, str]:
     with zipfile.ZipFile(path) as archive:
         text = archive.read(JSON_FILE).decode()
     with backend.held_back_stderr():  # LiteRT says on every start what it computes with
-        runner = Interpreter(str(path), num_threads=threads).get_signature_runner()
+        interpreter = Interpreter(str(path), num_threads=threads)
+        interpreter.allocate_tensors()
+    runner = interpreter.get_signature_runner()
     return lambda images: runner(image=images), text
 
 
