@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -20,7 +21,7 @@ Predict = Callable[[np.ndarray], list[np.ndarray]]
 def start() -> str:
     """Imports Keras and its backend, quietly, and says what will compute: 'GPU (NVIDIA H100)' or 'CPU'."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only; the user's own setting wins
-    with _held_back_stderr() as said:
+    with held_back_stderr() as said:
         import keras  # noqa: F401
 
         found = _device()
@@ -31,7 +32,7 @@ def start() -> str:
 
 
 @contextmanager
-def _held_back_stderr():
+def held_back_stderr():
     """Keeps what native code writes to stderr: TensorFlow greets before it reads its own log level."""
     sys.stderr.flush()
     terminal = os.dup(2)
@@ -84,7 +85,7 @@ def can_write_tensorboard() -> bool:
     import keras
 
     if keras.backend.backend() != "tensorflow":
-        with _held_back_stderr():
+        with held_back_stderr():
             import tensorflow as tf
 
             tf.config.set_visible_devices([], "GPU")
@@ -144,3 +145,46 @@ def _jax_predict(model) -> Predict:
         return [np.asarray(output)[:count] for output in forward(trainable, non_trainable, padded)]
 
     return predict
+
+
+def saved_model_predict(folder: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """The function of an exported SavedModel: images -> output's name -> array."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with held_back_stderr():
+        import tensorflow as tf
+
+        model = tf.saved_model.load(str(folder))
+
+    def predict(images: np.ndarray) -> dict[str, np.ndarray]:
+        said = model.signatures["serving_default"](image=tf.constant(images))
+        return {name: output.numpy() for name, output in said.items()}
+
+    return predict
+
+
+def half_litert() -> dict[str, object]:
+    """What Keras's export passes on to LiteRT's converter so that weights are stored in 16 bits."""
+    import tensorflow as tf
+
+    return {"optimizations": [tf.lite.Optimize.DEFAULT], "target_spec": {"supported_types": [tf.float16]}}
+
+
+def int8_litert(folder: Path, images: np.ndarray) -> bytes:
+    """A SavedModel as a LiteRT file whose convolutions are computed in 8 bits, and nothing else.
+
+    Args:
+        folder: of the SavedModel.
+        images: (n, size, size, 3) uint8, faces on which the ranges are measured.
+    """
+    import tensorflow as tf
+    from tensorflow.lite.python.schema_py_generated import BuiltinOperator
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(folder))
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ({"image": image[None]} for image in images)
+    others = [name for name in vars(BuiltinOperator) if name.isupper() and name not in ("CONV_2D", "DEPTHWISE_CONV_2D")]
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=others)
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=converter, debug_dataset=converter.representative_dataset, debug_options=options
+    )
+    return debugger.get_nondebug_quantized_model()

@@ -25,6 +25,7 @@ ATTRIBUTE = "age_gender"
 BATCH = 256  # faces predicted at once
 RESUME_FILE = "resume.weights.h5"
 RESUME_ATTRIBUTE = "age_gender_resume"
+EXPORTED = (".onnx", ".tflite", ".xml")  # how the files end that export.py writes
 ORIGIN_OURS, ORIGIN_ORIGINAL, ORIGIN_KERAS = "this suite", "the original suite", "Keras"
 
 
@@ -299,6 +300,8 @@ def inspect(path: Path) -> Checkpoint:
     import h5py
 
     path = Path(path)
+    if is_exported(path):
+        raise ValueError(f"{path} is an exported model, which demo.py runs; this takes the checkpoint it was made from")
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; train.py makes checkpoints")
     if path.suffix == ".keras":
@@ -473,6 +476,12 @@ def _load_keras(path: Path):
     return keras.Model(image, body(pixels))
 
 
+def is_exported(path: Path) -> bool:
+    """Whether a path is an exported model's (runtimes.py): by how its name ends, of a folder by what is in it."""
+    path = Path(path)
+    return (path / "saved_model.pb").is_file() if path.is_dir() else path.suffix in EXPORTED and path.is_file()
+
+
 def choose(weight_file: Path | None, default_folder: Path) -> Path:
     """The checkpoint a user means: the file named; of a folder, or of the default folder, the newest run's best.
 
@@ -483,7 +492,7 @@ def choose(weight_file: Path | None, default_folder: Path) -> Path:
         FileNotFoundError: if there is no checkpoint.
     """
     path = Path(weight_file or default_folder)
-    if path.is_file():
+    if path.is_file() or is_exported(path):
         return path
     if weight_file and not path.is_dir():
         raise FileNotFoundError(f"{path} is not there; train.py makes checkpoints")

@@ -59,11 +59,27 @@ class Result(NamedTuple):
     faces: list[Face]
 
 
+def _open(path: Path) -> tuple:
+    """What a checkpoint or an exported model says of itself, its function (backend.Predict), and what computes."""
+    import models
+
+    if models.is_exported(path):
+        from runtimes import open_exported
+
+        exported = open_exported(path)
+        return exported.checkpoint, exported.predict, exported.device
+    import backend
+
+    device = backend.start()
+    model, checkpoint = models.load(path)
+    return checkpoint, backend.compiled_predict(model), device
+
+
 class Predictor:
     """Finds faces, crops them as the network was trained, and predicts all of a picture's faces in one call.
 
     Args:
-        weight_file: a checkpoint; None takes the model that comes with the suite.
+        weight_file: a checkpoint, or what export.py made of one; None takes the model that comes with the suite.
         detector: a name in detectors.DETECTORS, where "none" takes each whole picture for a face; None takes the one
             the checkpoint's faces were found with, or dlib where they came cropped.
         margin: around the box, as a share of its size; None takes the checkpoint's. A picture that is the face was cut
@@ -90,18 +106,15 @@ class Predictor:
         age_scale: AgeScale | None = None,
         unsure_below: float = UNSURE_BELOW,
     ):
-        import backend
         import models
 
-        self.device = backend.start()
-        model, self.checkpoint = models.load(weight_file or models.SHIPPED)
+        self.checkpoint, self._predict, self.device = _open(weight_file or models.SHIPPED)
         self.margin = self.checkpoint.margin if margin is None else margin
         self.age_scale = age_scale or self.checkpoint.age_scale
         own = self.checkpoint.age_scale
         fold_ages(np.zeros((1, len(own.groups))), own, self.age_scale)  # refuses a scale that does not fit at once
         self.unsure_below = unsure_below
         self._calibration = self.checkpoint.calibration or Calibration()
-        self._predict = backend.compiled_predict(model)
         trained_with = self.checkpoint.detector
         known = trained_with in DETECTORS and trained_with != NO_DETECTOR  # which here means that they came cropped
         self.detector = detector or (trained_with if known else DEFAULT_DETECTOR)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils import Database, kindred, read_names, read_paths, split
+from utils import Database, kindred, read_names, read_paths, split_again
 
 APPA_REAL = {"appa_real": "real age", "appa_real_apparent": "apparent age"}  # database -> whose age
 ADIENCE_FOLDS = 5
@@ -141,8 +141,7 @@ def _sides(databases: list[Database], how: dict) -> tuple[np.ndarray, np.ndarray
     """Training, validation and test rows of a recorded split, all of whose databases are among the given ones."""
     given = [database.fingerprint() for database in databases]
     order = [given.index(fingerprint) for fingerprint in how["databases"]]
-    more = {name: how[name] for name in ("test_split", "parts", "fold") if name in how}
-    sides = split([databases[number] for number in order], how["validation_split"], how["seed"], **more)
+    sides = split_again([databases[number] for number in order], how)
     place = np.concatenate([_rows(databases, number) for number in order])
     return tuple(np.sort(place[rows]) for rows in sides)
 

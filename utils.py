@@ -523,6 +523,12 @@ def split(
     return training, validation, test
 
 
+def split_again(databases: list[Database], how: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`split` as a checkpoint's own words say it was done; of the same databases, the same parts."""
+    more = {name: how[name] for name in ("test_split", "parts", "fold") if name in how}
+    return split(databases, how["validation_split"], how["seed"], **more)
+
+
 def _published_side(database: Database, parts: bool, fold: int | None) -> np.ndarray:
     """(n,) int64: 0 training, 1 validation, 2 test where the dataset's own parts say so, else -1."""
     side = np.full(len(database), UNKNOWN)

@@ -13,7 +13,7 @@ LAYERS = (
     {"archives", "backend", "cli", "faces", "heads", "random_eraser", "sources", "uncertainty", "utils"},
     {"detectors", "metrics", "pages", "protocols", "readers", "wide_resnet"},
     {"applications", "plots"},
-    {"mixup_generator", "models", "predictor", "reports", "training"},
+    {"converters", "mixup_generator", "models", "predictor", "reports", "runtimes", "training"},
 )
 SCRIPTS = len(LAYERS)  # the layer above all others
 DRAWERS = {"samples", "benchmarks"}  # programs of their own, which nothing imports

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = ROOT / "README.md"
-SCRIPTS = ("download.py", "check_dataset.py", "create_db.py", "train.py", "evaluate.py", "demo.py")
+SCRIPTS = ("download.py", "check_dataset.py", "create_db.py", "train.py", "evaluate.py", "demo.py", "export.py")
 BLOCK = "### {script}\n.*?```text\n(.*?)```"
 
 

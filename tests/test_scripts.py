@@ -28,7 +28,15 @@ from models import RESUME_FILE, Checkpoint, inspect, load
 from utils import open_database, read_paths, split
 
 ROOT = Path(__file__).resolve().parent.parent
-SCRIPTS = ("check_dataset.py", "create_db.py", "train.py", "evaluate.py", "demo.py", "samples/make_samples.py")
+SCRIPTS = (
+    "check_dataset.py",
+    "create_db.py",
+    "train.py",
+    "evaluate.py",
+    "demo.py",
+    "export.py",
+    "samples/make_samples.py",
+)
 SMALL_RUN = ["--depth", "10", "--width", "1", "--batch_size", "16", "--validation_split", "0.3"]
 
 

@@ -1,0 +1,448 @@
+"""Exported models: their formulas against NumPy, each format run by its own runtime, the proof, and what is refused."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import noise, write_database
+
+import demo
+import evaluate
+import export
+import models
+import runtimes
+from labels import AGE_SCALES, MALE, expected_age
+from models import Checkpoint
+from predictor import Predictor
+from uncertainty import Calibration, age_interval, tempered
+
+keras = pytest.importorskip("keras")
+if keras.backend.backend() != "tensorflow":
+    pytest.skip("Keras exports with TensorFlow", allow_module_level=True)
+
+import converters  # noqa: E402
+
+ROOT = Path(__file__).resolve().parent.parent
+CALIBRATION = Calibration(level=0.9, widen=-0.64, temperature=0.7, ages=554, genders=554)
+INSTALLED = [
+    pytest.param(
+        form,
+        marks=pytest.mark.skipif(
+            not all(find_spec(module) for module, _ in converters.NEEDED[form]), reason=f"{form} is not installed"
+        ),
+    )
+    for form in converters.NEEDED
+]
+
+
+@pytest.fixture(autouse=True)
+def few_runs(monkeypatch):
+    """No latency is measured in earnest here."""
+    monkeypatch.setattr(export, "RUNS", 1)
+
+
+def test_the_scripts_table_of_formats_is_the_librarys():
+    assert set(export.SUFFIXES) == set(runtimes.FORMATS) == set(converters.NEEDED) == set(converters.CONVERTERS)
+    assert export.SUFFIXES == {name: form.suffix for name, form in runtimes.FORMATS.items()}
+    assert {suffix for suffix in export.SUFFIXES.values() if suffix} == set(models.EXPORTED)
+    assert set(export.LIMITS) == set(export.PRECISIONS)
+
+
+def test_the_requirements_are_those_that_the_errors_name():
+    needed = {package for packages in converters.NEEDED.values() for _, package in packages}
+    lines = (ROOT / "requirements-export.txt").read_text(encoding="utf-8").splitlines()[1:]
+    tensorflow = converters.NEEDED["saved_model"][0][1]
+    assert needed == {*lines, tensorflow}
+    assert tensorflow in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+
+
+# --------------------------------------------------------------------------------------------- the graph's formulas
+
+
+def distributions(kind: str, rng: np.random.Generator, count: int = 400) -> np.ndarray:
+    """(count, 101) float32: bells, single years, ages drawn at random, or a few ages at the ends."""
+    years = np.arange(101)
+    if kind == "bells":
+        weight = np.exp(-(((years - rng.uniform(0, 100, (count, 1))) / rng.uniform(0.3, 15, (count, 1))) ** 2) / 2)
+    elif kind == "single":
+        weight = np.eye(101)[rng.integers(0, 101, count)]
+    elif kind == "drawn":
+        weight = rng.dirichlet(np.full(101, 0.05), count) + 1e-12
+    else:
+        weight = np.exp(rng.normal(0, 8, (count, 101)))
+    return (weight / weight.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("kind", ("bells", "single", "drawn", "steep"))
+@pytest.mark.parametrize("seed", range(6))
+def test_intervals_ages_and_genders_are_those_of_numpy(kind, seed):
+    rng = np.random.default_rng(seed)
+    age, gender = distributions(kind, rng), rng.dirichlet([0.2, 0.2], 400).astype(np.float32)
+    gender[:2] = [[0, 1], [1, 0]]
+    calibration = Calibration(rng.uniform(0.5, 0.98), rng.normal(0, 4), rng.uniform(0.1, 5))
+    checkpoint = Checkpoint("", {}, 32, calibration=calibration)
+    tensors = map(keras.ops.convert_to_tensor, (gender, age))
+    said = {name: np.asarray(values) for name, values in converters.answers(*tensors, checkpoint).items()}
+    low, high = age_interval(age, calibration)
+    # Sums in another order differ in the seventh digit, so an end that is a whole year to that digit may go either way.
+    assert np.mean(said["age_low"] != low) <= 0.005 and np.abs(said["age_low"] - low).max() <= 1
+    assert np.mean(said["age_high"] != high) <= 0.005 and np.abs(said["age_high"] - high).max() <= 1
+    assert said["age_low"].dtype == np.int32 and np.ptp(low) > 20
+    np.testing.assert_allclose(
+        said["pred_gender"][:, MALE], tempered(gender[:, MALE], calibration.temperature), atol=2e-6
+    )
+    np.testing.assert_allclose(said["pred_gender"].sum(axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(said["expected_age"], expected_age(age), atol=1e-4)
+
+
+def test_without_a_calibration_or_with_groups_there_is_no_interval_and_genders_are_as_they_were():
+    age, gender = np.full((2, 2), 0.5, np.float32), np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
+    groups = Checkpoint("", {}, 32, age_scale=AGE_SCALES["adult_child"], calibration=Calibration(widen=None))
+    said = converters.answers(*map(keras.ops.convert_to_tensor, (gender, age)), groups)
+    assert set(said) == {"pred_gender", "pred_age", "expected_age"}
+    np.testing.assert_array_equal(np.asarray(said["pred_gender"]), gender)
+    np.testing.assert_allclose(np.asarray(said["expected_age"]), (8.5 + 59) / 2)
+
+
+# ------------------------------------------------------------------------------------------------- whole files
+
+
+@pytest.fixture(scope="module")
+def weights(tiny_checkpoint_file, tmp_path_factory) -> Path:
+    """The tiny network with a calibration, and mirrored."""
+    path = tmp_path_factory.mktemp("calibrated") / "weights.07-4.56.hdf5"
+    model, checkpoint = models.load(tiny_checkpoint_file)
+    models.save(model, path, replace(checkpoint, mirror=True, calibration=CALIBRATION))
+    return path
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory) -> Path:
+    """40 images of 32 pixels with ages and genders."""
+    rng = np.random.default_rng(5)
+    ages, genders = rng.integers(1, 90, 40), rng.integers(0, 2, 40)
+    return write_database(tmp_path_factory.mktemp("db") / "faces.mat", noise(40, 32), age=ages, gender=genders)
+
+
+@pytest.fixture(scope="module")
+def exported(weights, tmp_path_factory):
+    """form -> the tiny network in it, written by the script's main, once each."""
+    folder, made = tmp_path_factory.mktemp("exported"), {}
+
+    def make(form: str) -> Path:
+        if form not in made:
+            path = folder / f"age_gender{export.SUFFIXES[form]}"
+            arguments = ["--format", form, "--weight_file", str(weights), "-o", str(path), "--faces", "9"]
+            assert export.main(arguments) == 0
+            made[form] = path
+        return made[form]
+
+    return make
+
+
+@pytest.mark.parametrize("form", INSTALLED)
+@pytest.mark.parametrize("count", (1, 5))
+def test_a_file_says_of_any_number_of_faces_what_keras_and_numpy_say(exported, weights, form, count):
+    model, checkpoint = models.load(weights)
+    images = noise(count, 32, seed=3)
+    gender, age = model.predict(images, verbose=0)
+    said = runtimes.open_exported(exported(form)).run(images)
+    low, high = age_interval(age, CALIBRATION)
+    assert {name: (values.dtype, values.shape) for name, values in said.items()} == {
+        "pred_gender": (np.float32, (count, 2)),
+        "pred_age": (np.float32, (count, 101)),
+        "expected_age": (np.float32, (count,)),
+        "age_low": (np.int32, (count,)),
+        "age_high": (np.int32, (count,)),
+    }
+    np.testing.assert_allclose(said["pred_age"], age, atol=1e-5)
+    np.testing.assert_allclose(said["expected_age"], age @ np.arange(101), atol=1e-3)
+    np.testing.assert_allclose(said["pred_gender"][:, MALE], tempered(gender[:, MALE], 0.7), atol=1e-5)
+    np.testing.assert_array_equal(said["age_low"], low)
+    np.testing.assert_array_equal(said["age_high"], high)
+    assert np.ptp(images) and not np.allclose(gender[:, MALE], said["pred_gender"][:, MALE], atol=1e-4)
+
+
+@pytest.mark.parametrize("form", INSTALLED)
+def test_a_file_says_what_it_is(exported, weights, form):
+    checkpoint = runtimes.open_exported(exported(form)).checkpoint
+    source = models.inspect(weights)
+    assert checkpoint.calibration == CALIBRATION._replace(temperature=1.0)  # its genders are calibrated already
+    assert checkpoint.origin == f"exported from {weights.name}"
+    for name in ("image_size", "margin", "detector", "align", "age_scale", "genders", "arguments", "mirror"):
+        assert getattr(checkpoint, name) == getattr(source, name), name
+    assert runtimes.format_of(exported(form)) == form and models.is_exported(exported(form))
+
+
+def test_an_age_scale_of_groups_survives(tmp_path):
+    scale = AGE_SCALES["adience"]
+    source = Checkpoint("wide_resnet", {"depth": 10}, 64, margin=0.1, detector="yunet", align=True, age_scale=scale)
+    said = runtimes.metadata_of(source, "weights.hdf5", "int8")
+    assert said["colours"] == "BGR" and said["genders"] == ["F", "M"] and said["precision"] == "int8"
+    back = runtimes.checkpoint_of(tmp_path, json.dumps(said))
+    assert replace(back, origin=source.origin) == source
+
+
+@pytest.mark.parametrize("form", INSTALLED)
+def test_the_predictor_takes_a_file_for_a_checkpoint(exported, weights, drawn, form):
+    picture = cv2.imread(str(drawn / "photos" / "family.jpg"))
+    ours, keras_own = Predictor(exported(form))(picture), Predictor(weights)(picture)
+    assert len(ours) == len(keras_own) == 3
+    for one, other in zip(ours, keras_own, strict=True):
+        assert (one.box, one.gender, one.unsure, one.interval) == (
+            other.box,
+            other.gender,
+            other.unsure,
+            other.interval,
+        )
+        assert one.age == pytest.approx(other.age, abs=1e-3) and one.p_male == pytest.approx(other.p_male, abs=1e-5)
+        assert one.interval is not None
+
+
+RUN_DEMO = """
+import sys
+import demo
+status = demo.main(sys.argv[1:])
+loaded = {name for name, module in sys.modules.items() if module}
+print("LOADED", *sorted({"keras", "tensorflow", "jax", "openvino_telemetry"} & loaded))
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize("form", [param for param in INSTALLED if param.values[0] != "saved_model"])
+def test_the_demo_runs_a_file_without_keras(exported, drawn, tmp_path, form):
+    image = str(drawn / "photos" / "family.jpg")
+    command = ["--weight_file", str(exported(form)), "--image", image, "--no_display", "--output_dir", str(tmp_path)]
+    done = run_python("-c", RUN_DEMO, *command, folder=tmp_path, path=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "LOADED"
+    assert "exported from weights.07-4.56.hdf5" in done.stdout
+    rows = json.loads((tmp_path / "predictions.json").read_text(encoding="utf-8"))
+    assert len(rows) == 3 and all(row["age_low"] <= row["age_high"] for row in rows)
+
+
+def run_python(*command: str, folder: Path, path: Path | str = "") -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(path)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+# --------------------------------------------------------------------------------------- the README's few lines
+
+
+def snippets() -> dict[str, str]:
+    """runtime's module -> the README's own lines for it."""
+    section = re.search(r"### export\.py\n(.*?)\n## ", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    return {module: next(b for b in blocks if module in b) for module in ("onnxruntime", "ai_edge_litert", "openvino")}
+
+
+@pytest.mark.parametrize("form", [param for param in INSTALLED if param.values[0] != "saved_model"])
+def test_the_readmes_lines_run_as_they_stand_without_keras(exported, weights, tmp_path, form):
+    lines = snippets()[runtimes.FORMATS[form].module]
+    (tmp_path / "exported").mkdir()
+    for file in exported(form).parent.glob("age_gender.*"):
+        if file.is_file():
+            shutil.copy(file, tmp_path / "exported")
+    face = cv2.resize(noise(1, 16, seed=9)[0], (90, 90), interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(tmp_path / "face.png"), face)
+    cv2.imwrite(str(tmp_path / "face.jpg"), face)
+    ending = '\nimport sys\nassert not {"keras", "tensorflow", "jax"} & set(sys.modules)\n'
+    (tmp_path / "snippet.py").write_text(lines + ending, encoding="utf-8")
+    done = run_python("snippet.py", folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    read = cv2.imread(str(tmp_path / "face.jpg"))
+    model, checkpoint = models.load(weights)
+    gender, age = model.predict(cv2.resize(read, (32, 32), interpolation=cv2.INTER_AREA)[None], verbose=0)
+    low, high = age_interval(age, CALIBRATION)
+    p_male = tempered(gender[:, MALE], CALIBRATION.temperature)[0]
+    assert done.stdout.strip() == f"{expected_age(age)[0]:.1f} years, {low[0]} to {high[0]}, male {p_male:.3f}"
+
+
+# ---------------------------------------------------------------------------------------------------- the proof
+
+
+onnx_installed = pytest.mark.skipif(
+    not all(find_spec(module) for module, _ in converters.NEEDED["onnx"]), reason="onnx is not installed"
+)
+
+
+@onnx_installed
+def test_a_model_that_differs_fails_and_what_was_there_stays(weights, tmp_path, monkeypatch, capsys):
+    path = tmp_path / "faces.onnx"
+    path.write_bytes(b"the one before")
+    genuine = converters.answers
+
+    def altered(gender, age, checkpoint):
+        said = genuine(gender, age, checkpoint)
+        return {**said, "expected_age": said["expected_age"] + 0.02}
+
+    monkeypatch.setattr(converters, "answers", altered)
+    arguments = ["--weight_file", str(weights), "-o", str(path), "--faces", "9", "--overwrite"]
+    assert export.main(arguments) == 1
+    assert path.read_bytes() == b"the one before"
+    assert (tmp_path / "faces.failed.onnx").is_file() and len(list(tmp_path.iterdir())) == 2
+    assert "FAILED: age 0.02" in capsys.readouterr().out
+    monkeypatch.undo()
+    assert export.main(arguments) == 0
+    assert path.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("form", [param for param in INSTALLED if param.values[0] in ("onnx", "openvino")])
+def test_smaller_files_are_written_beside_with_what_they_cost(weights, database, tmp_path, form, capsys):
+    suffix = export.SUFFIXES[form]
+    arguments = [
+        "--format",
+        form,
+        "--weight_file",
+        str(weights),
+        "-o",
+        str(tmp_path / f"faces{suffix}"),
+        "--faces",
+        "20",
+    ]
+    status = export.main([*arguments, "--precision", "float32", "float16", "int8", "--input", str(database)])
+    said = capsys.readouterr().out
+    assert status == 0, said
+    assert "20 of 40 faces in" in said and re.search(r"int8 .* \([+-]0\.\d{3}\)", said)
+    weight = suffix if form == "onnx" else ".bin"
+    sizes = [(tmp_path / f"faces{name}{weight}").stat().st_size for name in ("", ".float16", ".int8")]
+    assert sizes[0] > 1.5 * sizes[1] > sizes[1] > sizes[2]
+    images = noise(6, 32, seed=8)
+    whole, half, whole_numbers = (
+        runtimes.open_exported(tmp_path / f"faces{name}{suffix}").run(images)["pred_age"]
+        for name in ("", ".float16", ".int8")
+    )
+    assert 0 < np.abs(half - whole).max() < np.abs(whole_numbers - whole).max() < 0.2
+
+
+@pytest.mark.parametrize("name, limits", export.LIMITS.items())
+def test_each_limit_is_kept_and_no_number_passes_for_one(name, limits):
+    within = {field: limit or 0 for field, limit in limits._asdict().items()}
+    assert export.too_far(within, limits) == []
+    for field, limit in limits._asdict().items():
+        if limit is not None:
+            assert export.too_far({**within, field: limit * 1.01 + 1e-6}, limits)
+    assert export.too_far({**within, "mae": np.nan, "accuracy": np.nan}, limits) == []  # no labels
+    field = next(field for field in ("age", "mean_age") if getattr(limits, field) is not None)
+    assert export.too_far({**within, field: np.nan}, limits)
+
+
+def test_differences_by_hand():
+    gender, age = np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([20.0, 40.0])
+    ends = {"age_low": np.array([10, 30]), "age_high": np.array([30, 50])}
+    faces = export.Faces(None, np.array([20, 50]), np.array([0, 1]), None, "")
+    wanted = {"pred_gender": gender, "expected_age": age, **ends}
+    said = {**wanted, "expected_age": np.array([21.0, 38.0]), "age_low": np.array([10, 28])}
+    said["pred_gender"] = np.array([[0.9, 0.1], [0.6, 0.4]])
+    found = export.differences(said, wanted, faces)
+    assert found == pytest.approx(
+        {"age": 2, "mean_age": 1.5, "p_male": 0.2, "interval": 2, "same": 0.5, "mae": 6.5 - 5, "accuracy": 0.5}
+    )
+    with pytest.raises(ValueError, match="age_high is not there"):
+        export.differences({name: said[name] for name in said if name != "age_high"}, wanted, faces)
+
+
+# ------------------------------------------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize("form, module", [(f, m) for f, needed in converters.NEEDED.items() for m, _ in needed[1:]])
+def test_what_is_lacking_is_named_with_the_line_that_installs_it(weights, tmp_path, monkeypatch, form, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    package = dict(converters.NEEDED[form])[module]
+    with pytest.raises(ValueError, match=r"pip install .*" + re.escape(f'"{package}"')):
+        export.main(
+            ["--format", form, "--weight_file", str(weights), "-o", str(tmp_path / f"a{export.SUFFIXES[form]}")]
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("form", [form for form in runtimes.FORMATS if form != "saved_model"])
+def test_the_demo_names_the_runtime_that_is_lacking(tmp_path, monkeypatch, form):
+    monkeypatch.setitem(sys.modules, runtimes.FORMATS[form].module, None)
+    path = tmp_path / f"faces{export.SUFFIXES[form]}"
+    path.write_bytes(b"model")
+    with pytest.raises(ValueError, match="pip install .*" + re.escape(runtimes.FORMATS[form].package)):
+        Predictor(path)
+
+
+@pytest.mark.parametrize("form", INSTALLED)
+def test_a_file_that_is_damaged_or_not_ours_is_refused(exported, tmp_path, form):
+    if form == "saved_model":
+        path = tmp_path / "model"
+        path.mkdir()
+        (path / "saved_model.pb").write_bytes(b"no model")
+    else:
+        path = tmp_path / exported(form).name
+        path.write_bytes(exported(form).read_bytes()[:3000])
+    with pytest.raises(ValueError, match="was not written by export.py, or it is damaged"):
+        Predictor(path)
+
+
+@onnx_installed
+def test_an_onnx_file_of_another_suite_is_refused(exported, tmp_path):
+    import onnx
+
+    graph = onnx.load(exported("onnx"))
+    del graph.metadata_props[:]
+    onnx.save(graph, tmp_path / "other.onnx")
+    with pytest.raises(ValueError, match="was not written by export.py"):
+        Predictor(tmp_path / "other.onnx")
+
+
+def test_what_takes_a_checkpoint_refuses_an_exported_model(tmp_path):
+    path = tmp_path / "faces.onnx"
+    path.write_bytes(b"model")
+    for script, more in ((evaluate, []), (export, []), (demo, ["--depth", "16"])):
+        with pytest.raises(ValueError, match="is an exported model, which demo.py runs"):
+            script.main(["--weight_file", str(path), *more])
+
+
+def test_bad_arguments_are_refused(weights, tmp_path, capsys):
+    there = tmp_path / "there.onnx"
+    there.touch()
+    (tmp_path / "folder.onnx").mkdir()
+    for arguments, message in (
+        (["-o", str(there)], "is there already; --overwrite"),
+        (["-o", str(tmp_path / "folder.onnx"), "--overwrite"], "is a folder"),
+        (["--format", "saved_model", "-o", str(there), "--overwrite"], "is a file"),
+        (["-o", str(tmp_path / "a.onnx"), "--weight_file", str(tmp_path / "nowhere.hdf5")], "is not there"),
+        (["-o", str(tmp_path / "a.onnx"), "--weight_file", __file__], "is no checkpoint"),
+    ):
+        with pytest.raises((ValueError, OSError), match=message):
+            export.main(arguments)
+    for arguments, message in (
+        (["-o", "faces.tflite"], "ends in .onnx"),
+        (["--format", "saved_model", "--precision", "int8"], "written in float32 alone"),
+        (["--faces", "0"], "is not 1 or more"),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            export.main(arguments)
+        assert ended.value.code == 2 and message in capsys.readouterr().err.splitlines()[-1]
+
+
+@onnx_installed
+def test_databases_that_are_missing_or_too_small_are_refused(weights, tmp_path):
+    base = ["--weight_file", str(weights), "-o", str(tmp_path / "a.onnx")]
+    with pytest.raises(FileNotFoundError, match="nowhere.mat is not there"):
+        export.main([*base, "--input", str(tmp_path / "nowhere.mat")])
+    with pytest.raises(ValueError, match="int8's ranges are measured on faces: name a database"):
+        export.main([*base, "--precision", "int8"])
+    small = write_database(tmp_path / "small.mat", noise(3, 32))
+    with pytest.raises(ValueError, match="3 faces are too few"):
+        export.main([*base, "--precision", "int8", "--input", str(small)])
+    assert not (tmp_path / "a.onnx").exists()
