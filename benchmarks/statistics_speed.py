@@ -31,11 +31,11 @@ def main(argv: list[str] | None = None) -> None:
     import numpy as np
     from scipy import stats
 
-    from labels import DECADES, decade_of
+    from labels import DECADES, NUM_AGES, decade_of
     from metrics import RESAMPLES, Outcomes, age_sums, compare, gender_sums, score
 
     rng = np.random.default_rng(0)
-    age, gender, race = (rng.integers(0, count, args.faces) for count in (101, 2, 5))
+    age, gender, race = (rng.integers(0, count, args.faces) for count in (NUM_AGES, 2, 5))
 
     def predicted():
         p_male = np.clip(0.5 + (gender - 0.5) * rng.normal(0.8, 0.5, args.faces), 0, 1)
