@@ -73,10 +73,12 @@ def answers(gender, age, checkpoint: Checkpoint) -> dict:
     centres = checkpoint.age_scale.centres.astype(np.float32)
     said = {"pred_gender": gender, "pred_age": age, "expected_age": ops.sum(age * centres, axis=1)}
     if calibration and calibration.widen is not None and checkpoint.age_scale == YEARS:
-        low = _age_quantile(age, (1 - calibration.level) / 2) - calibration.widen
-        high = _age_quantile(age, (1 + calibration.level) / 2) + calibration.widen
-        low, high = ops.clip(ops.ceil(low), 0, MAX_AGE), ops.clip(ops.floor(high), 0, MAX_AGE)
-        said["age_low"], said["age_high"] = ops.cast(low, "int32"), ops.cast(ops.maximum(low, high), "int32")
+        low, high = (_age_quantile(age, (1 + sign * calibration.level) / 2) for sign in (-1, 1))
+        middle = ops.floor((low + high) / 2 + 0.5)
+        first = ops.minimum(ops.ceil(low - calibration.widen), middle)
+        last = ops.maximum(ops.floor(high + calibration.widen), middle)
+        for name, end in (("age_low", first), ("age_high", last)):
+            said[name] = ops.cast(ops.clip(end, 0, MAX_AGE), "int32")
     return said
 
 

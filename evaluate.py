@@ -33,7 +33,7 @@ from labels import (
     fold_ages,
 )
 from protocols import PROTOCOLS
-from uncertainty import UNSURE_BELOW
+from uncertainty import LEVEL, UNSURE_BELOW
 
 CHECKPOINTS = Path("checkpoints")
 
@@ -111,17 +111,22 @@ def main(argv: list[str] | None = None) -> None:
     chosen = [f"--{name}" for name in ("part", "protocol", "split_file") if getattr(args, name)]
     if len(chosen) > 1:
         parser.error(f"{' and '.join(chosen)} each say which faces to score: choose one")
-    from models import choose, inspect
+    from models import SHIPPED, choose, inspect
     from protocols import check_folds
     from reports import compared, report_on
 
-    weight_files = [choose(path, CHECKPOINTS) for path in args.weight_file or [None]]
+    weight_files = list(dict.fromkeys(choose(path, CHECKPOINTS) for path in args.weight_file or [None]))
+    args.input = args.input and list(dict.fromkeys(args.input))  # what is named twice is taken once
     checkpoints = [inspect(path) for path in weight_files]
     if args.protocol == "adience":
         check_folds(checkpoints)
         args.age_scale = args.age_scale or AGE_SCALES["adience"]
     if not args.age_scale and len({checkpoint.age_scale for checkpoint in checkpoints}) > 1:
         raise ValueError("these checkpoints have other age scales: --age_scale names one that all can be folded onto")
+    if args.calibrate and weight_files == [SHIPPED] and not args.weight_file:
+        raise ValueError(f"there is no training in {CHECKPOINTS}/: name the checkpoint to calibrate with --weight_file")
+    if args.output_dir.exists() and not args.output_dir.is_dir():
+        raise ValueError(f"{args.output_dir} is a file; --output_dir names a folder")
     evaluations = []
     for weight_file, checkpoint in zip(weight_files, checkpoints, strict=True):
         evaluations += evaluate(args, weight_file, checkpoint)
@@ -134,15 +139,39 @@ def evaluate(args: argparse.Namespace, weight_file: Path, checkpoint) -> list:
     scale = args.age_scale or own
     fold_ages(np.zeros((1, len(own.groups))), own, scale)  # refuses a scale that does not fit before all the work
     databases = open_databases(args.input, checkpoint)
-    if args.calibrate:
-        checkpoint.calibration = calibrate(weight_file, checkpoint, databases)
+    images = SizedImages(databases, checkpoint.image_size)
     sets = choose_faces(args, databases, checkpoint)
+    if args.calibrate:
+        checkpoint.calibration = calibrate(weight_file, checkpoint, databases, images)
     rows = np.unique(np.concatenate([each.rows for each in sets]))
-    predicted = predict(weight_file, databases, rows)
+    predicted = predict(weight_file, databases, images, rows)
     return [
-        evaluation_of(args, weight_file, checkpoint, databases, each, *predicted_of(each, rows, predicted), scale)
+        evaluation_of(
+            args, weight_file, checkpoint, databases, images, each, *predicted_of(each, rows, predicted), scale
+        )
         for each in sets
     ]
+
+
+class SizedImages:
+    """The images of several databases one after the other, in one size: takes arrays of row numbers."""
+
+    def __init__(self, databases: list, size: int):
+        self._images, self._size = [database.image for database in databases], size
+        self._ends = np.cumsum([len(database) for database in databases])
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        from faces import resize_square
+
+        rows = np.asarray(rows)
+        taken = np.empty((len(rows), self._size, self._size, 3), np.uint8)
+        owners = np.searchsorted(self._ends, rows, side="right")
+        for number in np.unique(owners):
+            mine, images = owners == number, self._images[number]
+            found = images[rows[mine] - (self._ends[number] - len(images))]
+            alike = images.shape[1] == self._size
+            taken[mine] = found if alike else [resize_square(image, self._size) for image in found]
+        return taken
 
 
 def choose_faces(args: argparse.Namespace, databases: list, checkpoint) -> list:
@@ -156,21 +185,19 @@ def choose_faces(args: argparse.Namespace, databases: list, checkpoint) -> list:
     return kept_out(databases, checkpoint, args.part or "auto")
 
 
-def calibrate(weight_file: Path, checkpoint, databases: list):
+def calibrate(weight_file: Path, checkpoint, databases: list, images: SizedImages):
     """Fits intervals and temperature on the validation part, and stores them in the checkpoint."""
     import backend
     import models
     from protocols import kept_out
-    from utils import ImageStack
 
     if checkpoint.origin != models.ORIGIN_OURS:
         raise ValueError(
             f"{weight_file} was written by {checkpoint.origin}: --calibrate is for checkpoints of this suite"
         )
     backend.start()
-    (validation,) = [each for each in kept_out(databases, checkpoint, "validation") if each.calibrated_on]
-    age, gender = labels_of(databases, validation.rows)
-    found = models.calibrate(weight_file, ImageStack(databases), validation.rows, age, gender)
+    rows = kept_out(databases, checkpoint, "validation")[0].rows
+    found = models.calibrate(weight_file, images, rows, *labels_of(databases, rows))
     print(f"{weight_file}: {models.calibration_in_words(found)}", flush=True)
     return found
 
@@ -209,17 +236,19 @@ def open_databases(paths: list[Path] | None, checkpoint) -> list:
     return databases
 
 
-def predict(weight_file: Path, databases: list, rows: np.ndarray):
+def predict(weight_file: Path, databases: list, images: SizedImages, rows: np.ndarray):
     """A table with a row for each face, its labels and the network's own predictions, and the distributions, (n, k)."""
     import pandas as pd
 
     import backend
     import models
-    from utils import ImageStack, read_paths
+    from utils import read_paths
 
     print(f"{weight_file}: {len(rows):,} faces, computing on {backend.start()}", flush=True)
     model, checkpoint = models.load(weight_file)
-    p_gender, p_age = models.predict_rows(model, ImageStack(databases), rows)
+    p_gender, p_age = models.predict_rows(model, images, rows)
+    if not (np.isfinite(p_gender).all() and np.isfinite(p_age).all()):
+        raise ValueError(f"{weight_file} predicts what is no number: its weights are damaged, or its training failed")
     age, gender = labels_of(databases, rows)
     paths = [path for database in databases for path in read_paths(database.source) or [""] * len(database)]
     names = np.concatenate([[database.db] * len(database) for database in databases])
@@ -254,13 +283,12 @@ def race_names(database) -> np.ndarray:
     return np.array([*database.race_names, None], object)[database.race]  # -1, unknown, takes the last
 
 
-def evaluation_of(args, weight_file: Path, checkpoint, databases: list, chosen, faces, p_age, scale: AgeScale):
+def evaluation_of(args, weight_file: Path, checkpoint, databases, images, chosen, faces, p_age, scale: AgeScale):
     """The scores of one checkpoint on one set of faces, with all that a report shows."""
     from metrics import score
     from reports import Evaluation
-    from utils import ImageStack
 
-    notes = calibrated(faces, p_age, checkpoint, chosen.calibrated_on, args.seed) if scale == YEARS else []
+    notes = calibrated(faces, p_age, checkpoint, chosen.chose, args.seed, intervals=scale == YEARS)
     if scale != YEARS:
         notes += add_groups(faces, p_age, databases, chosen.rows, checkpoint.age_scale, scale)
     trivial, trivial_from = trivial_of(checkpoint, faces, scale)
@@ -277,12 +305,15 @@ def evaluation_of(args, weight_file: Path, checkpoint, databases: list, chosen, 
         epoch=checkpoint.training.get("epoch"),
         input=[str(database.source) for database in databases],
         name=chosen.name,
+        by_name=chosen.by_name,
         says=chosen.says,
         notes=notes,
         faces=faces,
         p_age=p_age,
         rows=chosen.rows,
-        images=ImageStack(databases),
+        identity=identities(databases, chosen.rows),
+        images=images,
+        level=checkpoint.calibration.level if checkpoint.calibration else LEVEL,
         scale=scale,
         unsure_below=args.unsure_below,
         trivial={**trivial, "from": trivial_from},
@@ -297,32 +328,52 @@ def evaluation_of(args, weight_file: Path, checkpoint, databases: list, chosen, 
     )
 
 
-def calibrated(faces, p_age: np.ndarray, checkpoint, cross: bool, seed: int) -> list[str]:
+def identities(databases: list, rows: np.ndarray) -> np.ndarray:
+    """(n,) strings: the same for the same face of the same database, whatever stands before it."""
+    starts = np.cumsum([0, *map(len, databases)])
+    prints = [database.fingerprint() for database in databases]
+    owners = np.searchsorted(starts, rows, side="right") - 1
+    return np.array([f"{prints[owner]} {row - starts[owner]}" for owner, row in zip(owners, rows, strict=True)])
+
+
+def calibrated(faces, p_age: np.ndarray, checkpoint, own: np.ndarray, seed: int, intervals: bool = True) -> list[str]:
     """Adds age intervals and calibrated genders (in place of the network's own, which are kept beside); says how.
 
-    Where the faces are those that the checkpoint was calibrated on, each half of them gets the calibration of the other
-    half: on its own it would look better than it is.
+    Of the faces that the checkpoint was calibrated on, each half gets the calibration of the other half: on its own it
+    would look better than it is.
+
+    Args:
+        faces: the table, changed.
+        p_age: (n, k) distributions.
+        checkpoint: has the calibration.
+        own: (n,) bool, the faces that it was fitted on.
+        seed: of the halves.
+        intervals: whether there are to be age intervals, which are of years.
     """
     from uncertainty import age_interval, fit, tempered
 
     if checkpoint.calibration is None:
         return ["no age intervals: the checkpoint has no calibration yet, see --calibrate"]
-    parts = [(np.arange(len(faces)), checkpoint.calibration)]
-    notes = []
-    if cross:
-        halves = np.array_split(np.random.default_rng(seed).permutation(len(faces)), 2)
-        parts = [
-            (half, fit(p_age[other], *(faces[name].to_numpy()[other] for name in ("p_male", "age", "gender"))))
-            for half, other in (halves, halves[::-1])
-        ]
-        notes = ["each half of these faces is judged by the calibration of the other: they calibrated the checkpoint"]
-    faces["p_male_network"] = faces.p_male
-    intervals = [(rows, age_interval(p_age[rows], calibration)) for rows, calibration in parts]
+    age, gender, p_male = (faces[name].to_numpy().copy() for name in ("age", "gender", "p_male"))
+    if not intervals:
+        age[:] = UNKNOWN  # then none is fitted either
+    parts, notes = [(np.flatnonzero(~own), checkpoint.calibration)], []
+    if own.any():
+        halves = np.array_split(np.random.default_rng(seed).permutation(np.flatnonzero(own)), 2)
+        pairs = halves, halves[::-1]
+        parts += [(half, fit(p_age[other], p_male[other], age[other], gender[other])) for half, other in pairs]
+        which = "these faces" if own.all() else f"the {own.sum():,} faces that calibrated the checkpoint"
+        notes = [f"each half of {which} is judged by the calibration of the other half"]
+    parts = [(rows, calibration) for rows, calibration in parts if len(rows)]
+    faces["p_male_network"] = p_male
     for rows, calibration in parts:
-        faces.loc[rows, "p_male"] = tempered(faces.p_male_network.to_numpy()[rows], calibration.temperature)
-    if any(interval is None for _, interval in intervals):
+        faces.loc[rows, "p_male"] = tempered(p_male[rows], calibration.temperature)
+    if not intervals:
+        return notes
+    ends = [age_interval(p_age[rows], calibration) for rows, calibration in parts]
+    if any(each is None for each in ends):
         return [*notes, "no age intervals: too few faces with an age calibrated the checkpoint"]
-    for rows, (first, last) in intervals:
+    for (rows, _), (first, last) in zip(parts, ends, strict=True):
         faces.loc[rows, "age_low"], faces.loc[rows, "age_high"] = first, last
     return notes
 

@@ -40,9 +40,10 @@ class Difference(NamedTuple):
 
 
 class Scores(NamedTuple):
-    """The scores of n faces: statistic -> estimate, see `statistics`."""
+    """The scores of n faces, `aged` of which have an age or an age group: statistic -> estimate, see `statistics`."""
 
     n: int
+    aged: int
     estimates: dict[str, Estimate]
 
     def __getitem__(self, name: str) -> Estimate:  # scores["age_mae"]
@@ -117,7 +118,7 @@ def statistics(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         age_mae, age_rmse, age_bias (expected less true) and interval_width in years; as shares cs0, cs1, ..., exact,
         one_off, interval_coverage, gender_accuracy, gender_f1 (the mean of both genders' F1), gender_unsure, and
         gender_accuracy_sure, of the others. Those whose sums are not there are left out; NaN where no face has the
-        label.
+        label, F1 also where none has the one gender.
     """
     found = {}
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -131,7 +132,8 @@ def statistics(sums: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             found["gender_accuracy"] = right / n
             found["gender_unsure"] = 1 - sums["sure"] / n
             found["gender_accuracy_sure"] = sums["right_sure"] / sums["sure"]
-            found["gender_f1"] = (2 * both / (male + says) + 2 * (right - both) / (2 * n - male - says)) / 2
+            f1 = (2 * both / (male + says) + 2 * (right - both) / (2 * n - male - says)) / 2
+            found["gender_f1"] = np.where((male > 0) & (male < n), f1, np.nan)
     return found
 
 
@@ -211,17 +213,21 @@ def score(outcomes: Outcomes, trivial: Outcomes, seed: int = 0) -> Scores:
     """
     found, easy = values(outcomes), values(trivial)
     n = len(outcomes.gender)
-    drawn = bootstrap([outcomes], seed)[0] if n > 1 else dict.fromkeys(found, np.array([math.nan]))
-    return Scores(
-        n, {name: Estimate(value, *percentiles(drawn[name]), easy.get(name, math.nan)) for name, value in found.items()}
-    )
+    drawn = bootstrap([outcomes], seed)[0] if n > 1 else {}
+    labelled = {label: int(np.sum(outcomes.sums.get(label, 0))) for label in ("aged", "gendered")}
+    estimates = {}
+    for name, value in found.items():
+        enough = labelled["gendered" if name.startswith("gender") else "aged"] > 1
+        ends = percentiles(drawn[name]) if enough else (math.nan, math.nan)
+        estimates[name] = Estimate(value, *ends, easy.get(name, math.nan))
+    return Scores(n, labelled["aged"], estimates)
 
 
 def compare(outcomes: Outcomes, other: Outcomes, seed: int = 0) -> dict[str, Difference]:
     """The statistics of one model less those of another on the same faces, by the paired bootstrap.
 
     The p-value is twice the share of resamples in which the difference has the other sign, at least 2 in RESAMPLES + 1
-    (Efron and Tibshirani 1993, chapter 15, counts such shares so).
+    (Davison and Hinkley, "Bootstrap methods and their application", 1997, chapter 4, count such shares so).
     """
     mine, others = values(outcomes), values(other)
     drawn, drawn_others = bootstrap([outcomes, other], seed)

@@ -118,14 +118,22 @@ def save(model, path: Path, checkpoint: Checkpoint) -> None:
 
 
 def store_calibration(path: Path, calibration: Calibration) -> None:
-    """Writes a calibration into a checkpoint of this suite; whatever interrupts it, the file stays whole."""
+    """Writes a calibration into a checkpoint of this suite; whatever interrupts it, the file stays whole.
+
+    Raises:
+        ValueError: if the file must not be written.
+    """
     import h5py
 
-    checkpoint = replace(inspect(path), calibration=calibration)
+    path = Path(path).resolve()  # of a link, what it leads to
+    checkpoint, mode = replace(inspect(path), calibration=calibration), path.stat().st_mode
+    if not mode & 0o200:
+        raise ValueError(f"{path} is read-only: its calibration cannot be stored in it")
     with replacing(path) as temporary:
         shutil.copyfile(path, temporary)
         with h5py.File(temporary, "r+") as file:
             file.attrs[ATTRIBUTE] = _to_json(checkpoint)
+    path.chmod(mode)
 
 
 def calibrate(path: Path, image, rows: np.ndarray, age: np.ndarray, gender: np.ndarray) -> Calibration:
@@ -340,7 +348,9 @@ def _from_json(path: Path, text: str) -> Checkpoint:
                 raise ValueError(f"an age scale has two groups or more, not {groups}")
             said["age_scale"] = AgeScale(str(scale["name"]), groups, bool(scale["exact"]))
         if said.get("calibration"):
-            said["calibration"] = Calibration(**said["calibration"])
+            said["calibration"] = calibration = Calibration(**said["calibration"])
+            if not (0 < calibration.level < 1 and calibration.temperature > 0 and abs(calibration.widen or 0) < 1000):
+                raise ValueError(f"{calibration} calibrates nothing")
         checkpoint = Checkpoint(**said)
     except (AttributeError, TypeError, KeyError, ValueError) as error:
         raise ValueError(f"{path}: its attribute '{ATTRIBUTE}' cannot be understood: {error}") from None

@@ -18,6 +18,11 @@ def _figure(rows: int = 1, columns: int = 1, width: float = 6.4, height: float =
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
+def _plain(text: str) -> str:
+    """A text that Matplotlib does not take for a formula."""
+    return text.replace("$", r"\$")
+
+
 def _save(figure, path: Path) -> None:
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")
@@ -189,8 +194,8 @@ def draw_confusion(true: np.ndarray, predicted: np.ndarray, names: tuple[str, ..
         colour = "white" if shares[row, column] > 0.5 else "black"
         text = f"{count}\n{shares[row, column]:.1%}"
         axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=10 if len(names) < 4 else 8)
-    axis.set_xticks(range(len(names)), names)
-    axis.set_yticks(range(len(names)), names)
+    axis.set_xticks(range(len(names)), list(map(_plain, names)))
+    axis.set_yticks(range(len(names)), list(map(_plain, names)))
     axis.set(xlabel=f"predicted {what}", ylabel=f"true {what}")
     return _png(figure)
 
@@ -232,7 +237,7 @@ def draw_separation(panels: list[tuple[str, np.ndarray, np.ndarray]], columns: i
             means[year] = probabilities[age == year].mean(0)
         axis.imshow(np.sqrt(means), cmap="viridis", origin="lower", vmin=0, vmax=0.4)  # roots, to see small ones too
         axis.plot([0, NUM_AGES - 1], [0, NUM_AGES - 1], color="white", linewidth=0.5, alpha=0.6)
-        axis.set_title(name, fontsize=9)
+        axis.set_title(_plain(name), fontsize=9)
     for axis in axes[:, 0]:
         axis.set_ylabel("true age (years)")
     for axis in axes.flat[max(0, len(panels) - columns) : len(panels)]:
@@ -255,11 +260,11 @@ def draw_samples(images: np.ndarray, true: list[str], said: list[str], wrong: np
         axis.axis("off")
     for axis, image, above, below, off in zip(axes.flat, images, true, said, wrong, strict=False):
         axis.imshow(image[:, :, ::-1])
-        axis.set_title(above, fontsize=9, pad=2)
+        axis.set_title(_plain(above), fontsize=9, pad=2)
         axis.text(
             0.5,
             -0.04,
-            below,
+            _plain(below),
             transform=axis.transAxes,
             ha="center",
             va="top",

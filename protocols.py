@@ -1,5 +1,6 @@
 """Which faces are scored: those that a training kept out, a dataset's own parts, a protocol's, or listed ones."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,13 +24,23 @@ class FaceSet(NamedTuple):
         name: short, for tables and folders.
         rows: (k,) int64, ascending; row numbers go on from one database to the next.
         says: which they are, in words, and what speaks against believing the scores.
-        calibrated_on: whether they are the faces that the checkpoint's intervals were fitted on.
+        chose: (k,) bool, which of them chose the checkpoint and calibrated it.
+        by_name: whether another checkpoint's set is the same only if its name is; else where its faces are.
     """
 
     name: str
     rows: np.ndarray
     says: str
-    calibrated_on: bool = False
+    chose: np.ndarray
+    by_name: bool = True
+
+
+class Past(NamedTuple):
+    """What a checkpoint has seen of some databases: masks over all rows, and whether more may have trained it."""
+
+    trained: np.ndarray
+    chose: np.ndarray
+    untold: bool
 
 
 def kept_out(databases: list[Database], checkpoint, part: str = "auto") -> list[FaceSet]:
@@ -50,20 +61,21 @@ def kept_out(databases: list[Database], checkpoint, part: str = "auto") -> list[
     own = [number for number, fingerprint in enumerate(given) if fingerprint in known]
     if part in ("test", "validation") and not own or own and part != "all" and not _all_there(known, given):
         raise ValueError(
-            "the faces held out can be told only with all the databases of the training, in their order: "
+            "the faces held out can be told only with all the databases of the training: "
             f"{', '.join(checkpoint.training.get('arguments', {}).get('input', [])) or 'unknown'}; "
             "--part all scores every face"
         )
-    sets = []
+    past, sets = past_of(databases, checkpoint), []
     if own and part == "all":
-        sets.append(FaceSet("all", np.concatenate([_rows(databases, number) for number in own]), ""))
+        rows = np.concatenate([_rows(databases, number) for number in own])
+        sets.append(_face_set("all", rows, databases, checkpoint, past))
     elif own:
-        sets.append(_part(databases, checkpoint.split, part))
-    names = [database.source.stem.removesuffix("_db") for database in databases]
-    sets += [
-        FaceSet(names[number], _rows(databases, number), "") for number in range(len(databases)) if number not in own
-    ]
-    return [each if each.says else each._replace(says=_in_words(each.rows, databases, checkpoint)) for each in sets]
+        sets.append(_part(databases, checkpoint, part, past))
+    for number, database in enumerate(databases):
+        if number not in own:
+            name = database.source.stem.removesuffix("_db")
+            sets.append(_face_set(name, _rows(databases, number), databases, checkpoint, past))
+    return [each._replace(by_name=False) for each in _distinct(sets)]
 
 
 def published(protocol: str, databases: list[Database], checkpoint) -> list[FaceSet]:
@@ -75,10 +87,9 @@ def published(protocol: str, databases: list[Database], checkpoint) -> list[Face
     if protocol == "adience":
         if any(database.db != "adience" for database in databases) or checkpoint.split.get("fold") is None:
             raise ValueError("--protocol adience takes checkpoints that were trained on Adience with --fold 0 to 4")
-        (test,) = kept_out(databases, checkpoint, "test")
-        return [test._replace(name="own fold")]
+        return [kept_out(databases, checkpoint, "test")[0]._replace(name="own fold", by_name=True)]
     wanted = ("valid", "test") if protocol == "appa_real" else None
-    sets = []
+    past, sets = past_of(databases, checkpoint), []
     for number, database in enumerate(databases):
         if protocol == "appa_real" and database.db not in APPA_REAL:
             raise ValueError(f"--protocol appa_real takes its databases; {database.source} is of {database.db}")
@@ -86,19 +97,23 @@ def published(protocol: str, databases: list[Database], checkpoint) -> list[Face
             rows = _rows(databases, number)[database.part == index]
             if len(rows) and name in (wanted or (name,)):
                 whose = APPA_REAL[database.db] if wanted else database.source.stem.removesuffix("_db")
-                sets.append(FaceSet(f"{name}, {whose}", rows, _in_words(rows, databases, checkpoint)))
+                sets.append(_face_set(f"{name}, {whose}", rows, databases, checkpoint, past))
     if not sets:
         raise ValueError(f"--protocol {protocol}: no database has parts{' named valid or test' * bool(wanted)}")
-    return sets
+    if wanted and (missing := set(APPA_REAL) - {database.db for database in databases}):
+        note = f" (without {' and '.join(APPA_REAL[name] for name in sorted(missing))}: its database was not given)"
+        sets = [each._replace(says=each.says + note) for each in sets]
+    return list(_distinct(sets))
 
 
 def check_folds(checkpoints: list) -> None:
     """Refuses checkpoints that are not those of Adience's five folds, once each."""
-    folds = sorted(checkpoint.split.get("fold", -1) for checkpoint in checkpoints)
-    if folds != list(range(ADIENCE_FOLDS)):
+    folds = [checkpoint.split.get("fold") for checkpoint in checkpoints]
+    if None in folds or sorted(folds) != list(range(ADIENCE_FOLDS)):
+        received = ", ".join("none" if fold is None else str(fold) for fold in folds)
         raise ValueError(
             "--protocol adience takes five checkpoints, trained with --fold 0, 1, 2, 3 and 4; received folds "
-            f"{', '.join(map(str, folds))}"
+            f"{received}"
         )
 
 
@@ -112,18 +127,25 @@ def listed(paths: list[Path], databases: list[Database], checkpoint) -> list[Fac
     if len(names) < sum(map(len, databases)):
         raise ValueError("the databases do not say which photos their faces come from: --split_file needs that")
     short = [name.rsplit("/", 1)[-1] for name in names]
-    sets = []
+    past, sets = past_of(databases, checkpoint), []
     for path in paths:
         wanted = read_names(path)
-        rows = np.array(
-            [row for row, (name, end) in enumerate(zip(names, short, strict=True)) if {name, end} & wanted], int
-        )
+        rows = np.array([row for row, each in enumerate(zip(names, short, strict=True)) if wanted & set(each)], int)
         if not len(rows):
             raise ValueError(f"--split_file {path}: none of its {len(wanted):,} names is in the databases")
         missing = len(wanted - set(names) - set(short))
         note = f" that {path} names" + f" ({missing:,} of its {len(wanted):,} names are in no database)" * bool(missing)
-        sets.append(FaceSet(path.stem, rows, _in_words(rows, databases, checkpoint, note)))
-    return sets
+        sets.append(_face_set(path.stem, rows, databases, checkpoint, past, note))
+    return list(_distinct(sets))
+
+
+def _distinct(sets: list[FaceSet]) -> Iterator[FaceSet]:
+    """The same sets, each with a name of its own."""
+    names = []
+    for each in sets:
+        count = names.count(each.name)
+        names.append(each.name)
+        yield each._replace(name=f"{each.name} ({count + 1})") if count else each
 
 
 def _rows(databases: list[Database], number: int) -> np.ndarray:
@@ -146,9 +168,25 @@ def _sides(databases: list[Database], how: dict) -> tuple[np.ndarray, np.ndarray
     return tuple(np.sort(place[rows]) for rows in sides)
 
 
-def _part(databases: list[Database], how: dict, part: str) -> FaceSet:
+def past_of(databases: list[Database], checkpoint) -> Past:
+    """What a checkpoint, and those that it went on from or learned from, have seen of some databases."""
+    count, given = sum(map(len, databases)), [database.fingerprint() for database in databases]
+    past = Past(np.zeros(count, bool), np.zeros(count, bool), False)
+    for how in splits_of(checkpoint):
+        known = how.get("databases", [])
+        if _all_there(known, given):
+            training, validation, _ = _sides(databases, how)
+            past.trained[training] = True
+            if how is checkpoint.split:
+                past.chose[validation] = True
+        else:
+            past = past._replace(untold=past.untold or bool(set(known) & set(given)))
+    return past
+
+
+def _part(databases: list[Database], checkpoint, part: str, past: Past) -> FaceSet:
     """The test or the validation part of a training."""
-    training, validation, test = _sides(databases, how)
+    training, validation, test = _sides(databases, checkpoint.split)
     count = len(training) + len(validation) + len(test)
     if part == "test" and not len(test):
         raise ValueError(
@@ -156,33 +194,30 @@ def _part(databases: list[Database], how: dict, part: str) -> FaceSet:
             "--part validation scores the faces that chose it"
         )
     if part == "test" or (part == "auto" and len(test)):
-        return FaceSet("test", test, f"the {len(test):,} faces of {count:,} that were kept for a test")
-    flatter = "they chose the checkpoint, so the scores flatter a little"
-    return FaceSet("validation", validation, f"the {len(validation):,} faces held out of {count:,} ({flatter})", True)
+        name, rows, words = "test", test, f"the {len(test):,} faces of {count:,} that were kept for a test"
+    else:
+        flatter = "they chose the checkpoint, so the scores flatter a little"
+        name, rows, words = "validation", validation, f"the {len(validation):,} faces held out of {count:,} ({flatter})"
+    seen = int(past.trained[rows].sum())
+    words += f", {seen:,} training faces of an earlier training among them: the scores flatter" * bool(seen)
+    return FaceSet(name, rows, words, past.chose[rows])
 
 
-def _in_words(rows: np.ndarray, databases: list[Database], checkpoint, note: str = "") -> str:
-    """'all 30 faces', and what the checkpoint has seen of them."""
-    count = sum(map(len, databases))
-    words = f"{'all ' * (not note and len(rows) == count)}{len(rows):,} faces{note}"
-    given = [database.fingerprint() for database in databases]
-    trained, untold = np.zeros(count, bool), False
-    for how in splits_of(checkpoint):
-        known = how.get("databases", [])
-        if _all_there(known, given):
-            trained[_sides(databases, how)[0]] = True
-        else:
-            untold = untold or bool(set(known) & set(given))
-    seen = int(trained[rows].sum())
+def _face_set(name: str, rows: np.ndarray, databases: list[Database], checkpoint, past: Past, note="") -> FaceSet:
+    """A set that says 'all 30 faces', and what the checkpoint has seen of them."""
+    words = f"{'all ' * (not note and len(rows) == len(past.trained))}{len(rows):,} faces{note}"
+    seen, chose = int(past.trained[rows].sum()), past.chose[rows]
+    if chose.any():
+        words += f", {chose.sum():,} faces that chose the checkpoint among them"
     if seen:
-        return f"{words}, {seen:,} training faces among them: the scores flatter"
-    if untold:
-        return f"{words}, perhaps training faces among them, which cannot be told without all databases of the training"
-    concerned = [databases[number] for number in _owners(rows, databases)]
-    if not checkpoint.split.get("databases") or not set(given) & set(checkpoint.split["databases"]):
+        words += f", {seen:,} training faces among them: the scores flatter"
+    elif past.untold:
+        words += ", perhaps training faces among them, which cannot be told without all databases of the training"
+    elif not chose.any() and not past.trained.any():
+        concerned = [databases[number] for number in _owners(rows, databases)]
         if any(kindred(name, database.db) for name in datasets_of(checkpoint) for database in concerned):
-            return f"{words} of a dataset that it was trained on: training faces may be among them"
-    return words
+            words += " of a dataset that it was trained on: training faces may be among them"
+    return FaceSet(name, rows, words, chose)
 
 
 def _owners(rows: np.ndarray, databases: list[Database]) -> list[int]:

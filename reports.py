@@ -14,7 +14,7 @@ import pages
 import plots
 from labels import GENDERS, UNKNOWN, YEARS, AgeScale, decade_of
 from metrics import CS_YEARS, MOST_YEARS, Difference, Estimate, Outcomes, Scores, compare, reliability, roc_curve
-from utils import ImageStack, replacing
+from utils import replacing
 
 SAMPLES = 40  # faces in the grid of samples
 EXTREMES = 24  # faces in the grids of the best and of the worst
@@ -44,11 +44,14 @@ class Evaluation:
     Attributes:
         weight_file: the checkpoint; epoch: that it was saved after, None unknown.
         input: the databases.
-        name: of the set of faces; says: which they are, in words; notes: more to know.
+        name: of the set of faces; by_name: whether it is what makes a set of another checkpoint the same.
+        says: which they are, in words; notes: more to know.
         faces: a table, a row a face: db, path, labels and predictions.
         p_age: (n, k) predicted distributions.
         rows: (n,) row numbers in `images`.
-        images: all images of the databases.
+        identity: (n,) strings, the same for the same faces.
+        images: all images of the databases, takes arrays of rows.
+        level: the share of ages that their intervals are to hold.
         scale: of the ages that are scored.
         unsure_below: probability of the likelier gender under which a face counts as unsure.
         trivial: the answers that use no picture.
@@ -60,12 +63,15 @@ class Evaluation:
     epoch: int | None
     input: list[str]
     name: str
+    by_name: bool
     says: str
     notes: list[str]
     faces: object
     p_age: np.ndarray
     rows: np.ndarray
-    images: ImageStack
+    identity: np.ndarray
+    images: object
+    level: float
     scale: AgeScale
     unsure_below: float
     trivial: dict[str, object]
@@ -93,21 +99,18 @@ class Picture(NamedTuple):
 
 
 def compared(evaluations: list[Evaluation], seed: int) -> list[Comparison]:
-    """Each checkpoint against the first, on each set of faces that both have faces of, by the paired bootstrap."""
+    """Each checkpoint against the first, on the faces that both were scored on, by the paired bootstrap."""
     found = []
-    for first in evaluations:
-        if first.weight_file != evaluations[0].weight_file:
-            break
-        for other in evaluations:
-            if other.weight_file == first.weight_file or (other.name, other.input) != (first.name, first.input):
+    first = [each for each in evaluations if each.weight_file == evaluations[0].weight_file]
+    for other in evaluations:
+        for base in first if other.weight_file != first[0].weight_file else ():
+            if (base.by_name or other.by_name) and base.name != other.name:
                 continue
-            common = np.intersect1d(first.rows, other.rows)
+            common, mine, others = np.intersect1d(other.identity, base.identity, return_indices=True)
             if len(common) > 1:
-                mine, others = (
-                    each.outcomes.of(np.searchsorted(each.rows, common), all_of_it=True) for each in (other, first)
-                )
-                differences = compare(mine, others, seed)
-                found.append(Comparison(other.weight_file, first.weight_file, first.name, len(common), differences))
+                differences = compare(other.outcomes.of(mine, True), base.outcomes.of(others, True), seed)
+                smaller = min(base, other, key=lambda each: len(each.rows))
+                found.append(Comparison(other.weight_file, base.weight_file, smaller.name, len(common), differences))
     return found
 
 
@@ -144,8 +147,12 @@ def folders(evaluations: list[Evaluation]) -> list[str]:
     names = []
     for each in evaluations:
         words = "".join(letter if letter.isalnum() else "_" for letter in each.name)
-        name = f"{numbers[each.weight_file]}_{words}"
-        names.append(name if name not in names else f"{name}_{len(names) + 1}")
+        name = plain = f"{numbers[each.weight_file]}_{words}"
+        count = 1
+        while name.casefold() in map(str.casefold, names):
+            count += 1
+            name = f"{plain}_{count}"
+        names.append(name)
     return names
 
 
@@ -245,7 +252,7 @@ def worst_groups(groups: list) -> str:
     """The group of each axis that is served worst by age, and how far the best one is from it: one line an axis."""
     lines = []
     for axis, members in groupby(groups, key=lambda group: group[0]):
-        results = {name: foremost(scores) for _, name, scores in members if scores.n >= LEAST_FACES}
+        results = {name: foremost(scores) for _, name, scores in members if scores.aged >= LEAST_FACES}
         results = {name: found for name, found in results.items() if not math.isnan(found[1].value)}
         if len(results) < 2:
             continue
@@ -313,6 +320,11 @@ def across(evaluations: list[Evaluation], comparisons: list[Comparison]) -> tupl
         says = f"More than {comparisons[0].other} on the same faces (95% interval, p of the paired bootstrap):"
         text += ["", says, tabulated(rows, titles)]
         parts += [pages.paragraph(says), pages.table(rows, tuple(titles))]
+    apart = {each.weight_file for each in evaluations[1:]} - {evaluations[0].weight_file}
+    for weight_file in sorted(apart - {each.weight_file for each in comparisons}):
+        says = f"{weight_file} has no face in common with {evaluations[0].weight_file}: not compared."
+        text.append(says)
+        parts.append(pages.paragraph(says))
     drawn = separation(evaluations)
     return "\n".join(text), parts + [pages.figure(each.png, each.says) for each in drawn], drawn
 
@@ -320,9 +332,10 @@ def across(evaluations: list[Evaluation], comparisons: list[Comparison]) -> tupl
 def deviations(evaluations: list[Evaluation]) -> list[tuple[str, int, dict[str, tuple[float, float]]]]:
     """Of each set of faces that several checkpoints were scored on: its name, how many, and mean and deviation."""
     found = []
-    for name in dict.fromkeys(each.name for each in evaluations):
-        scores = [each.overall for each in evaluations if each.name == name]
-        if len(scores) > 1:
+    for name, inputs in dict.fromkeys((each.name, tuple(each.input)) for each in evaluations):
+        chosen = [each for each in evaluations if (each.name, tuple(each.input)) == (name, inputs)]
+        scores = [each.overall for each in chosen]
+        if len({each.weight_file for each in chosen}) == len(chosen) > 1:
             common = [
                 stat for stat in HEADINGS if all(stat in each.estimates for each in scores)
             ]  # not all have intervals
@@ -336,11 +349,7 @@ def separation(evaluations: list[Evaluation]) -> list[Picture]:
     """The mean distribution of each true age by each of several checkpoints, as training goes on, where these saw the
     same faces."""
     first = evaluations[0]
-    alike = [
-        each
-        for each in evaluations
-        if (each.name, each.input) == (first.name, first.input) and np.array_equal(each.rows, first.rows)
-    ]
+    alike = [each for each in evaluations if np.array_equal(each.identity, first.identity)]
     if len(alike) < 2 or first.scale != YEARS or not (first.faces.age != UNKNOWN).any():
         return []
     alike.sort(key=lambda each: each.epoch or 0)
@@ -545,9 +554,15 @@ def age_pictures(evaluation: Evaluation) -> list[Picture]:
         ),
     ]
     if "interval_coverage" in overall.estimates:
-        png = by_band("interval_coverage", aim=90)
-        drawn.append(Picture("interval_coverage", png, "Share of the ages that lie within their 90% interval"))
-        drawn.append(Picture("interval_width", by_band("interval_width"), "Mean width of the 90% intervals"))
+        png = by_band("interval_coverage", aim=100 * evaluation.level)
+        drawn.append(
+            Picture(
+                "interval_coverage", png, f"Share of the ages that lie within their {evaluation.level:.0%} interval"
+            )
+        )
+        drawn.append(
+            Picture("interval_width", by_band("interval_width"), f"Mean width of the {evaluation.level:.0%} intervals")
+        )
     return drawn
 
 
@@ -639,7 +654,7 @@ def sections_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix:
     ]
     if intervals := interval_rows(evaluation):
         body, headings = intervals
-        sections.append((f"{prefix}90% age intervals", [pages.table(body, tuple(headings))]))
+        sections.append((f"{prefix}{evaluation.level:.0%} age intervals", [pages.table(body, tuple(headings))]))
     sections.append((f"{prefix}pictures", [pages.figures(pages.figure(each.png, each.says) for each in drawn)]))
     for name, says, chosen in grids(evaluation, seed):
         true, predicted, _ = captions(evaluation, chosen)

@@ -60,7 +60,9 @@ def conformal_widening(p_age: np.ndarray, age: np.ndarray, level: float = LEVEL)
     """How far to widen a network's own intervals so that a share `level` of new faces' ages lies within.
 
     Conformalized quantile regression (Romano, Patterson, Candes, arXiv:1905.03222, section 3, theorem 1) with the
-    quantiles of the predicted distribution: exact on average over draws of faces like these, whatever the network.
+    quantiles of the predicted distribution. Of new faces drawn as these were, a share of `level` or more lies within,
+    at most 1 / (n + 1) more (ages are whole years: ties add to that), on average over such draws, whatever the
+    network.
 
     Args:
         p_age: (n, 101) distributions.
@@ -78,13 +80,17 @@ def conformal_widening(p_age: np.ndarray, age: np.ndarray, level: float = LEVEL)
 
 
 def age_interval(p_age: np.ndarray, calibration: Calibration) -> tuple[np.ndarray, np.ndarray] | None:
-    """The first and the last whole year of each face's interval: (n, 101) -> (n,), (n,) int64; None without one."""
+    """The first and the last whole year of each face's interval: (n, 101) -> (n,), (n,) int64; None without one.
+
+    An interval that is narrower than a year, or that the calibration turned over, is the year in its middle.
+    """
     if calibration.widen is None:
         return None
     low, high = _own_interval(p_age, calibration.level)
-    first = np.clip(np.ceil(low - calibration.widen), 0, MAX_AGE).astype(np.int64)
-    last = np.clip(np.floor(high + calibration.widen), 0, MAX_AGE).astype(np.int64)
-    return first, np.maximum(first, last)
+    middle = np.floor((low + high) / 2 + 0.5)
+    first = np.minimum(np.ceil(low - calibration.widen), middle)
+    last = np.maximum(np.floor(high + calibration.widen), middle)
+    return tuple(np.clip(end, 0, MAX_AGE).astype(np.int64) for end in (first, last))
 
 
 def _own_interval(p_age: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:

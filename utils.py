@@ -369,6 +369,10 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
             raise ValueError(f"{path}: {wrong} of {len(values)} values of '{name}' are outside {UNKNOWN}..{highest}")
     if not len(image):
         raise ValueError(f"{path} holds no faces")
+    for name in ("race", "part"):
+        count = len(content.get(f"{name}_names") or ())
+        if (values := column(name)) is not None and np.any((values < UNKNOWN) | (values >= count)):
+            raise ValueError(f"{path}: '{name}' has numbers beyond the {count} of its '{name}_names'")
     return Database(
         source=path,
         image=image,

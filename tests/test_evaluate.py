@@ -98,12 +98,22 @@ def test_training_faces_among_those_scored_are_counted():
     one, other = make_database(60, seed=1), make_database(10, seed=3, db="afad")
     training, validation, test = split([one], 0.3, 3, 0.2)
     (found,) = protocols.kept_out([one], trained_on(one), "all")
-    assert found.says == f"all 60 faces, {len(training)} training faces among them: the scores flatter"
+    assert found.says == (
+        f"all 60 faces, {len(validation)} faces that chose the checkpoint among them, {len(training)} training faces "
+        "among them: the scores flatter"
+    )
+    assert np.flatnonzero(found.chose).tolist() == validation.tolist()
     # of a training that this one went on from
     later = trained_on(other)
     later.training = {"start": {"split": trained_on(one).split}}
     (_, found) = protocols.kept_out([other, one], later)
     assert f"{len(training)} training faces among them" in found.says
+    # and of an earlier one with another seed, on the same database
+    again = trained_on(one)
+    again.training = {"teachers": [{"split": {**again.split, "test_split": 0.0, "seed": 4}}]}
+    earlier = np.intersect1d(test, split([one], 0.3, 4)[0])
+    (found,) = protocols.kept_out([one], again)
+    assert f"{len(earlier)} training faces of an earlier training among them" in found.says and len(earlier) > 3
 
 
 def test_appa_real_has_two_parts_and_two_ages(databases):
@@ -128,7 +138,7 @@ def test_protocols_refuse_what_is_not_theirs(databases, runs):
         protocols.published("parts", [utkface], plain)
     with pytest.raises(ValueError, match="trained on Adience with --fold"):
         protocols.published("adience", [utkface], plain)
-    for folds in ([0, 1, 2, 3], [0, 1, 2, 3, 3], [0, 1, 2, 3, 4, 4]):
+    for folds in ([0, 1, 2, 3], [0, 1, 2, 3, 3], [0, 1, 2, 3, 4, 4], [0, 1, 2, 3, None]):
         with pytest.raises(ValueError, match="five checkpoints, .* received folds 0, 1, 2, 3"):
             protocols.check_folds([Checkpoint("wide_resnet", {}, 8, split={"fold": fold}) for fold in folds])
     protocols.check_folds([Checkpoint("wide_resnet", {}, 8, split={"fold": fold}) for fold in (3, 1, 0, 4, 2)])
@@ -245,6 +255,69 @@ def test_the_table_of_scores_has_every_statistic(several):
         assert {row["by"] for row in mine} == {"all", "age", "gender", "age and gender"}
 
 
+def test_checkpoints_are_compared_on_the_faces_they_share_however_these_are_called(
+    runs, databases, tiny_checkpoint_file, tmp_path, capsys
+):
+    inputs = ["-i", str(databases["utkface"]), str(databases["utkface"])]
+    files = [
+        "--weight_file",
+        str(tiny_checkpoint_file),
+        str(runs[0]),
+        str(runs[0]),
+    ]  # what is named twice is taken once
+    evaluate.main([*files, *inputs, "--output_dir", str(tmp_path)])
+    said = json.loads((tmp_path / "metrics.json").read_text())
+    assert [(each["set"], each["n"]) for each in said["evaluations"]] == [("utkface", 80), ("test", 16)]
+    ((pair,),) = [said["comparisons"]]
+    assert (pair["set"], pair["n"]) == ("test", 16) and said["over_checkpoints"] == []
+    everyone = rows_of(tmp_path / "1_utkface" / "predictions.csv")
+    one = {row["path"]: abs(float(row["expected_age"]) - int(row["age"])) for row in everyone}
+    own = rows_of(tmp_path / "2_test" / "predictions.csv")
+    expected = np.mean([abs(float(row["expected_age"]) - int(row["age"])) - one[row["path"]] for row in own])
+    assert pair["differences"]["age_mae"]["value"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_databases_of_other_sizes_stand_beside_each_other(databases, runs, tmp_path):
+    small = write_database(tmp_path / "small_db.mat", noise(6, 16), texts={"db": "fgnet", "detector": "none"})
+    inputs = ["-i", str(databases["utkface"]), str(small)]
+    evaluate.main(["--weight_file", str(runs[0]), *inputs, "--output_dir", str(tmp_path / "out")])
+    said = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [(each["set"], each["n"]) for each in said["evaluations"]] == [("test", 16), ("small", 6)]
+
+
+def test_lists_of_one_name_have_folders_of_their_own(databases, runs, tmp_path):
+    lists = [tmp_path / name / "test.txt" for name in ("a", "b")]
+    for number, path in enumerate(lists):
+        path.parent.mkdir()
+        path.write_text("".join(f"{row}.jpg\n" for row in range(number, 80, 2 + number)))
+    files = ["--weight_file", *map(str, runs)]
+    evaluate.main([*files, "--split_file", *map(str, lists), "--output_dir", str(tmp_path / "out")])
+    assert {path.name for path in (tmp_path / "out").iterdir() if path.is_dir()} == {
+        *("1_test", "1_test__2_", "2_test", "2_test__2_"),
+    }
+    said = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [(each["set"], each["n"]) for each in said["comparisons"]] == [("test", 40), ("test (2)", 27)]
+    assert [(each["set"], each["checkpoints"]) for each in said["over_checkpoints"]] == [("test", 2), ("test (2)", 2)]
+
+
+def test_what_cannot_be_scored_is_refused(runs, databases, tmp_path):
+    from wide_resnet import wide_resnet
+
+    broken = wide_resnet(32, depth=10, width=1)
+    broken.get_layer("pred_age").set_weights([array * np.nan for array in broken.get_layer("pred_age").get_weights()])
+    models.save(broken, tmp_path / "nan.hdf5", Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32))
+    (tmp_path / "file").write_text("")
+    races = write_database(tmp_path / "races.mat", noise(3, 32), race=np.array([0, 1, 2]))
+    utkface = str(databases["utkface"])
+    for options, reason in (
+        (["--weight_file", str(tmp_path / "nan.hdf5"), "-i", utkface], "nan.hdf5 predicts what is no number"),
+        (["--weight_file", str(runs[0]), "--output_dir", str(tmp_path / "file")], "file is a file; --output_dir names"),
+        (["--weight_file", str(runs[0]), "-i", str(races)], "'race' has numbers beyond the 0 of its 'race_names'"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            evaluate.main(["--output_dir", str(tmp_path / "out"), *options])
+
+
 # ------------------------------------------------------------------------------------------------ calibration
 
 
@@ -286,9 +359,9 @@ def test_faces_that_calibrated_are_judged_by_the_other_half_of_them():
     p_male = np.clip(rng.random(100), 0.01, 0.99)
     checkpoint = Checkpoint("wide_resnet", {}, 8, calibration=fit(p_age, p_male, age, gender))
     seen, crossed = (pd.DataFrame({"age": age, "gender": gender, "p_male": p_male}) for _ in range(2))
-    assert evaluate.calibrated(seen, p_age, checkpoint, False, 1) == []
+    assert evaluate.calibrated(seen, p_age, checkpoint, np.zeros(100, bool), 1) == []
     np.testing.assert_allclose(seen.p_male, tempered(p_male, checkpoint.calibration.temperature))
-    (note,) = evaluate.calibrated(crossed, p_age, checkpoint, True, 1)
+    (note,) = evaluate.calibrated(crossed, p_age, checkpoint, np.ones(100, bool), 1)
     assert "each half of these faces is judged by the calibration of the other" in note
     one, other = np.array_split(np.random.default_rng(1).permutation(100), 2)
     for half, rest in ((one, other), (other, one)):
@@ -296,6 +369,24 @@ def test_faces_that_calibrated_are_judged_by_the_other_half_of_them():
         first, last = age_interval(p_age[half], own)
         assert crossed.age_low[half].tolist() == first.tolist() and crossed.age_high[half].tolist() == last.tolist()
         np.testing.assert_allclose(crossed.p_male[half], tempered(p_male[half], own.temperature))
+
+
+def test_among_others_they_are_told_apart_and_groups_have_calibrated_genders_too():
+    rng = np.random.default_rng(2)
+    age, gender, p_male = rng.integers(20, 80, 60), rng.integers(0, 2, 60), rng.uniform(0.05, 0.95, 60)
+    p_age = np.full((60, 101), 1 / 101)
+    checkpoint = Checkpoint("wide_resnet", {}, 8, calibration=Calibration(widen=1.0, temperature=2.0))
+    own = np.arange(60) % 3 == 0
+    faces = pd.DataFrame({"age": age, "gender": gender, "p_male": p_male})
+    (note,) = evaluate.calibrated(faces, p_age, checkpoint, own, 1)
+    assert "the 20 faces that calibrated the checkpoint" in note
+    np.testing.assert_allclose(faces.p_male[~own], tempered(p_male[~own], 2.0))
+    assert not np.allclose(faces.p_male[own], tempered(p_male[own], 2.0), atol=1e-3)
+    assert faces.age_low.notna().all()
+    groups = pd.DataFrame({"age": age, "gender": gender, "p_male": p_male})
+    evaluate.calibrated(groups, p_age[:, :8], checkpoint, np.zeros(60, bool), 1, intervals=False)
+    np.testing.assert_allclose(groups.p_male, tempered(p_male, 2.0))
+    assert "age_low" not in groups
 
 
 def test_the_demo_shows_what_the_checkpoint_has(runs, drawn, tmp_path, capsys):
@@ -321,6 +412,18 @@ def test_the_demo_shows_what_the_checkpoint_has(runs, drawn, tmp_path, capsys):
     from faces import read_image
 
     assert all(face.interval is None and not face.unsure for face in predictor(read_image(photo)))
+
+
+def test_a_read_only_checkpoint_stays_as_it_is_and_a_link_leads_to_its_file(runs, tmp_path):
+    path = copy_of(runs[0], tmp_path)
+    link = tmp_path / "link.hdf5"
+    link.symlink_to(path)
+    models.store_calibration(link, Calibration(widen=1.0))
+    assert link.is_symlink() and models.inspect(path).calibration.widen == 1.0
+    path.chmod(0o444)
+    with pytest.raises(ValueError, match="is read-only"):
+        models.store_calibration(link, Calibration(widen=2.0))
+    assert models.inspect(path).calibration.widen == 1.0
 
 
 def test_calibrating_refuses_what_has_no_validation_part(tiny_checkpoint_file, runs, databases, tmp_path):

@@ -110,6 +110,14 @@ def test_one_face_has_a_score_and_no_interval():
     assert result["age_mae"].value == 3 and math.isnan(result["age_mae"].low) and math.isnan(result["age_mae"].high)
     assert result["gender_accuracy"].value == 0.0
     assert all(map(math.isnan, mean_interval(np.array([4.0]))))
+    one_of_many = scored([30, -1, -1], [-1, 1, 0], [33.0, 1.0, 1.0], [0.2, 0.7, 0.4])
+    assert one_of_many["age_mae"].value == 3 and math.isnan(one_of_many["age_mae"].low) and one_of_many.aged == 1
+    assert one_of_many["gender_accuracy"].low == 1.0
+
+
+def test_of_one_gender_alone_there_is_no_f1():
+    for p_male in ([0.9, 0.8, 0.7], [0.9, 0.8, 0.1]):
+        assert math.isnan(scored([1] * 3, [1] * 3, [1.0] * 3, p_male)["gender_f1"].value)
 
 
 def test_the_trivial_gender_is_compared_with_the_true_one():

@@ -688,7 +688,7 @@ def test_three_bare_commands_one_after_the_other(drawn, tmp_path):
 
 def test_the_worst_group_of_each_axis_is_named_with_its_distance_from_the_best():
     def scores(error, count):
-        return Scores(count, {"age_mae": Estimate(error, error - 1, error + 1, 15.0)})
+        return Scores(count, count, {"age_mae": Estimate(error, error - 1, error + 1, 15.0)})
 
     groups = [
         *[("age", "0-9", scores(2.5, 40)), ("age", "80-89", scores(9.0, 20)), ("age", "90-100", scores(30.0, 19))],
