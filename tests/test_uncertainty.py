@@ -63,9 +63,9 @@ def test_the_interval_is_moved_outward_and_stays_on_the_scale():
     p = spread(20, 29)  # its own: 20.0 to 29.0
     ends = {w: tuple(int(end[0]) for end in age_interval(p, Calibration(widen=w))) for w in (0.0, 2.4, -2.4, 80.0)}
     assert ends == {0.0: (20, 29), 2.4: (18, 31), -2.4: (23, 26), 80.0: (0, 100)}
-    for p, year in ((p, 25), (spread(20, 22), 21), (spread(1, 1), 1), (spread(0, 0), 0), (spread(100, 100), 100)):
-        first, last = age_interval(p, Calibration(widen=-30.0))
-        assert (first[0], last[0]) == (year, year)  # never empty, and in the middle (24.5 is rounded upward)
+    for years, middle in (((20, 29), 25), ((20, 22), 21), ((1, 1), 1), ((0, 0), 0), ((100, 100), 100)):
+        first, last = age_interval(spread(*years), Calibration(widen=-30.0))
+        assert (first[0], last[0]) == (middle, middle)  # never empty, and in the middle (24.5 is rounded upward)
 
 
 def test_the_widening_is_the_score_of_the_right_rank():
