@@ -39,7 +39,7 @@ quickstart: .venv/installed
 	@echo "The quickstart is done. It made:"
 	@echo "  quickstart/wiki_db.mat                   the database of drawn faces"
 	@echo "  quickstart/checkpoints/                  checkpoints, history.csv, training_curve.png, TensorBoard's logs"
-	@echo "  quickstart/evaluation/                   table.txt, metrics.json, predictions.csv and plots"
+	@echo "  quickstart/evaluation/                   report.html, tables and plots"
 	@echo "  quickstart/found/                        annotated images, predictions.csv and predictions.json"
 
 ARCHIVE ?= UTKFace.tar.gz
