@@ -7,6 +7,7 @@ they are stored in 16 bits and computed with in 32. In int8 the convolutions are
 import logging
 import warnings
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,9 @@ def deployable(model, checkpoint: Checkpoint):
         def call(self, gender, age):
             return answers(gender, age, checkpoint)
 
+    for layer in _layers_of(model):
+        if isinstance(layer, keras.layers.Normalization):  # its tensors would become inputs of an ONNX file
+            layer.mean, layer.variance = np.asarray(layer.mean), np.asarray(layer.variance)
     image = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
     whole = keras.Model(image, Answers(name="answers", dtype="float32")(*model(image)), name="age_gender")
     whole(np.zeros((1, *model.input_shape[1:]), np.uint8))  # Keras exports no model that was never called
@@ -153,6 +157,11 @@ def convert(model, path: Path, form: str, precision: str, metadata: str, images:
 def _onnx(model, path: Path, precision: str, metadata: str, images: np.ndarray | None) -> None:
     import onnx
 
+    for layer in _layers_of(model):
+        if getattr(layer, "groups", 1) > 1:
+            raise ValueError(
+                f"{layer.name} is a grouped convolution, which tf2onnx cannot write: take --format litert or openvino"
+            )
     model.export(str(path), format="onnx", verbose=False)
     if precision == "int8":
         _quantize(path, images)
@@ -161,6 +170,12 @@ def _onnx(model, path: Path, precision: str, metadata: str, images: np.ndarray |
         _store_in_half(graph)
     onnx.helper.set_model_props(graph, {KEY: metadata})
     onnx.save(graph, path)
+
+
+def _layers_of(model) -> Iterator:
+    """All layers of a model, those of models in it among them."""
+    for layer in model.layers:
+        yield from _layers_of(layer) if hasattr(layer, "layers") else [layer]
 
 
 def _store_in_half(graph) -> None:

@@ -197,6 +197,18 @@ def test_an_age_scale_of_groups_survives(tmp_path):
     assert replace(back, origin=source.origin) == source
 
 
+@pytest.mark.skipif(not works("onnx"), reason="onnx is not installed")
+def test_networks_of_keras_applications_leave_too_or_say_why_not(tmp_path, capsys):
+    for network in ("efficientnet_b0", "convnext_tiny"):
+        checkpoint = Checkpoint(network, {}, 32)
+        models.save(models.build(checkpoint), tmp_path / f"{network}.hdf5", checkpoint)
+    options = ["--faces", "3", "--output", str(tmp_path / "model.onnx")]
+    assert export.main(["--weight_file", str(tmp_path / "efficientnet_b0.hdf5"), *options]) == 0
+    with pytest.raises(ValueError, match="is a grouped convolution, which tf2onnx cannot write: take --format litert"):
+        export.main(["--weight_file", str(tmp_path / "convnext_tiny.hdf5"), *options, "--overwrite"])
+    assert (tmp_path / "model.onnx").is_file() and not list(tmp_path.glob(".new-*"))
+
+
 @pytest.mark.parametrize("form", INSTALLED)
 def test_the_predictor_takes_a_file_for_a_checkpoint(exported, weights, drawn, form):
     picture = cv2.imread(str(drawn / "photos" / "family.jpg"))
