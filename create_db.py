@@ -144,7 +144,10 @@ def read_exclusions(lists: list[Path]) -> set[str]:
     """The names that some lists hold."""
     from utils import read_names
 
-    return set().union(*map(read_names, lists))
+    try:
+        return set().union(*map(read_names, lists))
+    except ValueError as error:
+        raise ValueError(f"--exclude {error}") from None
 
 
 def announce(output: Path, rows: int, size: int) -> None:
