@@ -96,7 +96,6 @@ def build_parser() -> argparse.ArgumentParser:
         "--precision",
         choices=PRECISIONS,
         nargs="+",
-        default=["float32"],
         help="float16 stores weights in half the space; int8 computes convolutions in whole numbers, their ranges "
         "measured on a database; each beside float32 is a file of its own, NAME.int8.onnx (default: float32)",
     )
@@ -135,6 +134,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, load, write, prove, report."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    args.precision = args.precision or ["float32"]
     paths = choose_outputs(parser, args)
     from models import choose, inspect
 
