@@ -320,10 +320,11 @@ def across(evaluations: list[Evaluation], comparisons: list[Comparison]) -> tupl
         says = f"More than {comparisons[0].other} on the same faces (95% interval, p of the paired bootstrap):"
         text += ["", says, tabulated(rows, titles)]
         parts += [pages.paragraph(says), pages.table(rows, tuple(titles))]
-    apart = {each.weight_file for each in evaluations[1:]} - {evaluations[0].weight_file}
-    for weight_file in sorted(apart - {each.weight_file for each in comparisons}):
-        says = f"{weight_file} has no face in common with {evaluations[0].weight_file}: not compared."
-        text.append(says)
+    first, compared_ones = evaluations[0].weight_file, {each.weight_file for each in comparisons}
+    others = dict.fromkeys(each.weight_file for each in evaluations if each.weight_file != first)
+    if apart := [name for name in others if name not in compared_ones]:
+        says = f"Not compared with {first}, for want of faces in common: {', '.join(apart)}."
+        text += ["", says]
         parts.append(pages.paragraph(says))
     drawn = separation(evaluations)
     return "\n".join(text), parts + [pages.figure(each.png, each.says) for each in drawn], drawn
@@ -336,9 +337,8 @@ def deviations(evaluations: list[Evaluation]) -> list[tuple[str, int, dict[str, 
         chosen = [each for each in evaluations if (each.name, tuple(each.input)) == (name, inputs)]
         scores = [each.overall for each in chosen]
         if len({each.weight_file for each in chosen}) == len(chosen) > 1:
-            common = [
-                stat for stat in HEADINGS if all(stat in each.estimates for each in scores)
-            ]  # not all have intervals
+            # Not all may have intervals.
+            common = [stat for stat in HEADINGS if all(stat in each.estimates for each in scores)]
             values = {stat: np.array([each[stat].value for each in scores]) for stat in common}
             spread = {stat: (float(v.mean()), float(v.std(ddof=1))) for stat, v in values.items()}
             found.append((name, len(scores), spread))
