@@ -229,9 +229,10 @@ def _openvino(model, path: Path, precision: str, metadata: str, images: np.ndarr
         _onnx(model, source, precision, metadata, images)
         graph = openvino.convert_model(source)
     else:
-        source = path.with_stem("source")
-        model.export(str(source), format="openvino", verbose=False)
-        graph = openvino.Core().read_model(source)
+        # By way of a SavedModel: on Python 3.13, OpenVINO cannot read what Keras hands over in memory.
+        folder = path.with_suffix("")
+        model.export(str(folder), format="tf_saved_model", verbose=False)
+        graph = openvino.convert_model(folder)
     graph.set_rt_info(metadata, [KEY])
     openvino.save_model(graph, path, compress_to_fp16=precision == "float16")
 
