@@ -1,4 +1,4 @@
-# make quickstart: installs what is needed and runs the whole suite on drawn sample faces, in some three minutes
+# make quickstart: installs what is needed and runs the whole suite on drawn sample faces, in some four minutes
 # make test:       installs what the tests need and runs them
 # make model:      trains the model that comes with the suite again, from ARCHIVE=UTKFace.tar.gz, and replaces
 #                  checkpoints/age_gender.hdf5 by it; three hours on two cores with AVX-512 BF16, else longer
