@@ -135,11 +135,13 @@ def main(argv: list[str] | None = None) -> None:
 
 def evaluate(args: argparse.Namespace, weight_file: Path, checkpoint) -> list:
     """Predict and score one checkpoint on each set of faces."""
+    from utils import ImageStack
+
     own = checkpoint.age_scale
     scale = args.age_scale or own
     fold_ages(np.zeros((1, len(own.groups))), own, scale)  # refuses a scale that does not fit before all the work
     databases = open_databases(args.input, checkpoint)
-    images = SizedImages(databases, checkpoint.image_size)
+    images = ImageStack(databases, checkpoint.image_size)
     sets = choose_faces(args, databases, checkpoint)
     if args.calibrate:
         checkpoint.calibration = calibrate(weight_file, checkpoint, databases, images)
@@ -153,27 +155,6 @@ def evaluate(args: argparse.Namespace, weight_file: Path, checkpoint) -> list:
     ]
 
 
-class SizedImages:
-    """The images of several databases one after the other, in one size: takes arrays of row numbers."""
-
-    def __init__(self, databases: list, size: int):
-        self._images, self._size = [database.image for database in databases], size
-        self._ends = np.cumsum([len(database) for database in databases])
-
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        from faces import resize_square
-
-        rows = np.asarray(rows)
-        taken = np.empty((len(rows), self._size, self._size, 3), np.uint8)
-        owners = np.searchsorted(self._ends, rows, side="right")
-        for number in np.unique(owners):
-            mine, images = owners == number, self._images[number]
-            found = images[rows[mine] - (self._ends[number] - len(images))]
-            alike = images.shape[1] == self._size
-            taken[mine] = found if alike else [resize_square(image, self._size) for image in found]
-        return taken
-
-
 def choose_faces(args: argparse.Namespace, databases: list, checkpoint) -> list:
     """The sets of faces to score, see protocols.FaceSet."""
     from protocols import kept_out, listed, published
@@ -185,11 +166,12 @@ def choose_faces(args: argparse.Namespace, databases: list, checkpoint) -> list:
     return kept_out(databases, checkpoint, args.part or "auto")
 
 
-def calibrate(weight_file: Path, checkpoint, databases: list, images: SizedImages):
+def calibrate(weight_file: Path, checkpoint, databases: list, images):
     """Fits intervals and temperature on the validation part, and stores them in the checkpoint."""
     import backend
     import models
     from protocols import kept_out
+    from utils import labels_of
 
     if checkpoint.origin != models.ORIGIN_OURS:
         raise ValueError(
@@ -200,11 +182,6 @@ def calibrate(weight_file: Path, checkpoint, databases: list, images: SizedImage
     found = models.calibrate(weight_file, images, rows, *labels_of(databases, rows))
     print(f"{weight_file}: {models.calibration_in_words(found)}", flush=True)
     return found
-
-
-def labels_of(databases: list, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ages and genders of some rows."""
-    return tuple(np.concatenate([getattr(each, name) for each in databases])[rows] for name in ("age", "gender"))
 
 
 def open_databases(paths: list[Path] | None, checkpoint) -> list:
@@ -236,13 +213,13 @@ def open_databases(paths: list[Path] | None, checkpoint) -> list:
     return databases
 
 
-def predict(weight_file: Path, databases: list, images: SizedImages, rows: np.ndarray):
+def predict(weight_file: Path, databases: list, images, rows: np.ndarray):
     """A table with a row for each face, its labels and the network's own predictions, and the distributions, (n, k)."""
     import pandas as pd
 
     import backend
     import models
-    from utils import read_paths
+    from utils import labels_of, read_paths
 
     print(f"{weight_file}: {len(rows):,} faces, computing on {backend.start()}", flush=True)
     model, checkpoint = models.load(weight_file)

@@ -196,7 +196,7 @@ def choose_faces(args: argparse.Namespace, checkpoint) -> Faces:
         unknown = np.full(args.faces, UNKNOWN)
         words = f"{args.faces} drawn patterns; with a database, --input, errors and genders are compared too"
         return Faces(drawn, unknown, unknown, None, words)
-    from utils import ImageStack, open_database, split_again
+    from utils import ImageStack, labels_of, open_database, split_again
 
     databases = [open_database(path) for path in paths]
     count = sum(map(len, databases))
@@ -212,10 +212,9 @@ def choose_faces(args: argparse.Namespace, checkpoint) -> Faces:
             f"{count} faces are too few: int8's ranges are measured on others than the {len(rows)} compared"
         )
     others = np.sort(rng.choice(rest, min(CALIBRATION_FACES, len(rest)), replace=False))
-    image, size = ImageStack(databases), checkpoint.image_size
-    labels = {name: np.concatenate([getattr(each, name) for each in databases])[rows] for name in ("age", "gender")}
+    image = ImageStack(databases, checkpoint.image_size)
     words = f"{len(rows)} of {len(pool):,} faces {kind}".rstrip() + f" in {', '.join(map(str, paths))}"
-    return Faces(resized(image[rows], size), **labels, calibration=resized(image[others], size), words=words)
+    return Faces(image[rows], *labels_of(databases, rows), image[others], words)
 
 
 def drawn_patterns(count: int, size: int, seed: int) -> np.ndarray:
@@ -226,13 +225,6 @@ def drawn_patterns(count: int, size: int, seed: int) -> np.ndarray:
     patches = rng.uniform(0, 255, (count, 6, 6, 3))
     soft = np.stack([cv2.resize(patch, (size, size), interpolation=cv2.INTER_CUBIC) for patch in patches])
     return np.clip(soft + rng.normal(0, 8, soft.shape), 0, 255).astype(np.uint8)
-
-
-def resized(images: np.ndarray, size: int) -> np.ndarray:
-    """(n, h, h, 3) uint8 -> (n, size, size, 3) uint8."""
-    from faces import resize_square
-
-    return np.array(images) if images.shape[1] == size else np.stack([resize_square(image, size) for image in images])
 
 
 def load(weight_file: Path, faces: Faces):

@@ -6,6 +6,7 @@ these sums, and the bootstrap is a product of matrices: the counts of the faces 
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -39,7 +40,8 @@ class Difference(NamedTuple):
     p: float
 
 
-class Scores(NamedTuple):
+@dataclass(frozen=True)
+class Scores:
     """The scores of n faces, `aged` of which have an age or an age group: statistic -> estimate, see `statistics`."""
 
     n: int
@@ -47,7 +49,7 @@ class Scores(NamedTuple):
     estimates: dict[str, Estimate]
 
     def __getitem__(self, name: str) -> Estimate:  # scores["age_mae"]
-        return self.estimates[name] if isinstance(name, str) else tuple.__getitem__(self, name)
+        return self.estimates[name]
 
 
 class Outcomes(NamedTuple):

@@ -36,11 +36,13 @@ class FaceSet(NamedTuple):
 
 
 class Past(NamedTuple):
-    """What a checkpoint has seen of some databases: masks over all rows, and whether more may have trained it."""
+    """What a checkpoint has seen of some databases: masks over all rows, whether more of them may have trained it, and
+    the training, validation and test rows of its own training; None where these cannot be told."""
 
     trained: np.ndarray
     chose: np.ndarray
-    untold: bool
+    untold: bool = False
+    sides: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
 
 def kept_out(databases: list[Database], checkpoint, part: str = "auto") -> list[FaceSet]:
@@ -70,7 +72,7 @@ def kept_out(databases: list[Database], checkpoint, part: str = "auto") -> list[
         rows = np.concatenate([_rows(databases, number) for number in own])
         sets.append(_face_set("all", rows, databases, checkpoint, past))
     elif own:
-        sets.append(_part(databases, checkpoint, part, past))
+        sets.append(_part(part, past))
     for number, database in enumerate(databases):
         if number not in own:
             name = database.source.stem.removesuffix("_db")
@@ -171,22 +173,23 @@ def _sides(databases: list[Database], how: dict) -> tuple[np.ndarray, np.ndarray
 def past_of(databases: list[Database], checkpoint) -> Past:
     """What a checkpoint, and those that it went on from or learned from, have seen of some databases."""
     count, given = sum(map(len, databases)), [database.fingerprint() for database in databases]
-    past = Past(np.zeros(count, bool), np.zeros(count, bool), False)
+    past = Past(np.zeros(count, bool), np.zeros(count, bool))
     for how in splits_of(checkpoint):
         known = how.get("databases", [])
         if _all_there(known, given):
-            training, validation, _ = _sides(databases, how)
-            past.trained[training] = True
+            sides = _sides(databases, how)
+            past.trained[sides[0]] = True
             if how is checkpoint.split:
-                past.chose[validation] = True
+                past.chose[sides[1]] = True
+                past = past._replace(sides=sides)
         else:
             past = past._replace(untold=past.untold or bool(set(known) & set(given)))
     return past
 
 
-def _part(databases: list[Database], checkpoint, part: str, past: Past) -> FaceSet:
+def _part(part: str, past: Past) -> FaceSet:
     """The test or the validation part of a training."""
-    training, validation, test = _sides(databases, checkpoint.split)
+    training, validation, test = past.sides
     count = len(training) + len(validation) + len(test)
     if part == "test" and not len(test):
         raise ValueError(

@@ -422,30 +422,48 @@ def read_names(path: Path) -> set[str]:
 
 
 class ImageStack:
-    """The images of several databases one after the other, without copying: takes arrays of row numbers."""
+    """The images of several databases one after the other: takes arrays of row numbers; copies nothing before.
 
-    def __init__(self, databases: list[Database]):
+    Args:
+        databases: one or more, with images of one size, or of any where `size` says which they are to have.
+        size: height and width in pixels that images are resized to when they are taken; None leaves them as they are.
+
+    Raises:
+        ValueError: if the sizes differ and none is asked for.
+    """
+
+    def __init__(self, databases: list[Database], size: int | None = None):
         sizes = {database.image_size for database in databases}
-        if len(sizes) > 1:
+        if len(sizes) > 1 and size is None:
             named = ", ".join(f"{database.source} {database.image_size}" for database in databases)
             raise ValueError(f"databases must have images of one size; received {named}")
+        size = size or sizes.pop()
         self._images = [database.image for database in databases]
         self._starts = np.cumsum([0, *map(len, databases)])
-        self.shape = (int(self._starts[-1]), *self._images[0].shape[1:])
+        self.shape = (int(self._starts[-1]), size, size, 3)
 
     def __len__(self) -> int:
         return self.shape[0]
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        if len(self._images) == 1:
+        size = self.shape[1]
+        if len(self._images) == 1 and self._images[0].shape[1] == size:
             return np.asarray(self._images[0][rows])
+        from faces import resize_square
+
         rows = np.asarray(rows)
         taken = np.empty((len(rows), *self.shape[1:]), np.uint8)
         owner = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(owner):
-            mine = owner == number
-            taken[mine] = self._images[number][rows[mine] - self._starts[number]]
+            mine, images = owner == number, self._images[number]
+            found = images[rows[mine] - self._starts[number]]
+            taken[mine] = found if images.shape[1] == size else [resize_square(image, size) for image in found]
         return taken
+
+
+def labels_of(databases: list[Database], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ages and genders, (n,) each, of some rows, which go on from one database to the next."""
+    return tuple(np.concatenate([getattr(each, name) for each in databases])[rows] for name in ("age", "gender"))
 
 
 # ---------------------------------------------------------------------------------------------- split

@@ -78,21 +78,20 @@ def faces_kept_out(args: argparse.Namespace, checkpoint):
     import numpy as np
 
     from labels import UNKNOWN
-    from utils import ImageStack, open_database, read_paths, split
+    from utils import ImageStack, labels_of, open_database, read_paths, split_again
 
     inputs = args.input or [Path(path) for path in checkpoint.training.get("arguments", {}).get("input", [])]
     databases = [open_database(path) for path in inputs]
     if [database.fingerprint() for database in databases] != checkpoint.split.get("databases"):
         raise ValueError("the checkpoint was not trained on these databases: name them with --input")
-    how = checkpoint.split
-    *_, rows = split(databases, how["validation_split"], how["seed"], how.get("test_split", 0.0))
+    *_, rows = split_again(databases, checkpoint.split)
     if not len(rows):
         raise ValueError("the checkpoint was trained without --test_split: every face was seen or chose it")
     paths = [path for database in databases for path in read_paths(database.source)]
     if len(paths) < sum(map(len, databases)):
         raise ValueError("the databases do not say which photos their faces come from")
     rows = np.sort(np.random.default_rng(0).permutation(rows)[: args.faces])
-    age, gender = (np.concatenate([getattr(d, name) for d in databases])[rows] for name in ("age", "gender"))
+    age, gender = labels_of(databases, rows)
     if UNKNOWN in age or UNKNOWN in gender:
         raise ValueError("this benchmark needs faces whose age and gender are all known")
     return ImageStack(databases)[rows], age, gender, [paths[row] for row in rows]
