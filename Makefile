@@ -66,7 +66,7 @@ model: .venv/installed
 	  --stem_stride 4 --mirror --age_loss dldl_v2 --age_error_weight 0.5 --gender_weight 2 --opt adamw --lr 0.0015 \
 	  --schedule cosine --ema 0.998 --batch_size 64 --nb_epochs 44 --mixed_precision --output_path checkpoints/model
 	$(BIN)/python evaluate.py --weight_file checkpoints/model --output_dir checkpoints/model/evaluation
-	cp "`$(BIN)/python -c 'import models; print(models.choose("checkpoints/model", ""))'`" checkpoints/new.hdf5
+	cp "`$(BIN)/python -c 'from networks import models; print(models.choose("checkpoints/model", ""))'`" checkpoints/new.hdf5
 	mv checkpoints/new.hdf5 checkpoints/age_gender.hdf5
 
 test: .venv/installed-dev

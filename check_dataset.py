@@ -28,9 +28,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-import cli
-from backend import available_cores
-from labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
+from age_gender import cli
+from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
+from networks.backend import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 
 BLOCK = 1024  # files that are handed to the threads at a time
@@ -124,7 +124,7 @@ def look(path: str, box: list[float] | None = None, margin: float = 0.0) -> Phot
     """Reads one file; with a box, its face."""
     import cv2
 
-    from faces import cut_face, decode
+    from age_gender.faces import cut_face, decode
 
     try:
         with open(path, "rb", buffering=0) as file:
@@ -334,8 +334,7 @@ def in_words(records: Records, rows) -> str:
 
 def write_report(path: Path, args, folder: Path, records: Records, findings, groups, kept, dropped) -> None:
     """Writes the page: tables, histograms, a sample of faces, and the groups of like ones."""
-    import pages
-    import plots
+    from evaluation import pages, plots
 
     def show(rows: list[int], captions: list[str]) -> str:
         return pages.faces([face_of(folder, records, row, READERS[args.db].margin) for row in rows], captions)
@@ -384,7 +383,7 @@ def write_report(path: Path, args, folder: Path, records: Records, findings, gro
 
 def face_of(folder: Path, records: Records, row: int, margin: float) -> np.ndarray | None:
     """A record's face for the page, (88, 88, 3) uint8 BGR; None where there is none."""
-    from faces import cut_face, read_image
+    from age_gender.faces import cut_face, read_image
 
     image = read_image(os.path.join(folder, records.path[row]))
     return None if image is None else cut_face(image, records.face_box(row), margin, 88)

@@ -21,10 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-import cli
-from backend import available_cores
-from detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, face_at, in_any_thread
-from labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
+from age_gender import cli
+from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, face_at, in_any_thread
+from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
+from networks.backend import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 
 BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
@@ -257,7 +257,7 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, find: Calla
 
 def decode_block(records: Records, rows: np.ndarray, folder: Path, find: Callable | None, args):
     """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures."""
-    from faces import cut_face, decode, read_bytes
+    from age_gender.faces import cut_face, decode, read_bytes
     from utils import digest
 
     size = args.img_size

@@ -18,9 +18,9 @@ import sys
 import time
 from pathlib import Path
 
-import cli
-from labels import AGE_SCALES, age_scale
-from uncertainty import UNSURE_BELOW
+from age_gender import cli
+from age_gender.intervals import UNSURE_BELOW
+from age_gender.labels import AGE_SCALES, age_scale
 
 CHECKPOINTS = Path("checkpoints")
 DEFAULT_OUTPUT = Path("demo_output")
@@ -36,7 +36,7 @@ END_KEYS = (27, ord("q"))
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    from detectors import DETECTORS
+    from age_gender.detectors import DETECTORS
 
     parser = cli.parser_for(__doc__, "demo.py [--image_dir DIR | --image FILE | --video FILE | --camera N] [options]")
     source = parser.add_argument_group("source (the webcam, if none is given)").add_mutually_exclusive_group()
@@ -110,7 +110,7 @@ def main(argv: list[str] | None = None) -> int:
     if not shown and not args.output_dir:
         args.output_dir = output_without_display(live, args.no_display)
 
-    from predictor import Predictor
+    from age_gender.predictor import Predictor
 
     predictor = Predictor(weight_file, args.detector, args.margin, args.age_scale, args.unsure_below)
     origin = predictor.checkpoint.origin
@@ -164,7 +164,7 @@ def refuse_to_overwrite(parser: argparse.ArgumentParser, args: argparse.Namespac
 
 def choose_weights(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Path:
     """The checkpoint to use; a depth or width that is not the checkpoint's is refused."""
-    from models import choose, inspect
+    from networks.models import choose, inspect
 
     weight_file = choose(args.weight_file, CHECKPOINTS)
     if args.depth or args.width:
@@ -180,7 +180,7 @@ def choose_weights(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
 
 def open_source(args: argparse.Namespace):
     """The frames and, where it is known, how many."""
-    import sources
+    from age_gender import sources
 
     if args.image_dir:
         paths = sources.find_images(args.image_dir, leave_out=args.output_dir or DEFAULT_OUTPUT)
@@ -260,7 +260,7 @@ def label(face) -> str:
 
 def annotate(result):
     """The picture with boxes and labels on a copy of it."""
-    from faces import draw_label
+    from age_gender.faces import draw_label
 
     picture = result.image.copy()
     for face in result.faces:
@@ -285,7 +285,7 @@ class Output:
     """Writes annotated images or a video as they come, and the tables of predictions at the end."""
 
     def __init__(self, folder: Path, source):
-        from sources import Camera, Video
+        from age_gender.sources import Camera, Video
 
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)

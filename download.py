@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import cli
-from archives import BLOCK, unpack
-from detectors import yunet
+from age_gender import cli
+from age_gender.detectors import yunet
 from readers import READERS
+from readers.archives import BLOCK, unpack
 
 SCHEMES = ("http", "https")
 TIMEOUT = 30  # seconds without a byte

@@ -1,7 +1,7 @@
 """Scores checkpoints on face databases: tables, a report in HTML, JSON and CSV, and plots.
 
     python evaluate.py                                                    # newest run in checkpoints/
-    python evaluate.py --weight_file weights.hdf5 --input data/utkface_db.mat --output_dir evaluation/utkface
+    python evaluate.py --weight_file weights.hdf5 --input data/utkface_db.mat --output_dir evaluation_output/utkface
     python evaluate.py --weight_file old.hdf5 new.hdf5 --input data/utkface_db.mat data/appa_real_db.mat
     python evaluate.py --protocol appa_real --input data/appa_real_db.mat data/appa_real_apparent_db.mat
     python evaluate.py --split_file published_test.txt --input data/utkface_db.mat
@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-import cli
-from labels import (
+from age_gender import cli
+from age_gender.intervals import LEVEL, UNSURE_BELOW
+from age_gender.labels import (
     AGE_SCALES,
     DECADES,
     GENDERS,
@@ -32,8 +33,7 @@ from labels import (
     expected_age,
     fold_ages,
 )
-from protocols import PROTOCOLS
-from uncertainty import LEVEL, UNSURE_BELOW
+from evaluation.protocols import PROTOCOLS
 
 CHECKPOINTS = Path("checkpoints")
 
@@ -98,7 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
         "validation part and store them in the checkpoint, as train.py does at its end",
     )
     parser.add_argument(
-        "--output_dir", type=Path, default=Path("evaluation"), metavar="DIR", help="folder for the results"
+        "--output_dir", type=Path, default=Path("evaluation_output"), metavar="DIR", help="folder for the results"
     )
     parser.add_argument("--seed", type=cli.number(int, 0), default=0, metavar="N", help="of the bootstrap and the grid")
     return parser
@@ -111,9 +111,9 @@ def main(argv: list[str] | None = None) -> None:
     chosen = [f"--{name}" for name in ("part", "protocol", "split_file") if getattr(args, name)]
     if len(chosen) > 1:
         parser.error(f"{' and '.join(chosen)} each say which faces to score: choose one")
-    from models import SHIPPED, choose, inspect
-    from protocols import check_folds
-    from reports import compared, report_on
+    from evaluation.protocols import check_folds
+    from evaluation.reports import compared, report_on
+    from networks.models import SHIPPED, choose, inspect
 
     weight_files = list(dict.fromkeys(choose(path, CHECKPOINTS) for path in args.weight_file or [None]))
     args.input = args.input and list(dict.fromkeys(args.input))  # what is named twice is taken once
@@ -157,7 +157,7 @@ def evaluate(args: argparse.Namespace, weight_file: Path, checkpoint) -> list:
 
 def choose_faces(args: argparse.Namespace, databases: list, checkpoint) -> list:
     """The sets of faces to score, see protocols.FaceSet."""
-    from protocols import kept_out, listed, published
+    from evaluation.protocols import kept_out, listed, published
 
     if args.protocol:
         return published(args.protocol, databases, checkpoint)
@@ -168,9 +168,8 @@ def choose_faces(args: argparse.Namespace, databases: list, checkpoint) -> list:
 
 def calibrate(weight_file: Path, checkpoint, databases: list, images):
     """Fits intervals and temperature on the validation part, and stores them in the checkpoint."""
-    import backend
-    import models
-    from protocols import kept_out
+    from evaluation.protocols import kept_out
+    from networks import backend, models
     from utils import labels_of
 
     if checkpoint.origin != models.ORIGIN_OURS:
@@ -186,7 +185,7 @@ def calibrate(weight_file: Path, checkpoint, databases: list, images):
 
 def open_databases(paths: list[Path] | None, checkpoint) -> list:
     """The databases to score on; by default those of the training."""
-    from detectors import found_by
+    from age_gender.detectors import found_by
     from utils import open_database
 
     if not paths:
@@ -217,8 +216,7 @@ def predict(weight_file: Path, databases: list, images, rows: np.ndarray):
     """A table with a row for each face, its labels and the network's own predictions, and the distributions, (n, k)."""
     import pandas as pd
 
-    import backend
-    import models
+    from networks import backend, models
     from utils import labels_of, read_paths
 
     print(f"{weight_file}: {len(rows):,} faces, computing on {backend.start()}", flush=True)
@@ -262,8 +260,8 @@ def race_names(database) -> np.ndarray:
 
 def evaluation_of(args, weight_file: Path, checkpoint, databases, images, chosen, faces, p_age, scale: AgeScale):
     """The scores of one checkpoint on one set of faces, with all that a report shows."""
-    from metrics import score
-    from reports import Evaluation
+    from evaluation.metrics import score
+    from evaluation.reports import Evaluation
 
     notes = calibrated(faces, p_age, checkpoint, chosen.chose, args.seed, intervals=scale == YEARS)
     if scale != YEARS:
@@ -327,7 +325,7 @@ def calibrated(faces, p_age: np.ndarray, checkpoint, own: np.ndarray, seed: int,
         seed: of the halves.
         intervals: whether there are to be age intervals, which are of years.
     """
-    from uncertainty import age_interval, fit, tempered
+    from age_gender.intervals import age_interval, fit, tempered
 
     if checkpoint.calibration is None:
         return ["no age intervals: the checkpoint has no calibration yet, see --calibrate"]
@@ -377,7 +375,7 @@ def add_groups(
 def trivial_of(checkpoint, faces, scale: AgeScale) -> tuple[dict[str, int], str]:
     """The training faces' median age, or commonest group, and commoner gender; of the faces scored, where the
     checkpoint does not know."""
-    from metrics import trivial_answers
+    from evaluation.metrics import trivial_answers
 
     age = "median age" if scale == YEARS else "commonest group"
     if checkpoint.trivial and checkpoint.age_scale == scale:
@@ -390,7 +388,7 @@ def trivial_of(checkpoint, faces, scale: AgeScale) -> tuple[dict[str, int], str]
 
 def outcomes_of(faces, scale: AgeScale, unsure_below: float):
     """What the predictions came to, face by face."""
-    from metrics import Outcomes, age_sums, gender_sums, group_sums, interval_sums
+    from evaluation.metrics import Outcomes, age_sums, gender_sums, group_sums, interval_sums
 
     age, gender, p_male = (faces[name].to_numpy() for name in ("age", "gender", "p_male"))
     if scale == YEARS:
@@ -404,7 +402,7 @@ def outcomes_of(faces, scale: AgeScale, unsure_below: float):
 
 def trivial_outcomes(faces, scale: AgeScale, trivial: dict[str, int]):
     """What one answer for every face comes to."""
-    from metrics import Outcomes, age_sums, gender_sums, group_sums
+    from evaluation.metrics import Outcomes, age_sums, gender_sums, group_sums
 
     gender, p_male = faces.gender.to_numpy(), np.full(len(faces), float(trivial["gender"]))
     answer = np.full(len(faces), trivial["age"])

@@ -32,8 +32,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-import cli
-from labels import MALE, UNKNOWN, YEARS
+from age_gender import cli
+from age_gender.labels import MALE, UNKNOWN, YEARS
 
 CHECKPOINTS = Path("checkpoints")
 OUTPUT = Path("exported")
@@ -136,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     args.precision = args.precision or ["float32"]
     paths = choose_outputs(parser, args)
-    from models import choose, inspect
+    from networks.models import choose, inspect
 
     weight_file = choose(args.weight_file, CHECKPOINTS)
     checkpoint = inspect(weight_file)
@@ -171,13 +171,13 @@ def choose_outputs(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
 
 def start_tensorflow(args: argparse.Namespace) -> None:
     """Has Keras compute with TensorFlow, whatever it is set to; what is lacking is said before any work."""
-    import converters
+    from networks import converters
 
     for precision in args.precision:
         converters.check(args.format, precision)
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "tensorflow"
-    import backend
+    from networks import backend
 
     backend.start()
     import keras
@@ -229,11 +229,10 @@ def drawn_patterns(count: int, size: int, seed: int) -> np.ndarray:
 
 def load(weight_file: Path, faces: Faces):
     """The model to export, what its checkpoint says, and what Keras and NumPy say of the faces."""
-    import backend
-    import converters
-    from labels import expected_age
-    from models import load
-    from uncertainty import Calibration, age_interval, tempered
+    from age_gender.intervals import Calibration, age_interval, tempered
+    from age_gender.labels import expected_age
+    from networks import backend, converters
+    from networks.models import load
 
     model, checkpoint = load(weight_file)
     predict = backend.compiled_predict(model)
@@ -282,8 +281,8 @@ def export(
     """Writes one file and compares it; in what it differs too much."""
     import json
 
-    import converters
-    import runtimes
+    from age_gender import runtimes
+    from networks import converters
 
     print(f"{form} {precision} ...", flush=True)
     metadata = json.dumps(runtimes.metadata_of(checkpoint, weight_file.name, precision))
@@ -359,7 +358,7 @@ def report(results: list, faces: Faces, paths: dict[str, Path]) -> int:
         *("", "MB", "ms a face", "age differs by, years: most", "mean", "P(male): most", "same interval"),
         *("MAE", "gender"),
     )
-    import backend
+    from networks import backend
 
     print(f"\n{tabulate(rows, headings, stralign='right', colalign=('left',), disable_numparse=True)}")
     print(f"\nms: median of {RUNS} runs of one face on {backend.available_cores()} cores")

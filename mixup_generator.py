@@ -10,7 +10,7 @@ import cv2
 import keras
 import numpy as np
 
-from labels import NUM_AGES, NUM_GENDERS, UNKNOWN
+from age_gender.labels import NUM_AGES, NUM_GENDERS, UNKNOWN
 from random_eraser import draw_rectangles, erase_in_place
 
 

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-import cli
-from labels import AGE_SCALES, GENDERS, NUM_GENDERS, UNKNOWN, YEARS, AgeScale, age_scale
+from age_gender import cli
+from age_gender.labels import AGE_SCALES, GENDERS, NUM_GENDERS, UNKNOWN, YEARS, AgeScale, age_scale
 
 MONITORS = {  # is less better?
     "val_loss": True,
@@ -77,7 +77,7 @@ class Data:
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    from models import BACKBONES
+    from networks.models import BACKBONES
 
     parser = cli.parser_for(__doc__, "train.py [--input FILE ...] [--aug] [--output_path DIR] [options]")
     data = parser.add_argument_group("data")
@@ -313,14 +313,14 @@ def main(argv: list[str] | None = None) -> int:
     data = load_data(args)
     args.output_path.mkdir(parents=True, exist_ok=True)
 
-    import backend
+    from networks import backend
 
     print(f"computing on {backend.start()}", flush=True)
     import keras
 
-    from metrics import trivial_answers
-    from models import STAGES
-    from training import (
+    from evaluation.metrics import trivial_answers
+    from networks.models import STAGES
+    from training.callbacks import (
         Epochs,
         Journal,
         KeepBest,
@@ -405,7 +405,7 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
 
     A resumed run has its own arguments as defaults; an argument that says otherwise is refused.
     """
-    from models import RESUME_FILE, STAGES, choose, read_resume
+    from networks.models import RESUME_FILE, STAGES, choose, read_resume
 
     parser = build_parser()
     args = parser.parse_args(argv)
@@ -514,7 +514,7 @@ def newest_database() -> Path:
 
 def load_data(args: argparse.Namespace) -> Data:
     """Opens the databases and splits their faces."""
-    from applications import require_size
+    from networks.applications import require_size
     from utils import ImageStack, kindred, open_database, split
 
     databases = [open_database(path) for path in args.input]
@@ -552,8 +552,8 @@ def say_what_is_in_no_group(databases: list, groups: np.ndarray, scale: AgeScale
 
 def ask_teachers(data: Data, args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray] | None:
     """What the --teacher checkpoints say of the training faces on average: (n, 2) and (n, k), zeros elsewhere."""
-    from labels import fold_ages
-    from models import load, predict_rows
+    from age_gender.labels import fold_ages
+    from networks.models import load, predict_rows
 
     if not args.teacher:
         return None
@@ -602,8 +602,8 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
 
     import keras
 
-    from applications import VGGFACE_MEANS_BGR, vggface_network
-    from models import Checkpoint, inspect
+    from networks.applications import VGGFACE_MEANS_BGR, vggface_network
+    from networks.models import Checkpoint, inspect
 
     largest = max(data.databases, key=len)
     versions = {"keras": version("keras"), "backend": keras.backend.backend(), "numpy": np.__version__}
@@ -637,7 +637,7 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
 
 def history_of(path: Path) -> dict[str, object]:
     """How a checkpoint came about, for those that start or learn from it."""
-    from models import inspect
+    from networks.models import inspect
 
     earlier = inspect(path)
     return {**earlier.training, "split": earlier.split}
@@ -663,8 +663,8 @@ def weights_file(args: argparse.Namespace) -> Path | None:
     Raises:
         FileNotFoundError: if it is not there; of a published VGGFace file, with its address.
     """
-    from applications import VGGFACE_URL
-    from models import choose
+    from networks.applications import VGGFACE_URL
+    from networks.models import choose
 
     if args.weights in (None, "none", "imagenet"):
         return None
@@ -680,8 +680,8 @@ def start_from(model, args: argparse.Namespace, checkpoint) -> None:
     Raises:
         ValueError: if they cannot be fetched, or are another network's.
     """
-    from applications import load_imagenet, load_vggface, shortened, vggface_network
-    from models import copy_weights, inspect
+    from networks.applications import load_imagenet, load_vggface, shortened, vggface_network
+    from networks.models import copy_weights, inspect
 
     if args.weights == "imagenet":
         print(load_imagenet(model, args.model), flush=True)
@@ -731,7 +731,7 @@ def phases(args: argparse.Namespace) -> list[Phase]:
 
 def schedule(args: argparse.Namespace, steps_per_epoch: int, phase: Phase | None = None):
     """The learning rate as a function of the phase's step; the whole run is one where none is named."""
-    from training import StepDecay, WarmCosine
+    from training.callbacks import StepDecay, WarmCosine
 
     lr, epochs = (phase.lr, phase.last - phase.first) if phase else (args.lr, args.nb_epochs)
     steps = steps_per_epoch * epochs
@@ -743,7 +743,7 @@ def schedule(args: argparse.Namespace, steps_per_epoch: int, phase: Phase | None
 
 def build_model(checkpoint, args: argparse.Namespace, rate):
     """The network, compiled."""
-    from models import build
+    from networks.models import build
 
     decay = 0.0 if args.opt == "adamw" else args.weight_decay  # AdamW has its own
     model = build(checkpoint, weight_decay=decay, dropout=args.dropout)
@@ -755,7 +755,7 @@ def compile_model(model, args: argparse.Namespace, rate) -> None:
     """Gives a network a new optimiser, the losses and the metrics."""
     import keras
 
-    from training import age_loss, weighted_metrics
+    from training.callbacks import age_loss, weighted_metrics
 
     average = {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}
     if args.opt == "adamw":
@@ -779,7 +779,7 @@ def compile_model(model, args: argparse.Namespace, rate) -> None:
 
 def announce(data: Data, checkpoint, model) -> None:
     """Says what will be trained on what."""
-    from detectors import found_by
+    from age_gender.detectors import found_by
 
     for database in data.databases:
         print(f"{database.source}: {len(database):,} faces of {database.image_size} x {database.image_size} pixels")
@@ -838,7 +838,7 @@ def trivial_scores(data: Data, trivial: dict[str, int]) -> tuple[float, float]:
 
 def writer(model, checkpoint, averaged: list):
     """A function of path, epoch and values that writes a checkpoint of the run, of averaged weights where there are."""
-    from models import save
+    from networks.models import save
 
     def write(path: Path, epoch: int, values: dict) -> None:
         metrics = {name: float(value) for name, value in values.items()}
@@ -856,7 +856,7 @@ def tensorboard(folder: Path) -> list:
     """Keras's TensorBoard callback; none where TensorFlow, which it writes with, is not installed."""
     import keras
 
-    import backend
+    from networks import backend
 
     if not backend.can_write_tensorboard():
         print("TensorBoard's logs are left out: they need the packages tensorflow and tensorboard")
@@ -872,7 +872,7 @@ def report(args, data: Data, checkpoint, best, journal, guard, steps: int) -> in
     )
     import keras
 
-    from models import calibrate, calibration_in_words
+    from networks.models import calibrate, calibration_in_words
 
     if guard.stopped:
         kept = f"; the best before it is {best.state['path']}" if best.state["path"] else ""

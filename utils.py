@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labels import FEMALE, MALE, MAX_AGE, UNKNOWN
+from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 
 USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
 ORIGINAL_UTKFACE = ("utk", "utkface")  # what the original suite called its databases of UTKFace
@@ -449,7 +449,7 @@ class ImageStack:
         size = self.shape[1]
         if len(self._images) == 1 and self._images[0].shape[1] == size:
             return np.asarray(self._images[0][rows])
-        from faces import resize_square
+        from age_gender.faces import resize_square
 
         rows = np.asarray(rows)
         taken = np.empty((len(rows), *self.shape[1:]), np.uint8)

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 
 import common
 
-import cli
+from age_gender import cli
 
 IN_MEMORY, MAPPED, PLAIN = "MixupGenerator, in memory", "MixupGenerator, mapped", "MixupGenerator, mapped, no changes"
 CLASSIC, KERAS, LIMIT = "classic, NumPy and SciPy", "Keras layers in tf.data", "limit: copy of a batch"
@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> None:
     os.sched_setaffinity(0, cores[-1:])  # before NumPy and OpenCV count the cores
     import cv2
 
-    import backend
+    from networks import backend
 
     cv2.setNumThreads(1)
     backend.start()  # keeps TensorFlow's greetings from the terminal
@@ -119,7 +119,7 @@ def classic(images, gender, age, batch_size: int):
     """A function of a number that makes a batch as the original suite did."""
     from classic_pipeline import ClassicBatches
 
-    from labels import NUM_AGES, NUM_GENDERS
+    from age_gender.labels import NUM_AGES, NUM_GENDERS
     from mixup_generator import one_hot
 
     return ClassicBatches(images, one_hot(gender, NUM_GENDERS)[0], one_hot(age, NUM_AGES)[0], batch_size)
@@ -138,7 +138,7 @@ def parts(stack, in_memory, args: argparse.Namespace) -> dict:
     """The steps of MixupGenerator.__getitem__ as tasks of their own."""
     import numpy as np
 
-    from labels import NUM_AGES, NUM_GENDERS
+    from age_gender.labels import NUM_AGES, NUM_GENDERS
     from mixup_generator import Augmentation, mix_images, mix_labels, one_hot, shift_and_flip
     from random_eraser import draw_rectangles, erase_in_place
 
@@ -171,7 +171,7 @@ def parts(stack, in_memory, args: argparse.Namespace) -> dict:
 def keras_layers(args: argparse.Namespace) -> list[float]:
     """Seconds of each repetition with Keras's preprocessing layers in tf.data; runs in a process of its own."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    import backend
+    from networks import backend
 
     backend.start()
     import numpy as np
@@ -205,7 +205,7 @@ def keras_layers(args: argparse.Namespace) -> list[float]:
 
 def label_sizes() -> tuple[int, int]:
     """Classes of the two heads."""
-    from labels import NUM_AGES, NUM_GENDERS
+    from age_gender.labels import NUM_AGES, NUM_GENDERS
 
     return NUM_GENDERS, NUM_AGES
 

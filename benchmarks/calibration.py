@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 
 import common
 
-import cli
+from age_gender import cli
 
 LARGER = 1.1
 SCALES = (0.4, 1.0)  # of the pictures, with as many small ones as large ones: faces of some 60 to 160 pixels
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Pictures, detections, factors, checks, report."""
     args = common.parse(build_parser(), argv, {"faces": 40})
-    from detectors import DETECTORS, WITH_LANDMARKS
+    from age_gender.detectors import DETECTORS, WITH_LANDMARKS
 
     detectors = {name: DETECTORS[name]() for name in ("dlib", *WITH_LANDMARKS)}
     faces = list(look(detectors, args))
@@ -53,9 +53,9 @@ def look(detectors: dict, args):
     import numpy as np
     from tqdm import tqdm
 
-    import sources
-    from detectors import overlap
-    from faces import read_image
+    from age_gender import sources
+    from age_gender.detectors import overlap
+    from age_gender.faces import read_image
 
     rng = np.random.default_rng(0)
     paths = sources.find_images(args.data_dir)
@@ -96,7 +96,7 @@ def check(name: str, faces: list[dict], key: str) -> dict:
     """How a detector's boxes differ from dlib's, in the half that checks: medians and standard deviations."""
     import numpy as np
 
-    from detectors import overlap
+    from age_gender.detectors import overlap
 
     both = [(face["dlib"].box, face[key].box) for face in faces[1::2] if face["dlib"] and face[key]]
     if not both:

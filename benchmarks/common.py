@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
 
-import backend
-import cli
+from age_gender import cli
+from networks import backend
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -189,7 +189,7 @@ def noise_labels(count: int):
     """Random genders and ages, (n,) int64 each."""
     import numpy as np
 
-    from labels import NUM_AGES, NUM_GENDERS
+    from age_gender.labels import NUM_AGES, NUM_GENDERS
 
     rng = np.random.default_rng(0)
     return rng.integers(0, NUM_GENDERS, count), rng.integers(0, NUM_AGES, count)

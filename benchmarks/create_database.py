@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 
 import common
 
-import backend
-import cli
+from age_gender import cli
+from networks import backend
 
 WIKI_PHOTOS = 38138  # that the suite's cleaning keeps of WIKI
 ALL_CORES, ONE_WORKER = "create_db.py", "create_db.py --workers 1"

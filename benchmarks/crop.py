@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 
 import common
 
-import cli
+from age_gender import cli
 
 MARGINS = (-0.05, 0.0, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4)
 
@@ -38,9 +38,9 @@ def main(argv: list[str] | None = None) -> None:
     args = common.parse(build_parser(), argv, {"faces": 50})
     import numpy as np
 
-    import models
-    from labels import MALE
-    from predictor import Predictor
+    from age_gender.labels import MALE
+    from age_gender.predictor import Predictor
+    from networks import models
 
     weight_file = models.choose(args.weight_file, Path("checkpoints"))
     predictor = Predictor(weight_file)
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
         ages, p_male = predictor.predict(np.stack(crops))
         return np.abs(ages - age[found]), (p_male >= 0.5) == (gender[found] == MALE)
 
-    from faces import crop_face
+    from age_gender.faces import crop_face
 
     reference = errors([image for image, there in zip(own, found, strict=True) if there])
     rows = [row("the dataset's own crop", None, *reference, *reference)]
@@ -77,7 +77,7 @@ def faces_kept_out(args: argparse.Namespace, checkpoint):
     """Images, ages, genders and paths of the checkpoint's test part."""
     import numpy as np
 
-    from labels import UNKNOWN
+    from age_gender.labels import UNKNOWN
     from utils import ImageStack, labels_of, open_database, read_paths, split_again
 
     inputs = args.input or [Path(path) for path in checkpoint.training.get("arguments", {}).get("input", [])]
@@ -103,9 +103,9 @@ def detect(folder: Path, paths: list[str], detector: str):
 
     from tqdm import tqdm
 
-    import backend
-    from detectors import DETECTORS
-    from faces import read_image
+    from age_gender.detectors import DETECTORS
+    from age_gender.faces import read_image
+    from networks import backend
 
     own = threading.local()
 
@@ -125,7 +125,7 @@ def detect(folder: Path, paths: list[str], detector: str):
 
 def row(name: str, margin: float | None, error, hit, own_error, own_hit) -> dict:
     """Errors of a crop, and what they exceed those of the dataset's own crop by."""
-    from metrics import mean_interval
+    from evaluation.metrics import mean_interval
 
     return {
         "crop": name,

@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 
 import common
 
-import backend
-import cli
+from age_gender import cli
+from networks import backend
 
 WIDTH, HEIGHT, FRAMES_PER_SECOND = 640, 360, 25
 BOX_WIDTH = 110  # pixels, of a drawn face
@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> None:
     with common.work_folder() as folder:
         video = args.video or draw_video(folder / "drawn.mp4", args.frames)
         checkpoints = {name: save_network(folder / f"{name}.hdf5", *size) for name, size in NETWORKS.items()}
-        from predictor import Predictor
+        from age_gender.predictor import Predictor
 
         predictor = Predictor(checkpoints["WRN-16-2"])
         frames = [frame.read() for frame in open_video(video)]
@@ -95,10 +95,10 @@ def draw_video(path: Path, count: int) -> Path:
 
 def save_network(path: Path, depth: int, width: int) -> Path:
     """Writes a checkpoint with random weights."""
-    import backend
+    from networks import backend
 
     backend.start()
-    import models
+    from networks import models
 
     checkpoint = models.Checkpoint("wide_resnet", {"depth": depth, "width": width}, IMAGE_SIZE)
     models.save(models.build(checkpoint), path, checkpoint)
@@ -107,14 +107,14 @@ def save_network(path: Path, depth: int, width: int) -> Path:
 
 def open_video(path: Path):
     """The frames, as demo.py reads them."""
-    from sources import Video
+    from age_gender.sources import Video
 
     return Video(path)
 
 
 def detector():
     """A detector of its own for one thread."""
-    from detectors import DEFAULT_DETECTOR, DETECTORS
+    from age_gender.detectors import DEFAULT_DETECTOR, DETECTORS
 
     return DETECTORS[DEFAULT_DETECTOR]()
 
@@ -130,7 +130,7 @@ def tasks(video: Path, frames: list, predictor, checkpoints: dict[str, Path], fo
         WRITTEN: partial(stream_and_write, video, predictor, folder / "found"),
     }
     if not args.without_plain:
-        import models
+        from networks import models
 
         for name, checkpoint in checkpoints.items():
             sequence = partial(plain, video, detect, models.load(checkpoint)[0], predictor.margin)
@@ -170,7 +170,7 @@ def plain(video: Path, detect, model, margin: float, face_by_face: bool) -> None
     """Read, detect, crop, predict, one after the other."""
     import numpy as np
 
-    from faces import crop_face
+    from age_gender.faces import crop_face
 
     for frame in open_video(video):
         image = frame.read()

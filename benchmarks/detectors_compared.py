@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 
 import common
 
-import cli
+from age_gender import cli
 
 LEAST_OVERLAP = 0.4
 
@@ -56,8 +56,8 @@ def on_photos(args) -> list[dict]:
     """Found, missed, extra and milliseconds of each detector."""
     from tabulate import tabulate
 
-    from detectors import DETECTORS, NO_DETECTOR
-    from faces import read_image
+    from age_gender.detectors import DETECTORS, NO_DETECTOR
+    from age_gender.faces import read_image
 
     known = known_boxes(args.photos)
     images = {name: read_image(args.photos / name) for name in known}
@@ -91,7 +91,7 @@ def on_photos(args) -> list[dict]:
 
 def known_boxes(folder: Path) -> dict[str, list[tuple[int, ...]]]:
     """File name -> boxes x1, y1, x2, y2 of the photos in a folder."""
-    import sources
+    from age_gender import sources
 
     boxes = {path.name: [] for path in sources.find_images(folder)}
     lists = sorted(folder.glob("boxes*.xml"))
@@ -108,7 +108,7 @@ def known_boxes(folder: Path) -> dict[str, list[tuple[int, ...]]]:
 
 def matched(boxes: list, faces: list) -> list[float]:
     """The overlaps of known boxes with the faces found for them, each face for one box at most."""
-    from detectors import overlap
+    from age_gender.detectors import overlap
 
     left, pairs = list(faces), []
     for box in boxes:
@@ -124,10 +124,10 @@ def on_faces(args) -> tuple[list[dict], str]:
     import numpy as np
     from crop import faces_kept_out
 
-    import models
-    from detectors import DETECTORS
-    from faces import crop_face, read_image
-    from predictor import Predictor
+    from age_gender.detectors import DETECTORS
+    from age_gender.faces import crop_face, read_image
+    from age_gender.predictor import Predictor
+    from networks import models
 
     weight_file = models.choose(args.weight_file, Path("checkpoints"))
     predictor = Predictor(weight_file)
@@ -159,7 +159,7 @@ def compared(name: str, ages: dict, truth, found: int, photos: int) -> dict:
     """A detector's own error and how its ages differ from those by dlib."""
     import numpy as np
 
-    from metrics import mean_interval
+    from evaluation.metrics import mean_interval
 
     error, difference = np.abs(ages[name] - truth), ages[name] - ages["dlib"]
     return {

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 
 import common
 
-import cli
+from age_gender import cli
 
 GIGABYTE = 1e9
 MATLAB5_LIMIT = 4 * 2**30  # bytes of one array

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 
 import common
 
-import cli
+from age_gender import cli
 
 IMAGE_SIZE = 64
 FACES = (1, 3, 8)
@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
     """Measure overhead, latency and growth, report."""
     quick = {"calls": 20, "growth_calls": 300, "keras_calls": 30, "repeats": 3}
     args = common.parse(build_parser(), argv, quick)
-    import backend
+    from networks import backend
 
     device = backend.start()
     small = small_network()
@@ -61,7 +61,7 @@ def small_network():
     """The least network with the suite's inputs and outputs."""
     import keras
 
-    from heads import two_heads
+    from wide_resnet import two_heads
 
     image = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), dtype="uint8")
     pooled = keras.layers.GlobalAveragePooling2D()(keras.layers.Rescaling(1 / 127.5, -1.0)(image))
@@ -77,7 +77,7 @@ def images(faces: int, size: int = IMAGE_SIZE):
 
 def ways(model) -> dict:
     """The ways to predict, by name."""
-    import backend
+    from networks import backend
 
     return {
         "compiled_predict": backend.compiled_predict(model),
@@ -118,7 +118,7 @@ def arithmetic(model):
 
 def networks() -> dict:
     """The networks whose latency is measured, by name."""
-    import models
+    from networks import models
     from wide_resnet import wide_resnet
 
     chosen = [wide_resnet(IMAGE_SIZE, depth, width) for depth, width in NETWORKS]

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 
 import common
 
-import cli
+from age_gender import cli
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,8 +31,8 @@ def main(argv: list[str] | None = None) -> None:
     import numpy as np
     from scipy import stats
 
-    from labels import DECADES, NUM_AGES, decade_of
-    from metrics import RESAMPLES, Outcomes, age_sums, compare, gender_sums, score
+    from age_gender.labels import DECADES, NUM_AGES, decade_of
+    from evaluation.metrics import RESAMPLES, Outcomes, age_sums, compare, gender_sums, score
 
     rng = np.random.default_rng(0)
     age, gender, race = (rng.integers(0, count, args.faces) for count in (NUM_AGES, 2, 5))

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 import common
 from batches import write_faces
 
-import cli
+from age_gender import cli
 
 AUGMENTED, CONSTANT = "fit, MixupGenerator --aug, mapped", "limit: fit, one batch again and again"
 ALONE = "MixupGenerator --aug, mapped, no training"
@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     needed = args.batches * args.batch_size
     if args.faces < needed:
         raise ValueError(f"--faces {args.faces} are fewer than --batches {args.batches} of {args.batch_size} hold")
-    import backend
+    from networks import backend
 
     device = backend.start()
     with common.work_folder() as folder:
@@ -64,7 +64,7 @@ def turns(stack, args: argparse.Namespace) -> dict:
     import numpy as np
 
     from mixup_generator import Augmentation, MixupGenerator
-    from training import Epochs
+    from training.callbacks import Epochs
 
     gender, age = common.noise_labels(args.faces)
     chosen = np.random.default_rng(0).permutation(args.faces)[: args.batches * args.batch_size]
@@ -107,7 +107,7 @@ def build_model(args: argparse.Namespace):
     """The network, compiled as train.py does it, but with a rate so small that noise teaches it nothing."""
     import keras
 
-    from training import weighted_metrics
+    from training.callbacks import weighted_metrics
     from wide_resnet import wide_resnet
 
     if args.mixed_precision:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labels import FEMALE, MALE, UNKNOWN
+from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records, table_rows, whole_number
 
 FOLDS = tuple(f"fold_{number}" for number in range(5))

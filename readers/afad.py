@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labels import FEMALE, MALE
+from age_gender.labels import FEMALE, MALE
 from readers.records import Records, files_below
 
 GENDER = {"111": MALE, "112": FEMALE}

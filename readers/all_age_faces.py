@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labels import FEMALE, MALE, UNKNOWN
+from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records, files_below
 
 FOLDERS = ("aglined faces", "aligned faces")  # the first is how the dataset spells it

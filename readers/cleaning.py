@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from labels import UNKNOWN
+from age_gender.labels import UNKNOWN
 from readers.records import Records
 
 SECOND_FACE_SCORE = 0.0  # a second face above this score makes the label doubtful, as in the classic suite

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labels import FEMALE, MALE, UNKNOWN
+from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records, person_number, table_rows
 
 FIELDS = ("path", "age", "age_std", "gender", "subject", "part", "x1", "y1", "x2", "y2")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labels import FEMALE, MALE, UNKNOWN
+from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records, files_below, person_number, whole_number
 
 LISTS = (("facescrub_actors.txt", MALE), ("facescrub_actresses.txt", FEMALE))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labels import UNKNOWN
+from age_gender.labels import UNKNOWN
 from readers.records import Records, box_over_landmarks, files_below
 
 NAME = re.compile(r"(\d{3})A(\d{2})[a-z]?\.jpe?g", re.IGNORECASE)

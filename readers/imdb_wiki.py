@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labels import UNKNOWN, age_in_year
+from age_gender.labels import UNKNOWN, age_in_year
 from readers.records import Records
 from utils import read_struct
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labels import UNKNOWN
+from age_gender.labels import UNKNOWN
 from utils import digest
 
 

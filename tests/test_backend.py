@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from conftest import noise
 
-import backend
+from networks import backend
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from conftest import noise
 from test_readers import write_metadata
 
 import create_db
-from labels import FEMALE, MALE, UNKNOWN
+from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers import READERS, read_records
 from readers.records import box_over_landmarks
 from utils import open_database, read_paths

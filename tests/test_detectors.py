@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import SHARED_VARIABLE, paired
 
-from detectors import (
+from age_gender.detectors import (
     DEFAULT_DETECTOR,
     DETECTORS,
     WITH_LANDMARKS,
@@ -26,7 +26,7 @@ from detectors import (
     square_around,
     yunet,
 )
-from faces import read_image
+from age_gender.faces import read_image
 
 FINDING = ("dlib", "mtcnn", "yunet")
 FACE = np.array([[-2.0, -2], [2, -2], [0, 0.5], [-1.5, 2], [1.5, 2]])  # an upright face about its origin

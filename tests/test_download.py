@@ -27,11 +27,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import archives
 import download
-from archives import Member
 from download import SOURCES, Expected, Part, Source
-from readers import READERS
+from readers import READERS, archives
+from readers.archives import Member
 
 ROOT = Path(download.__file__).parent
 HEAVY = {"keras", "tensorflow", "cv2", "scipy", "h5py", "pandas", "matplotlib", "tqdm", "tabulate"}

@@ -10,12 +10,12 @@ import pytest
 from conftest import give_every_weight_a_value, make_database, noise, write_database
 
 import evaluate
-import models
-import protocols
-from labels import AGE_SCALES
-from models import Checkpoint
-from predictor import Predictor
-from uncertainty import Calibration, age_interval, fit, tempered
+from age_gender.intervals import Calibration, age_interval, fit, tempered
+from age_gender.labels import AGE_SCALES
+from age_gender.predictor import Predictor
+from evaluation import protocols
+from networks import models
+from networks.models import Checkpoint
 from utils import open_database, split
 
 HOW = {"validation_split": 0.3, "seed": 3, "test_split": 0.2}
@@ -410,7 +410,7 @@ def test_the_demo_shows_what_the_checkpoint_has(runs, drawn, tmp_path, capsys):
         expected = tempered(np.array([float(before["p_male"])]), 3.0)[0]
         assert float(row["p_male"]) == pytest.approx(expected, abs=2e-3) and row["unsure"] == "1"
     predictor = Predictor(path, age_scale=AGE_SCALES["adult_child"], unsure_below=0.5)
-    from faces import read_image
+    from age_gender.faces import read_image
 
     assert all(face.interval is None and not face.unsure for face in predictor(read_image(photo)))
 

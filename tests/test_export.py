@@ -17,18 +17,18 @@ from conftest import noise, write_database
 import demo
 import evaluate
 import export
-import models
-import runtimes
-from labels import AGE_SCALES, MALE, expected_age
-from models import Checkpoint
-from predictor import Predictor
-from uncertainty import Calibration, age_interval, tempered
+from age_gender import runtimes
+from age_gender.intervals import Calibration, age_interval, tempered
+from age_gender.labels import AGE_SCALES, MALE, expected_age
+from age_gender.predictor import Predictor
+from networks import models
+from networks.models import Checkpoint
 
 keras = pytest.importorskip("keras")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("Keras exports with TensorFlow", allow_module_level=True)
 
-import converters  # noqa: E402
+from networks import converters  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 CALIBRATION = Calibration(level=0.9, widen=-0.64, temperature=0.7, ages=554, genders=554)

@@ -7,7 +7,7 @@ from conftest import noise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faces import IMAGE_SUFFIXES, crop_face, decode, draw_label, read_bytes, read_image, resize_square
+from age_gender.faces import IMAGE_SUFFIXES, crop_face, decode, draw_label, read_bytes, read_image, resize_square
 
 
 def gradient(height: int = 60, width: int = 90) -> np.ndarray:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import labels
+from age_gender import labels
 
 
 def serial_of(day: date) -> int:

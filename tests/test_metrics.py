@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-import metrics
-from metrics import (
+from evaluation import metrics
+from evaluation.metrics import (
     MOST_YEARS,
     RESAMPLES,
     Outcomes,

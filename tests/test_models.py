@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from conftest import give_every_weight_a_value, noise, write_database
 
-import models
-from applications import NETWORKS
-from backend import compiled_predict
-from labels import AGE_SCALES
-from models import (
+from age_gender.labels import AGE_SCALES
+from networks import models
+from networks.applications import NETWORKS
+from networks.backend import compiled_predict
+from networks.models import (
     ORIGIN_KERAS,
     ORIGIN_ORIGINAL,
     ORIGIN_OURS,

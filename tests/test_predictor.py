@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-import models
-from detectors import DETECTORS
-from faces import crop_face, read_image
-from models import Checkpoint
-from predictor import Predictor
-from sources import Frame, find_images, images
+from age_gender.detectors import DETECTORS
+from age_gender.faces import crop_face, read_image
+from age_gender.predictor import Predictor
+from age_gender.sources import Frame, find_images, images
+from networks import models
+from networks.models import Checkpoint
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.io
 
-from labels import FEMALE, MALE, UNKNOWN
+from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers import READERS, clean
 from readers.imdb_wiki import read_imdb, read_wiki
 from readers.utkface import read_utkface

@@ -12,11 +12,11 @@ from test_scripts import refused, refused_by_parser
 
 import create_db
 import demo
-import models
-from detectors import DETECTORS, Detection
-from faces import crop_face, read_image, resize_square
-from models import Checkpoint
-from predictor import Predictor
+from age_gender.detectors import DETECTORS, Detection
+from age_gender.faces import crop_face, read_image, resize_square
+from age_gender.predictor import Predictor
+from networks import models
+from networks.models import Checkpoint
 from utils import open_database, read_paths
 
 EYES = np.array([[6.0, 8], [14, 12], [10, 12], [7, 16], [13, 18]])  # in a face of 20 pixels, tilted
@@ -175,7 +175,7 @@ def test_create_db_refuses(photos, tmp_path, squares, capsys, monkeypatch):
     refused(create_db, [*table, "--detector", "yunet"], "none of the 1 photos could be used.*none.png: no face found")
     monkeypatch.undo()  # the genuine yunet again
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("detectors.yunet.FOLDERS", (tmp_path,))
+    monkeypatch.setattr("age_gender.detectors.yunet.FOLDERS", (tmp_path,))
     refused(create_db, [*table, "--detector", "yunet"], "is not there; python download.py yunet fetches it")
 
 

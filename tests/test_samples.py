@@ -8,7 +8,7 @@ import pytest
 from scipy.io import loadmat
 
 import sample_sets
-from faces import read_image
+from age_gender.faces import read_image
 from make_samples import main, write_samples
 from readers import clean
 from readers.imdb_wiki import read_wiki
@@ -93,7 +93,7 @@ def test_the_labels_that_are_read_are_those_that_were_drawn(drawn):
 
 
 def test_ages_and_dates_agree_for_many_records():
-    from labels import age_in_year
+    from age_gender.labels import age_in_year
 
     records = [record for record in sample_sets.draw_records(3000, 5) if record.kind == sample_sets.CLEAN]
     ages = age_in_year(np.array([record.birth_serial for record in records]), np.array([r.taken for r in records]))

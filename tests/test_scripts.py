@@ -19,12 +19,11 @@ from conftest import make_database
 import create_db
 import demo
 import evaluate
-import protocols
-import reports
 import train
-from labels import MALE
-from metrics import Estimate, Scores
-from models import RESUME_FILE, Checkpoint, inspect, load
+from age_gender.labels import MALE
+from evaluation import protocols, reports
+from evaluation.metrics import Estimate, Scores
+from networks.models import RESUME_FILE, Checkpoint, inspect, load
 from utils import open_database, read_paths, split
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -245,7 +244,7 @@ def test_train_keeps_what_explains_itself(trained, drawn):
 
 
 def test_the_newest_checkpoint_is_so_by_its_own_word(trained, tmp_path):
-    from models import choose
+    from networks.models import choose
 
     last = choose(trained, tmp_path)
     shutil.copytree(trained, tmp_path / "copied")
@@ -256,7 +255,7 @@ def test_the_newest_checkpoint_is_so_by_its_own_word(trained, tmp_path):
 
 
 def test_train_stopped_and_resumed_ends_where_an_unbroken_run_does(drawn, tmp_path, monkeypatch, capsys):
-    from training import Resume
+    from training.callbacks import Resume
 
     arguments = ["-i", str(drawn / "wiki_db.mat"), "--aug", "--nb_epochs", "4", *SMALL_RUN, "--lr", "0.01"]
     train.main([*arguments, "--output_path", str(tmp_path / "whole")])
@@ -291,7 +290,7 @@ def test_train_stopped_and_resumed_ends_where_an_unbroken_run_does(drawn, tmp_pa
 
 
 def test_resumed_dropout_goes_on_with_its_own_random_numbers(drawn, tmp_path):
-    from training import dropout_seeds, set_dropout_seeds
+    from training.callbacks import dropout_seeds, set_dropout_seeds
     from wide_resnet import wide_resnet
 
     model = wide_resnet(32, depth=10, width=1, dropout=0.5)
@@ -589,10 +588,10 @@ def test_a_name_that_is_no_text_and_a_picture_of_one_row_stop_nothing(trained, d
 
 
 def test_demo_gives_the_ages_that_the_network_gives_to_the_crop(trained, drawn, tmp_path):
-    from backend import compiled_predict
-    from faces import crop_face, read_image
-    from labels import expected_age
-    from uncertainty import tempered
+    from age_gender.faces import crop_face, read_image
+    from age_gender.intervals import tempered
+    from age_gender.labels import expected_age
+    from networks.backend import compiled_predict
 
     name = "father.jpg"
     demo.main(
@@ -618,7 +617,7 @@ def test_demo_gives_the_ages_that_the_network_gives_to_the_crop(trained, drawn, 
 
 def test_demo_refuses(trained, drawn, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("models.SHIPPED", tmp_path / "none_is_shipped.hdf5")
+    monkeypatch.setattr("networks.models.SHIPPED", tmp_path / "none_is_shipped.hdf5")
     weights = ["--weight_file", trained, "--no_display"]
     refused(demo, ["--image_dir", drawn], "there is no checkpoint in checkpoints/: train one with train.py")
     refused(demo, ["--weight_file", "none.hdf5"], "none.hdf5 is not there")

@@ -37,13 +37,13 @@ def golden_images() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def predictor():
-    from predictor import Predictor
+    from age_gender.predictor import Predictor
 
     return Predictor()
 
 
 def test_it_is_small_and_says_what_it_is():
-    from models import SHIPPED, inspect
+    from networks.models import SHIPPED, inspect
 
     assert SHIPPED.stat().st_size <= 25_000_000
     checkpoint = inspect(SHIPPED)
@@ -54,7 +54,7 @@ def test_it_is_small_and_says_what_it_is():
 
 
 def test_it_knows_how_sure_it_is(predictor):
-    from models import SHIPPED, inspect
+    from networks.models import SHIPPED, inspect
 
     assert inspect(SHIPPED).calibration.ages == 554 == inspect(SHIPPED).calibration.genders
 
@@ -89,7 +89,7 @@ def arguments_of(command: str) -> dict[str, object]:
 
 
 def test_the_readme_and_the_makefile_have_the_commands_that_made_it():
-    from models import SHIPPED, inspect
+    from networks.models import SHIPPED, inspect
 
     trainings = recipe(inspect(SHIPPED).training)
     for name in ("README.md", "Makefile"):
@@ -113,7 +113,7 @@ def test_the_model_card_has_the_figures_that_its_commands_give(shared, tmp_path)
             [sys.executable, ROOT / script, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300
         )
         assert not done.returncode, done.stderr
-    said = (tmp_path / "evaluation" / "table.txt").read_text(encoding="utf-8")
+    said = (tmp_path / "evaluation_output" / "table.txt").read_text(encoding="utf-8")
     measured = re.search(r"^faces .*", said, re.DOTALL | re.MULTILINE).group()
     card = re.search(r"```text\n(faces.*?)\n```", CARD.read_text(encoding="utf-8"), re.DOTALL).group(1)
     overall, expected = ([float(f) for f in re.findall(r"[\d.]+", rows.splitlines()[2])] for rows in (measured, card))
@@ -124,7 +124,7 @@ def test_the_model_card_has_the_figures_that_its_commands_give(shared, tmp_path)
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    from predictor import Predictor
+    from age_gender.predictor import Predictor
 
     ages, p_male = Predictor().predict(golden_images())
     rounded = {"expected_age": [round(float(a), 4) for a in ages], "p_male": [round(float(p), 5) for p in p_male]}

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-import sources
-from sources import Camera, Video, find_images, images
+from age_gender import sources
+from age_gender.sources import Camera, Video, find_images, images
 
 
 def plant(folder, *names):

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from conftest import noise
 
-from heads import two_heads
 from mixup_generator import AUGMENTATIONS, NO_AUGMENTATION, Augmentation, MixupGenerator
-from models import Checkpoint, read_resume
+from networks.models import Checkpoint, read_resume
 from train import writer
-from training import (
+from training.callbacks import (
     AgeError,
     AgeSpread,
     Epochs,
@@ -28,6 +27,7 @@ from training import (
     age_loss,
     weighted_metrics,
 )
+from wide_resnet import two_heads
 
 
 def small_model(seed=0, optimizer=None, loss_of_age="categorical_crossentropy", eager=False):

@@ -14,13 +14,12 @@ import pytest
 from conftest import give_every_weight_a_value, noise, write_database
 from test_applications import vggface_resnet50, vggface_vgg16, write_keras_2_weights
 
-import models
 import train
-from applications import application
-from heads import two_heads
-from models import STAGES, Checkpoint, build, choose, inspect, load, save
-from training import Resume, train_last_stages
-from wide_resnet import wide_resnet
+from networks import models
+from networks.applications import application
+from networks.models import STAGES, Checkpoint, build, choose, inspect, load, save
+from training.callbacks import Resume, train_last_stages
+from wide_resnet import two_heads, wide_resnet
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADS = ["pred_gender", "pred_age"]
@@ -48,7 +47,7 @@ def plain_runs(monkeypatch):
 
     monkeypatch.setattr(train, "compile_model", compile_to_run_eagerly)
     monkeypatch.setattr(train, "tensorboard", lambda folder: [])
-    monkeypatch.setattr("plots.save_training_curve", lambda rows, path: None)
+    monkeypatch.setattr("evaluation.plots.save_training_curve", lambda rows, path: None)
 
 
 @pytest.fixture
@@ -278,7 +277,7 @@ import sys
 sys.path[:0] = sys.argv[3:]
 import numpy as np
 from conftest import noise
-from models import load
+from networks.models import load
 model, checkpoint = load(sys.argv[1])
 assert checkpoint.network == "mobilenet_v3_small", checkpoint.network
 np.savez(sys.argv[2], *[np.asarray(output) for output in model(noise(3, 32))])

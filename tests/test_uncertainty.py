@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import beta, binom
 
-from labels import NUM_AGES
-from uncertainty import (
+from age_gender.intervals import (
     Calibration,
     age_interval,
     age_quantile,
@@ -17,6 +16,7 @@ from uncertainty import (
     tempered,
     unsure,
 )
+from age_gender.labels import NUM_AGES
 
 
 def spread(low: int, high: int) -> np.ndarray:

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from conftest import noise
 
-from heads import two_heads
-from wide_resnet import wide_resnet
+from wide_resnet import two_heads, wide_resnet
 
 
 def parameters_by_hand(depth: int, width: int, stages: int = 3) -> int:

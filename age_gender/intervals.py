@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from labels import MALE, MAX_AGE, NUM_AGES, UNKNOWN
+from age_gender.labels import MALE, MAX_AGE, NUM_AGES, UNKNOWN
 
 LEVEL = 0.9  # the share of faces whose age their interval is to hold
 UNSURE_BELOW = 0.75  # of the likelier gender's probability: where more than one answer in four would be wrong

@@ -60,7 +60,7 @@ def detections(scores: np.ndarray, landmarks: np.ndarray, factor: float, shape: 
         factor: see `square_around`.
         shape: of the picture, height and width first.
     """
-    from faces import box_problem  # here, since it loads OpenCV, and --help needs the detectors' names alone
+    from age_gender.faces import box_problem  # here, since it loads OpenCV, and --help needs the detectors' names alone
 
     found = [
         Detection(square_around(points, factor), float(score), points)
@@ -109,19 +109,19 @@ def _centre(box) -> np.ndarray:
 
 
 def _dlib() -> Detect:
-    from detectors.dlib_hog import load
+    from age_gender.detectors.dlib_hog import load
 
     return load()
 
 
 def _mtcnn() -> Detect:
-    from detectors.mtcnn_cascade import load
+    from age_gender.detectors.mtcnn_cascade import load
 
     return load()
 
 
 def _yunet() -> Detect:
-    from detectors.yunet import load
+    from age_gender.detectors.yunet import load
 
     return load()
 

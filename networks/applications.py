@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from labels import NUM_AGES
+from age_gender.labels import NUM_AGES
 
 VGGFACE_URL = "https://github.com/rcmalli/keras-vggface/releases/download/v2.0/"
 VGGFACE_TOP = ("fc6", "fc7", "fc8", "classifier")  # the layers that its files without 'notop' have beside
@@ -96,7 +96,7 @@ def application(
     import keras
     from keras import layers
 
-    from heads import two_heads
+    from wide_resnet import two_heads
 
     require_size(name, image_size)
     if vggface and name not in VGGFACE_MEANS_BGR:

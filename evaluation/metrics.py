@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from labels import MALE, NUM_GENDERS, UNKNOWN, YEARS, AgeScale
-from uncertainty import unsure
+from age_gender.intervals import unsure
+from age_gender.labels import MALE, NUM_GENDERS, UNKNOWN, YEARS, AgeScale
 
 CS_YEARS = 5  # CS@5: the share of faces whose age is hit within 5 years (cumulative score)
 MOST_YEARS = 20  # the last of the curve CS@0, CS@1, ...

@@ -4,7 +4,7 @@ import cv2
 import dlib
 import numpy as np
 
-from detectors import Detect, Detection
+from age_gender.detectors import Detect, Detection
 
 UPSAMPLE = 1  # doublings of the picture; its smallest face is then about 40 pixels wide
 LONGEST_SIDE = 1280  # pixels: a larger picture is searched at this size, and its faces are at least 1/32 of it

@@ -15,9 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from labels import MALE, YEARS, AgeScale
+from age_gender.labels import MALE, YEARS, AgeScale
 from mixup_generator import MixupGenerator
-from models import RESUME_ATTRIBUTE, RESUME_FILE
+from networks.models import RESUME_ATTRIBUTE, RESUME_FILE
 from utils import replacing
 
 
@@ -340,7 +340,7 @@ class Journal(keras.callbacks.Callback):
         self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
 
     def on_epoch_end(self, epoch, logs=None):
-        from plots import save_training_curve
+        from evaluation.plots import save_training_curve
 
         seconds = time.perf_counter() - self.started
         self.bar.close()

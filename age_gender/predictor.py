@@ -1,6 +1,6 @@
 """Ages and genders of the faces in a picture, from one checkpoint, for this suite's demo and for other programs.
 
-from predictor import Predictor
+from age_gender.predictor import Predictor
 predictor = Predictor()  # the model that comes with the suite, or a checkpoint's path
 faces = predictor(cv2.imread("photo.jpg"))  # [Face(box, score, age, gender, p_male), ...]
 """
@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from backend import available_cores
-from detectors import DEFAULT_DETECTOR, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, Detection, in_any_thread
-from faces import crop_face
-from labels import GENDERS, MALE, YEARS, AgeScale, expected_age, fold_ages
-from sources import Frame
-from uncertainty import UNSURE_BELOW, Calibration, age_interval, tempered, unsure
+from age_gender.detectors import DEFAULT_DETECTOR, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, Detection, in_any_thread
+from age_gender.faces import crop_face
+from age_gender.intervals import UNSURE_BELOW, Calibration, age_interval, tempered, unsure
+from age_gender.labels import GENDERS, MALE, YEARS, AgeScale, expected_age, fold_ages
+from age_gender.sources import Frame
+from networks.backend import available_cores
 
 
 class Face(NamedTuple):
@@ -61,14 +61,14 @@ class Result(NamedTuple):
 
 def _open(path: Path) -> tuple:
     """What a checkpoint or an exported model says of itself, its function (backend.Predict), and what computes."""
-    import models
+    from networks import models
 
     if models.is_exported(path):
-        from runtimes import open_exported
+        from age_gender.runtimes import open_exported
 
         exported = open_exported(path)
         return exported.checkpoint, exported.predict, exported.device
-    import backend
+    from networks import backend
 
     device = backend.start()
     model, checkpoint = models.load(path)
@@ -106,7 +106,7 @@ class Predictor:
         age_scale: AgeScale | None = None,
         unsure_below: float = UNSURE_BELOW,
     ):
-        import models
+        from networks import models
 
         self.checkpoint, self._predict, self.device = _open(weight_file or models.SHIPPED)
         self.margin = self.checkpoint.margin if margin is None else margin

@@ -17,10 +17,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-import backend
-from labels import GENDERS, AgeScale
-from models import EXPORTED, Checkpoint, is_exported
-from uncertainty import Calibration
+from age_gender.intervals import Calibration
+from age_gender.labels import GENDERS, AgeScale
+from networks import backend
+from networks.models import EXPORTED, Checkpoint, is_exported
 
 KEY = "age_gender"  # of the metadata
 JSON_FILE = f"{KEY}.json"

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-import backend
-import runtimes
-from labels import MALE, MAX_AGE, NUM_AGES, YEARS
-from models import Checkpoint
-from runtimes import FORMATS, JSON_FILE, KEY, SAVED_MODEL_JSON, require
+from age_gender import runtimes
+from age_gender.labels import MALE, MAX_AGE, NUM_AGES, YEARS
+from age_gender.runtimes import FORMATS, JSON_FILE, KEY, SAVED_MODEL_JSON, require
+from networks import backend
+from networks.models import Checkpoint
 
 LEAST = 1e-7  # no gender is less probable, as in uncertainty.tempered
 CALIBRATION_BATCH = 16

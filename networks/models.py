@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from applications import NETWORKS, application, set_weights
-from labels import AGE_SCALES, GENDERS, MALE, NUM_AGES, NUM_GENDERS, UNKNOWN, YEARS, AgeScale
-from uncertainty import Calibration, fit
+from age_gender.intervals import Calibration, fit
+from age_gender.labels import AGE_SCALES, GENDERS, MALE, NUM_AGES, NUM_GENDERS, UNKNOWN, YEARS, AgeScale
+from networks.applications import NETWORKS, application, set_weights
 from utils import ORIGINAL_MARGIN, replacing
 
-SHIPPED = Path(__file__).resolve().parent / "checkpoints" / "age_gender.hdf5"  # docs/MODEL_CARD.md
+SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints" / "age_gender.hdf5"  # docs/MODEL_CARD.md
 ATTRIBUTE = "age_gender"
 BATCH = 256  # faces predicted at once
 RESUME_FILE = "resume.weights.h5"
@@ -290,8 +290,8 @@ def predict_rows(model, image, rows: np.ndarray) -> list[np.ndarray]:
     """
     from tqdm import tqdm
 
-    import backend
-    from faces import resize_square
+    from age_gender.faces import resize_square
+    from networks import backend
 
     predict, size = backend.compiled_predict(model), model.input_shape[1]
     parts = []

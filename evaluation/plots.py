@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from labels import DECADES, GENDERS, NUM_AGES, decade_of
-from metrics import Estimate, Reliability
+from age_gender.labels import DECADES, GENDERS, NUM_AGES, decade_of
+from evaluation.metrics import Estimate, Reliability
 from utils import replacing
 
 FEMALE_COLOUR, MALE_COLOUR, GREY = "#c0504d", "#3b6ea5", "#808080"

@@ -10,10 +10,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-import pages
-import plots
-from labels import GENDERS, UNKNOWN, YEARS, AgeScale, decade_of
-from metrics import CS_YEARS, MOST_YEARS, Difference, Estimate, Outcomes, Scores, compare, reliability, roc_curve
+from age_gender.labels import GENDERS, UNKNOWN, YEARS, AgeScale, decade_of
+from evaluation import pages, plots
+from evaluation.metrics import (
+    CS_YEARS,
+    MOST_YEARS,
+    Difference,
+    Estimate,
+    Outcomes,
+    Scores,
+    compare,
+    reliability,
+    roc_curve,
+)
 from utils import replacing
 
 SAMPLES = 40  # faces in the grid of samples

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from faces import IMAGE_SUFFIXES, read_image
+from age_gender.faces import IMAGE_SUFFIXES, read_image
 
 
 class Frame(NamedTuple):

@@ -8,8 +8,8 @@ import sys
 import cv2
 import numpy as np
 
-import backend
-from detectors import Detect, Detection, detections
+from age_gender.detectors import Detect, Detection, detections
+from networks import backend
 
 LONGEST_SIDE = 1280  # pixels: a larger picture is searched at this size, and its faces are at least 1/64 of it
 # dlib's side over the landmarks' spread: median of 775 faces of UTKFace in pictures of random size. On 774 others the

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from detectors import Detect, Detection, detections
+from age_gender.detectors import Detect, Detection, detections
 
 FILE, SIZE = "face_detection_yunet_2023mar.onnx", 232_589  # bytes
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
-FOLDERS = (Path("data"), Path(__file__).resolve().parent.parent / "data")  # where it is looked for, in this order
+FOLDERS = (Path("data"), Path(__file__).resolve().parents[2] / "data")  # where it is looked for, in this order
 LFS_POINTER = b"version https://git-lfs"
 
 LEAST_SCORE = 0.8  # below it, it takes dogs for people

@@ -1,0 +1,1 @@
+"""Which faces are scored, how, and how the scores are shown."""

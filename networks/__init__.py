@@ -1,0 +1,1 @@
+"""Networks by name, their checkpoints, and their export to other formats."""

@@ -1,0 +1,1 @@
+"""What a training needs beyond the network and its batches."""
