@@ -22,8 +22,8 @@ BIN := .venv/bin
 	    "`sed -n 's/^opencv-python/opencv-python-headless/p' requirements.txt`" && $(BIN)/python -c 'import cv2'; }
 	@touch $@
 
-.venv/installed-dev: .venv/installed requirements-dev.txt requirements-export.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+.venv/installed-dev: .venv/installed pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e ".[dev]"
 	@touch $@
 
 quickstart: .venv/installed

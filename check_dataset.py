@@ -30,7 +30,7 @@ import numpy as np
 
 from age_gender import cli
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
-from networks.backend import available_cores
+from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 
 BLOCK = 1024  # files that are handed to the threads at a time
@@ -135,7 +135,7 @@ def look(path: str, box: list[float] | None = None, margin: float = 0.0) -> Phot
         return Photo(b"", UNREADABLE, NOTHING, 0)
     if not content:
         return Photo(b"", EMPTY, NOTHING, 0)
-    # All 256 bits: equal ones may be called identical files, the 64 bits of utils.digest only very likely so.
+    # All 256 bits: equal ones may be called identical files, the 64 bits of files.digest only very likely so.
     fingerprint = hashlib.sha256(content + repr(box).encode() * bool(box)).digest()
     image = decode(content, at_least=None if box else 4 * THUMBNAIL)
     if image is None:
@@ -301,7 +301,7 @@ def on_both_sides(records: Records, identical: list[list[int]], near: list[list[
 
 def write_list(output: Path, listed: dict[str, tuple[str, str]]) -> None:
     """Writes the files to leave out, reason by reason."""
-    from utils import replacing
+    from age_gender.files import replacing
 
     rows = [("path", "reason", "same_as"), *((path, *why) for path, why in listed.items())]
     with replacing(output) as new, open(new, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:

@@ -24,7 +24,7 @@ import numpy as np
 from age_gender import cli
 from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, face_at, in_any_thread
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
-from networks.backend import available_cores
+from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 
 BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
@@ -142,7 +142,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def read_exclusions(lists: list[Path]) -> set[str]:
     """The names that some lists hold."""
-    from utils import read_names
+    from age_gender.files import read_names
 
     try:
         return set().union(*map(read_names, lists))
@@ -258,7 +258,7 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, find: Calla
 def decode_block(records: Records, rows: np.ndarray, folder: Path, find: Callable | None, args):
     """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures."""
     from age_gender.faces import cut_face, decode, read_bytes
-    from utils import digest
+    from age_gender.files import digest
 
     size = args.img_size
     images = np.empty((len(rows), size, size, 3), np.uint8)
@@ -321,7 +321,7 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
 
 def list_failures(output: Path, failures: dict[str, list[str]]) -> None:
     """Writes the photos that could not be used beside the database, as a list that --exclude takes."""
-    from utils import replacing
+    from age_gender.files import replacing
 
     rows = [(path, reason) for reason, paths in failures.items() for path in paths]
     listing = output.with_suffix(".failed.csv")

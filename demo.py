@@ -13,31 +13,27 @@ is no display.
 import argparse
 import csv
 import json
+import shutil
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 from age_gender import cli
+from age_gender.detectors import DETECTORS, NO_DETECTOR
 from age_gender.intervals import UNSURE_BELOW
 from age_gender.labels import AGE_SCALES, age_scale
 
 CHECKPOINTS = Path("checkpoints")
 DEFAULT_OUTPUT = Path("demo_output")
 WRITABLE = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-COLUMNS = (
-    *("input", "frame", "face", "status", "x1", "y1", "x2", "y2", "score", "age", "gender", "p_male"),
-    *("age_low", "age_high", "unsure"),
-    *("age_group", "p_age_group", "p_between_groups"),  # with age groups alone
-)
 WINDOW = "age and gender"
 END_KEYS = (27, ord("q"))
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    from age_gender.detectors import DETECTORS
-
     parser = cli.parser_for(__doc__, "demo.py [--image_dir DIR | --image FILE | --video FILE | --camera N] [options]")
     source = parser.add_argument_group("source (the webcam, if none is given)").add_mutually_exclusive_group()
     source.add_argument("--image_dir", type=Path, metavar="DIR", help="folder of images, searched with its subfolders")
@@ -100,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, choose, run, report."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    if args.detector == "none" and args.margin is not None:
+    if args.detector == NO_DETECTOR and args.margin is not None:
         parser.error("--margin is for faces that are found; with --detector none each picture is cut already")
     refuse_to_overwrite(parser, args)
     weight_file = choose_weights(parser, args)
@@ -111,12 +107,14 @@ def main(argv: list[str] | None = None) -> int:
         args.output_dir = output_without_display(live, args.no_display)
 
     from age_gender.predictor import Predictor
+    from networks import open_model
 
-    predictor = Predictor(weight_file, args.detector, args.margin, args.age_scale, args.unsure_below)
-    origin = predictor.checkpoint.origin
+    model = open_model(weight_file)
+    predictor = Predictor(model, args.detector, args.margin, args.age_scale, args.unsure_below)
+    origin = predictor.description.origin
     print(f"{weight_file} ({origin}), {faces_in_words(predictor)}, on {predictor.device}", flush=True)
-    for warning in warnings(predictor):
-        print(f"warning: {warning}", file=sys.stderr)
+    for difference in warnings(predictor):
+        print(f"warning: the faces here are {difference}: ages may be worse", file=sys.stderr)
     output = Output(args.output_dir, source) if args.output_dir else None
     return run(predictor, source, total, output, shown, live)
 
@@ -124,32 +122,17 @@ def main(argv: list[str] | None = None) -> int:
 def faces_in_words(predictor) -> str:
     """'yunet faces with a margin of 0.4, their eyes level'."""
     margin = f"with a margin of {predictor.margin:g}"
-    if predictor.detector == "none":
+    if predictor.detector == NO_DETECTOR:
         return f"each picture a face that was cut {margin}"
     return f"{predictor.detector} faces {margin}{', their eyes level' if predictor.align else ''}"
 
 
 def warnings(predictor) -> list[str]:
-    """In what the faces here differ from those of the training."""
-    checkpoint, said = predictor.checkpoint, []
-    cut = predictor.detector == "none"
-    if checkpoint.detector not in ("none", predictor.detector):  # "none": they came cropped, nobody knows by what
-        said.append(
-            f"the network's faces were found by {checkpoint.detector}; ages of faces "
-            f"{'cut in another way' if cut else f'found by {predictor.detector}'} may be worse"
-        )
-    if predictor.margin != checkpoint.margin:
-        said.append(
-            f"the network was trained with a margin of {checkpoint.margin:g}; ages at {predictor.margin:g} will be "
-            "worse"
-        )
-    if checkpoint.align and not predictor.align:
-        said.append(
-            "the network was trained on faces with level eyes, and "
-            f"{'these pictures are taken' if cut else f'{predictor.detector} takes faces'} as they are; ages of tilted "
-            "faces will be worse"
-        )
-    return said
+    """In what the faces here differ from those of the training, whose crops, where they came cropped, count as found
+    by any detector."""
+    description = predictor.description
+    detector = NO_DETECTOR if description.detector == NO_DETECTOR else predictor.detector
+    return description.differs_from(predictor.margin, detector, predictor.align)
 
 
 def refuse_to_overwrite(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -164,7 +147,8 @@ def refuse_to_overwrite(parser: argparse.ArgumentParser, args: argparse.Namespac
 
 def choose_weights(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Path:
     """The checkpoint to use; a depth or width that is not the checkpoint's is refused."""
-    from networks.models import choose, inspect
+    from age_gender import runtimes
+    from networks.models import SHIPPED, choose, inspect
 
     weight_file = choose(args.weight_file, CHECKPOINTS)
     if args.depth or args.width:
@@ -175,7 +159,16 @@ def choose_weights(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
                 parser.error(
                     f"--{name} {asked}, but {weight_file} has {name} {has}; leave it out: it is read from the file"
                 )
+    if weight_file == SHIPPED and not args.weight_file and not keras_alone_has_a_gpu():
+        return runtimes.SHIPPED  # the same model, ready in a second
     return weight_file
+
+
+def keras_alone_has_a_gpu() -> bool:
+    """Whether there is a GPU here that Keras may use and ONNX Runtime, in the package installed, may not."""
+    from age_gender import runtimes
+
+    return bool(shutil.which("nvidia-smi") and find_spec("keras") and not runtimes.runs_on_gpu())
 
 
 def open_source(args: argparse.Namespace):
@@ -308,7 +301,9 @@ class Output:
 
     def add(self, result, annotated) -> None:
         """Takes a result and its annotated picture (None if unreadable)."""
-        self.rows.extend(rows_of(result))
+        from age_gender import tables
+
+        self.rows.extend(tables.rows_of(result))
         if annotated is None:
             return
         if self._video:
@@ -319,7 +314,7 @@ class Output:
     def _write_image(self, name: str, picture) -> None:
         import cv2
 
-        from utils import replacing
+        from age_gender.files import replacing
 
         path = self.folder / name
         if path.suffix.lower() not in WRITABLE:
@@ -332,7 +327,8 @@ class Output:
 
     def close(self) -> None:
         """Completes the video and writes the tables."""
-        from utils import replacing
+        from age_gender import tables
+        from age_gender.files import replacing
 
         if self._video:
             self._video.release()
@@ -341,43 +337,12 @@ class Output:
             replacing(self.folder / "predictions.csv") as path,
             open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
         ):
-            table = csv.DictWriter(file, COLUMNS)
+            table = csv.DictWriter(file, tables.COLUMNS)
             table.writeheader()
             table.writerows(self.rows)
         with replacing(self.folder / "predictions.json") as path:
             text = json.dumps(self.rows, indent=1, ensure_ascii=False)
             path.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def rows_of(result) -> list[dict]:
-    """A row for each face, or one that says why there is none; a value that does not exist is None."""
-    base = {**dict.fromkeys(COLUMNS), "input": result.frame.name, "frame": result.frame.number}
-    if not result.faces:
-        return [{**base, "status": "unreadable" if result.image is None else "no_face"}]
-    return [
-        {
-            **base,
-            "face": number,
-            "status": "ok",
-            **dict(zip(("x1", "y1", "x2", "y2"), (round(value, 1) for value in face.box), strict=True)),
-            "score": round(face.score, 4),
-            "age": round(face.age, 2),
-            "gender": face.gender,
-            "p_male": round(face.p_male, 4),
-            "unsure": int(face.unsure),
-            **dict(zip(("age_low", "age_high"), face.interval or (None, None), strict=True)),
-            **groups_of(face),
-        }
-        for number, face in enumerate(result.faces)
-    ]
-
-
-def groups_of(face) -> dict[str, object]:
-    """The columns that only a face with an age group has."""
-    if not face.group:
-        return {}
-    between = round(face.p_between, 4)
-    return {"age_group": face.group, "p_age_group": round(face.p_group, 4), "p_between_groups": between}
 
 
 if __name__ == "__main__":

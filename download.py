@@ -708,7 +708,7 @@ def note_of(part: Path) -> Path:
 
 def write_note(part: Path, known: Part) -> None:
     """Keeps what must be known to go on."""
-    from utils import replacing
+    from age_gender.files import replacing
 
     with replacing(note_of(part)) as new:
         new.write_text(json.dumps(known._asdict()), encoding="utf-8")

@@ -14,6 +14,7 @@ there is any run, it is the model that comes with the suite that is scored.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -139,12 +140,13 @@ def evaluate(args: argparse.Namespace, weight_file: Path, checkpoint) -> list:
 
     own = checkpoint.age_scale
     scale = args.age_scale or own
-    fold_ages(np.zeros((1, len(own.groups))), own, scale)  # refuses a scale that does not fit before all the work
+    own.folds_onto(scale)  # refuses a scale that does not fit before all the work
     databases = open_databases(args.input, checkpoint)
     images = ImageStack(databases, checkpoint.image_size)
     sets = choose_faces(args, databases, checkpoint)
     if args.calibrate:
-        checkpoint.calibration = calibrate(weight_file, checkpoint, databases, images)
+        calibration = calibrate(weight_file, checkpoint, databases, images)
+        checkpoint = replace(checkpoint, calibration=calibration)
     rows = np.unique(np.concatenate([each.rows for each in sets]))
     predicted = predict(weight_file, databases, images, rows)
     return [
@@ -168,15 +170,15 @@ def choose_faces(args: argparse.Namespace, databases: list, checkpoint) -> list:
 
 def calibrate(weight_file: Path, checkpoint, databases: list, images):
     """Fits intervals and temperature on the validation part, and stores them in the checkpoint."""
+    from age_gender.description import ORIGIN_OURS
     from evaluation.protocols import kept_out
-    from networks import backend, models
+    from networks import models
     from utils import labels_of
 
-    if checkpoint.origin != models.ORIGIN_OURS:
+    if checkpoint.origin != ORIGIN_OURS:
         raise ValueError(
             f"{weight_file} was written by {checkpoint.origin}: --calibrate is for checkpoints of this suite"
         )
-    backend.start()
     rows = kept_out(databases, checkpoint, "validation")[0].rows
     found = models.calibrate(weight_file, images, rows, *labels_of(databases, rows))
     print(f"{weight_file}: {models.calibration_in_words(found)}", flush=True)
@@ -189,7 +191,7 @@ def open_databases(paths: list[Path] | None, checkpoint) -> list:
     from utils import open_database
 
     if not paths:
-        paths = checkpoint.training.get("arguments", {}).get("input", [])
+        paths = checkpoint.inputs
         if not paths:
             raise ValueError("the checkpoint does not say what it was trained on: name databases with --input")
     databases = [open_database(path) for path in paths]
@@ -216,12 +218,13 @@ def predict(weight_file: Path, databases: list, images, rows: np.ndarray):
     """A table with a row for each face, its labels and the network's own predictions, and the distributions, (n, k)."""
     import pandas as pd
 
-    from networks import backend, models
+    from networks import open_model, predict_rows
     from utils import labels_of, read_paths
 
-    print(f"{weight_file}: {len(rows):,} faces, computing on {backend.start()}", flush=True)
-    model, checkpoint = models.load(weight_file)
-    p_gender, p_age = models.predict_rows(model, images, rows)
+    model = open_model(weight_file)
+    print(f"{weight_file}: {len(rows):,} faces, computing on {model.device}", flush=True)
+    p_gender, p_age = predict_rows(model, images, rows)
+    checkpoint = model.description
     if not (np.isfinite(p_gender).all() and np.isfinite(p_age).all()):
         raise ValueError(f"{weight_file} predicts what is no number: its weights are damaged, or its training failed")
     age, gender = labels_of(databases, rows)

@@ -17,7 +17,7 @@ out of it, without a database drawn patterns, of which MAE and gender accuracy a
 
 A file that exceeds them is kept as NAME.failed, and what was there before stays.
 
-Always computed by TensorFlow, whatever trained the model. What a format needs: requirements-export.txt.
+Always computed by TensorFlow, whatever trained the model. What a format needs: pip install ".[export]"
 
 Exit status: 0 all files passed, 1 one of them differs too much, 2 something is wrong, 130 stopped.
 """
@@ -34,6 +34,8 @@ import numpy as np
 
 from age_gender import cli
 from age_gender.labels import MALE, UNKNOWN, YEARS
+from age_gender.machine import available_cores
+from age_gender.runtimes import FORMATS
 
 CHECKPOINTS = Path("checkpoints")
 OUTPUT = Path("exported")
@@ -41,7 +43,7 @@ PRECISIONS = ("float32", "float16", "int8")
 CALIBRATION_FACES = 256  # that int8's ranges are measured on
 BATCH = 32
 WARM_UP, RUNS = 5, 40  # of one face, for the latency
-SUFFIXES = {"onnx": ".onnx", "litert": ".tflite", "saved_model": "", "openvino": ".xml"}
+SUFFIXES = {name: form.suffix for name, form in FORMATS.items()} | {"saved_model": ""}  # "": a folder
 
 
 class Limits(NamedTuple):
@@ -188,7 +190,7 @@ def start_tensorflow(args: argparse.Namespace) -> None:
 
 def choose_faces(args: argparse.Namespace, checkpoint) -> Faces:
     """Faces that trained nothing, of the databases named or of the training's own; drawn ones where there are none."""
-    paths = args.input or checkpoint.training.get("arguments", {}).get("input", [])
+    paths = args.input or checkpoint.inputs
     if not args.input and not (paths and all(Path(path).is_file() for path in paths)):
         if "int8" in args.precision:
             raise ValueError("int8's ranges are measured on faces: name a database with --input")
@@ -279,18 +281,15 @@ def export(
     model, checkpoint, weight_file: Path, form: str, precision: str, path: Path, faces: Faces, keras: Measured
 ) -> tuple[Measured, list[str]]:
     """Writes one file and compares it; in what it differs too much."""
-    import json
-
-    from age_gender import runtimes
-    from networks import converters
+    from networks import converters, open_model
 
     print(f"{form} {precision} ...", flush=True)
-    metadata = json.dumps(runtimes.metadata_of(checkpoint, weight_file.name, precision))
+    metadata = checkpoint.exported_json(weight_file.name, precision)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=path.parent) as folder:
         made = Path(folder) / path.name
         converters.convert(model, made, form, precision, metadata, faces.calibration)
-        found = measure(runtimes.open_exported(made).run, faces.image, made)
+        found = measure(open_model(made).run, faces.image, made)
         failures = too_far(differences(found.said, keras.said, faces), LIMITS[precision])
         put(made, failed_name(path) if failures else path)
     return found, failures
@@ -358,10 +357,9 @@ def report(results: list, faces: Faces, paths: dict[str, Path]) -> int:
         *("", "MB", "ms a face", "age differs by, years: most", "mean", "P(male): most", "same interval"),
         *("MAE", "gender"),
     )
-    from networks import backend
 
     print(f"\n{tabulate(rows, headings, stralign='right', colalign=('left',), disable_numparse=True)}")
-    print(f"\nms: median of {RUNS} runs of one face on {backend.available_cores()} cores")
+    print(f"\nms: median of {RUNS} runs of one face on {available_cores()} cores")
     failed = False
     for precision, _, failures in results[1:]:
         path = paths[precision]

@@ -553,18 +553,20 @@ def say_what_is_in_no_group(databases: list, groups: np.ndarray, scale: AgeScale
 def ask_teachers(data: Data, args: argparse.Namespace) -> tuple[np.ndarray, np.ndarray] | None:
     """What the --teacher checkpoints say of the training faces on average: (n, 2) and (n, k), zeros elsewhere."""
     from age_gender.labels import fold_ages
-    from networks.models import load, predict_rows
+    from networks import open_model, predict_rows
+    from utils import ImageStack
 
     if not args.teacher:
         return None
     gender = np.zeros((len(data.image), NUM_GENDERS), np.float32)
     age = np.zeros((len(data.image), len(args.age_scale.groups)), np.float32)
     for path in args.teacher:
-        model, checkpoint = load(path)
+        model = open_model(path)
+        description = model.description
         print(f"{path} teaches", flush=True)
-        say_if_it_saw(checkpoint.split, split_of(data, args))
-        genders, ages = predict_rows(model, data.image, data.training)
-        ages, _ = fold_ages(ages, checkpoint.age_scale, args.age_scale)
+        say_if_it_saw(description.split, split_of(data, args))
+        genders, ages = predict_rows(model, ImageStack(data.databases, description.image_size), data.training)
+        ages, _ = fold_ages(ages, description.age_scale, args.age_scale)
         for mean, said in ((gender, genders), (age, ages)):
             mean[data.training] += said / len(args.teacher)
     return gender, age
@@ -602,8 +604,9 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
 
     import keras
 
+    from age_gender.description import Description
     from networks.applications import VGGFACE_MEANS_BGR, vggface_network
-    from networks.models import Checkpoint, inspect
+    from networks.models import inspect
 
     largest = max(data.databases, key=len)
     versions = {"keras": version("keras"), "backend": keras.backend.backend(), "numpy": np.__version__}
@@ -620,7 +623,7 @@ def describe(data: Data, args: argparse.Namespace, trivial: dict[str, int]):
         arguments["ordinal"] = True
     if args.teacher:
         training["teachers"] = [history_of(path) for path in args.teacher]
-    return Checkpoint(
+    return Description(
         network=args.model,
         arguments=arguments,
         image_size=largest.image_size,

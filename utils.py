@@ -5,48 +5,22 @@ h5py open it. Its images are one contiguous block that is memory-mapped: opening
 MATLAB 5 databases made by the original suite are read too.
 """
 
-import csv
 import hashlib
-import os
-import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from age_gender.description import ORIGINAL_MARGIN
+from age_gender.detectors import NO_DETECTOR
+from age_gender.files import digest, replacing
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 
 USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
 ORIGINAL_UTKFACE = ("utk", "utkface")  # what the original suite called its databases of UTKFace
 SIDES = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "test": 2}  # part name -> side of the split
 TEST_SEED = 2016  # of the test part, whatever the seed of the run
-ORIGINAL_MARGIN = 0.4  # the original suite's databases hold IMDB-WIKI crops and do not say so
-
-
-@contextmanager
-def replacing(path: Path):
-    """A temporary path beside `path` that takes its place when the block ends well, and vanishes when it does not.
-
-    It ends as `path` does after its first dot, since Keras and OpenCV choose a format by that.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".new-", suffix="".join(path.suffixes), dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 # ---------------------------------------------------------------------------------------------- metadata in
@@ -248,7 +222,7 @@ class Database:
     gender: np.ndarray
     db: str
     margin: float = ORIGINAL_MARGIN
-    detector: str = "none"
+    detector: str = NO_DETECTOR
     align: bool = False
     subject: np.ndarray | None = None
     digest: np.ndarray | None = None
@@ -380,7 +354,7 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         gender=gender,
         db=_first(content.get("db"), path.stem),
         margin=float(np.ravel(content.get("margin", ORIGINAL_MARGIN))[0]),
-        detector=_first(content.get("detector"), "none"),
+        detector=_first(content.get("detector"), NO_DETECTOR),
         align=bool(np.ravel(content.get("align", False))[0]),
         subject=column("subject"),
         digest=column("digest"),
@@ -406,19 +380,6 @@ def read_paths(path: Path) -> list[str]:
         return []
     with h5py.File(path, "r") as file:
         return list(map(_text, file["path"][()])) if "path" in file else []
-
-
-def read_names(path: Path) -> set[str]:
-    """The names that a list holds: the first cell of each row, as check_dataset.py writes them.
-
-    Raises:
-        ValueError: if the file cannot be read as a list.
-    """
-    try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            return {row[0].strip().removeprefix("./") for row in csv.reader(file) if row and row[0].strip()}
-    except (OSError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read as a list of names: {error}") from None
 
 
 class ImageStack:
@@ -592,8 +553,3 @@ def _digests(database: Database) -> np.ndarray:
     if database.digest is not None:
         return database.digest
     return np.array([digest(image.tobytes()) for image in database.image], np.int64)
-
-
-def digest(content: bytes) -> int:
-    """A 64-bit fingerprint of some bytes, as a signed integer."""
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)

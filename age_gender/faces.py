@@ -3,10 +3,17 @@
 Every picture is uint8, BGR, height x width x 3. A box is x1, y1, x2, y2 in pixels, x2 and y2 exclusive.
 """
 
+import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Union
 
 import cv2
 import numpy as np
+
+if TYPE_CHECKING:
+    import PIL.Image
+
+Picture = Union[str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, "PIL.Image.Image"]
 
 IMAGE_SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -16,6 +23,50 @@ LINEAR_SHRINK = 1.6
 # Start-of-frame markers of JPEG: the segments that hold the picture's size (ITU-T T.81, table B.1).
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
+
+
+def picture_of(picture: Picture) -> np.ndarray:
+    """A picture in whatever form another program has it, as (height, width, 3) uint8 BGR.
+
+    >>> picture_of(np.zeros((20, 30), np.uint8)).shape
+    (20, 30, 3)
+
+    Args:
+        picture: a path, the bytes of an image file, a PIL image, or a uint8 array: (height, width) or (height, width,
+            1) grey, (height, width, 3) BGR, (height, width, 4) BGRA, whose alpha is left out.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no picture, with what came and what is allowed.
+    """
+    if isinstance(picture, str | os.PathLike):
+        image = read_image(Path(picture))
+        if image is None and not os.path.exists(picture):
+            raise FileNotFoundError(f"{os.fspath(picture)} is not there")
+        if image is None:
+            raise ValueError(f"{os.fspath(picture)} is no picture that OpenCV can read, or it is damaged")
+        return image
+    if isinstance(picture, bytes | bytearray | memoryview):
+        image = decode(bytes(picture))
+        if image is None:
+            raise ValueError(f"these {len(picture):,} bytes are no picture that OpenCV can read, or they are damaged")
+        return image
+    if hasattr(picture, "convert") and hasattr(picture, "getexif"):  # PIL, which need not be installed
+        from PIL import ImageOps
+
+        upright = ImageOps.exif_transpose(picture)  # as `read_image` turns files
+        return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[:, :, ::-1])
+    if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.size:
+        channels = picture.shape[2] if picture.ndim == 3 else 1
+        if picture.ndim == 2 or (picture.ndim == 3 and channels == 1):
+            return cv2.cvtColor(np.ascontiguousarray(picture), cv2.COLOR_GRAY2BGR)
+        if picture.ndim == 3 and channels in (3, 4):
+            return np.ascontiguousarray(picture[:, :, :3])
+    came = f"an array {picture.shape} {picture.dtype}" if isinstance(picture, np.ndarray) else repr(type(picture))
+    raise ValueError(
+        "a picture is a path, the bytes of an image file, a PIL image, or a uint8 array of the shape (h, w) grey, "
+        f"(h, w, 3) BGR or (h, w, 4) BGRA, 0..255; received {came}"
+    )
 
 
 def read_image(path: Path) -> np.ndarray | None:

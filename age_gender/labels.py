@@ -68,6 +68,11 @@ def age_in_year(birth_serials: np.ndarray, years: np.ndarray) -> np.ndarray:
     return ages - (birth_months >= 6)  # months count from 0: 6 is July
 
 
+def likelier_gender(p_male: np.ndarray) -> np.ndarray:
+    """The gender that is said at each probability of male, MALE from one half on: (n,) -> (n,) int64."""
+    return np.where(np.asarray(p_male) >= 0.5, MALE, FEMALE)
+
+
 def decade_of(ages: np.ndarray) -> np.ndarray:
     """Index into DECADES of each age: (n,) in years -> (n,) int64. Age 100 belongs to the last one."""
     return np.minimum(np.asarray(ages, np.int64) // 10, len(DECADES) - 1)
@@ -99,6 +104,24 @@ class AgeScale(NamedTuple):
     def centres(self) -> np.ndarray:
         """The middle of each group, (k,) float64, years."""
         return np.array([(low + high) / 2 for _, low, high in self.groups])
+
+    def folds_onto(self, onto: "AgeScale") -> np.ndarray:
+        """Which group of a coarser scale each group lies in, (k, m) of 0 and 1; a row of zeros lies in a gap.
+
+        Raises:
+            ValueError: if a group of this scale lies on both sides of an end of one of the coarser scale's.
+        """
+        place = np.zeros((len(self.groups), len(onto.groups)))
+        for index, (name, low, high) in enumerate(self.groups):
+            for other, (wider, start, end) in enumerate(onto.groups):
+                if low >= start and high <= end:
+                    place[index, other] = 1
+                elif low <= end and high >= start:
+                    raise ValueError(
+                        f"the scale {self.name} cannot be folded onto {onto.name}: "
+                        f"its group {name} is partly in {wider}"
+                    )
+        return place
 
     def group_of(self, age: np.ndarray, low: np.ndarray | None = None, high: np.ndarray | None = None) -> np.ndarray:
         """The group that each label belongs to.
@@ -188,20 +211,11 @@ def fold_ages(probabilities: np.ndarray, scale: AgeScale, onto: AgeScale) -> tup
         there is uniform.
 
     Raises:
-        ValueError: if a group of `scale` lies on both sides of an end of one of the coarser scale's.
+        ValueError: as `AgeScale.folds_onto` does.
     """
     if scale == onto:
         return probabilities, np.zeros(len(probabilities))
-    place = np.zeros((len(scale.groups), len(onto.groups)))
-    for index, (name, low, high) in enumerate(scale.groups):
-        for other, (wider, start, end) in enumerate(onto.groups):
-            if low >= start and high <= end:
-                place[index, other] = 1
-            elif low <= end and high >= start:
-                raise ValueError(
-                    f"the scale {scale.name} cannot be folded onto {onto.name}: its group {name} is partly in {wider}"
-                )
-    folded = np.asarray(probabilities, np.float64) @ place
+    folded = np.asarray(probabilities, np.float64) @ scale.folds_onto(onto)
     kept = folded.sum(axis=-1, keepdims=True)
     nothing = kept <= 0
     folded = np.where(nothing, 1 / len(onto.groups), folded / np.where(nothing, 1, kept))

@@ -1,42 +1,47 @@
-"""Ages and genders of the faces in a picture, from one checkpoint, for this suite's demo and for other programs.
+"""Ages and genders of the faces in pictures, from one model.
 
-from age_gender.predictor import Predictor
-predictor = Predictor()  # the model that comes with the suite, or a checkpoint's path
-faces = predictor(cv2.imread("photo.jpg"))  # [Face(box, score, age, gender, p_male), ...]
+from age_gender import Predictor
+
+predict = Predictor()  # the model that comes with the package, or an exported file
+for face in predict("photo.jpg"):
+    print(face.box, face.age, face.interval, face.gender, face.p_male)
 """
 
-import math
 from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from age_gender.description import Description
 from age_gender.detectors import DEFAULT_DETECTOR, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, Detection, in_any_thread
-from age_gender.faces import crop_face
+from age_gender.faces import Picture, crop_face, picture_of
 from age_gender.intervals import UNSURE_BELOW, Calibration, age_interval, tempered, unsure
-from age_gender.labels import GENDERS, MALE, YEARS, AgeScale, expected_age, fold_ages
+from age_gender.labels import GENDERS, MALE, YEARS, AgeScale, expected_age, fold_ages, likelier_gender
+from age_gender.machine import available_cores
+from age_gender.runtimes import SHIPPED, Model, open_model
 from age_gender.sources import Frame
-from networks.backend import available_cores
+
+BATCH = 64  # faces predicted at once, of many pictures
 
 
 class Face(NamedTuple):
-    """A face and what the network says of it.
+    """A face and what the model says of it.
 
     Attributes:
-        box: x1, y1, x2, y2 in pixels.
+        box: x1, y1, x2, y2 in pixels; it may reach beyond the picture.
         score: the detector's.
         age: expected age in years.
         gender: "F" or "M", the likelier one.
-        p_male: probability of male, 0..1; calibrated where the checkpoint knows how.
+        p_male: probability of male, 0..1; calibrated where the model knows how.
         unsure: whether the likelier gender's probability is below the predictor's `unsure_below`.
-        interval: first and last year of the age's interval, which nine of ten ages lie within (uncertainty.py); None
-            where the checkpoint has no calibration or ages are in groups.
-        group: name of the likeliest age group; "" where ages are in years.
-        p_group: its probability, 0..1; NaN where ages are in years.
-        p_between: probability of the ages that are in no group; NaN where ages are in years.
+        interval: first and last year of the age's interval, which is to hold nine of ten ages (intervals.py); None
+            where the model has no calibration or ages are in groups.
+        group: name of the likeliest age group; None where ages are in years.
+        p_group: its probability, 0..1; None where ages are in years.
+        p_between: probability of the ages that are in no group; None where ages are in years.
     """
 
     box: tuple[float, float, float, float]
@@ -46,9 +51,18 @@ class Face(NamedTuple):
     p_male: float
     unsure: bool = False
     interval: tuple[int, int] | None = None
-    group: str = ""
-    p_group: float = math.nan
-    p_between: float = math.nan
+    group: str | None = None
+    p_group: float | None = None
+    p_between: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The face in the types of JSON; what does not exist is None.
+
+        >>> face = Face((10.0, 20.0, 50.0, 60.0), 0.9, 31.4, "F", 0.03, interval=(25, 39))
+        >>> face.to_dict()["box"], face.to_dict()["interval"], face.to_dict()["group"]
+        ([10.0, 20.0, 50.0, 60.0], [25, 39], None)
+        """
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in self._asdict().items()}
 
 
 class Result(NamedTuple):
@@ -59,80 +73,121 @@ class Result(NamedTuple):
     faces: list[Face]
 
 
-def _open(path: Path) -> tuple:
-    """What a checkpoint or an exported model says of itself, its function (backend.Predict), and what computes."""
-    from networks import models
-
-    if models.is_exported(path):
-        from age_gender.runtimes import open_exported
-
-        exported = open_exported(path)
-        return exported.checkpoint, exported.predict, exported.device
-    from networks import backend
-
-    device = backend.start()
-    model, checkpoint = models.load(path)
-    return checkpoint, backend.compiled_predict(model), device
-
-
 class Predictor:
-    """Finds faces, crops them as the network was trained, and predicts all of a picture's faces in one call.
+    """Finds faces, crops them as the model was trained, and predicts all of a picture's faces in one call.
+
+    >>> predict = Predictor(detector="none")
+    >>> [face] = predict(np.full((90, 90, 3), 127, np.uint8))  # nobody, but it is taken for a face
+    >>> face.gender in ("F", "M") and 0 <= face.age <= 100
+    True
 
     Args:
-        weight_file: a checkpoint, or what export.py made of one; None takes the model that comes with the suite.
+        model: an exported file (ONNX, LiteRT, OpenVINO), or a Model, such as networks.open_model makes of a checkpoint;
+            None takes the model that comes with the package.
         detector: a name in detectors.DETECTORS, where "none" takes each whole picture for a face; None takes the one
-            the checkpoint's faces were found with, or dlib where they came cropped.
-        margin: around the box, as a share of its size; None takes the checkpoint's. A picture that is the face was cut
+            the training's faces were found with, or dlib where they came cropped.
+        margin: around the box, as a share of its size; None takes the training's. A picture that is the face was cut
             with its margin already.
-        age_scale: what the faces' groups are of, no finer than the checkpoint's own; None takes the checkpoint's.
+        age_scale: what the faces' groups are of, no finer than the model's own; None takes the model's.
         unsure_below: probability of the likelier gender under which a face is called unsure.
 
     Attributes:
-        checkpoint: what the file says of itself.
+        description: what the model says of itself.
         detector, margin: those in use.
         align: whether faces are turned until their eyes are level: those of the training were, and there are landmarks.
         age_scale: what the faces' groups are of.
         device: what computes.
 
     Raises:
-        FileNotFoundError, ValueError: if the checkpoint or the detector cannot be used.
+        FileNotFoundError, ValueError: if the model or the detector cannot be used.
     """
 
     def __init__(
         self,
-        weight_file: Path | None = None,
+        model: Model | Path | str | None = None,
         detector: str | None = None,
         margin: float | None = None,
         age_scale: AgeScale | None = None,
         unsure_below: float = UNSURE_BELOW,
     ):
-        from networks import models
-
-        self.checkpoint, self._predict, self.device = _open(weight_file or models.SHIPPED)
-        self.margin = self.checkpoint.margin if margin is None else margin
-        self.age_scale = age_scale or self.checkpoint.age_scale
-        own = self.checkpoint.age_scale
-        fold_ages(np.zeros((1, len(own.groups))), own, self.age_scale)  # refuses a scale that does not fit at once
+        self._model = model if isinstance(model, Model) else open_model(SHIPPED if model is None else Path(model))
+        self.description: Description = self._model.description
+        self.device = self._model.device
+        self.margin = self.description.margin if margin is None else margin
+        self.age_scale = age_scale or self.description.age_scale
+        self.description.age_scale.folds_onto(self.age_scale)
         self.unsure_below = unsure_below
-        self._calibration = self.checkpoint.calibration or Calibration()
-        trained_with = self.checkpoint.detector
+        self._calibration = self.description.calibration or Calibration()
+        trained_with = self.description.detector
         known = trained_with in DETECTORS and trained_with != NO_DETECTOR  # which here means that they came cropped
         self.detector = detector or (trained_with if known else DEFAULT_DETECTOR)
-        self.align = self.checkpoint.align and self.detector in WITH_LANDMARKS
+        if self.detector not in DETECTORS:
+            raise ValueError(f"'{self.detector}' is no detector; there are {', '.join(DETECTORS)}")
+        self.align = self.description.align and self.detector in WITH_LANDMARKS
         self._detect = in_any_thread(self.detector)
 
-    def __call__(self, image: np.ndarray) -> list[Face]:
-        """The faces of one picture, (h, w, 3) uint8 BGR."""
-        return self._judge(*self._find(image))
+    def __call__(self, picture: Picture) -> list[Face]:
+        """The faces of one picture, the surest first; [] for none.
+
+        Args:
+            picture: a path, the bytes of an image file, a PIL image, or a uint8 array: (h, w) grey, (h, w, 3) BGR or
+                (h, w, 4) BGRA.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is no picture.
+        """
+        return self._judge(*self._find(picture_of(picture)))
+
+    def many(self, pictures: Iterable[Picture]) -> list[list[Face]]:
+        """The faces of many pictures, in their order: read and searched on all cores, predicted in batches.
+
+        Raises:
+            FileNotFoundError, ValueError: at the first picture that cannot be read.
+        """
+        found: list[tuple[list[Detection], np.ndarray]] = []
+        results: list[list[Face]] = []
+
+        def judge() -> None:
+            faces = iter(
+                self._judge([one for each, _ in found for one in each], np.concatenate([crops for _, crops in found]))
+            )
+            results.extend([next(faces) for _ in each] for each, _ in found)
+            found.clear()
+
+        for each in self._ahead(pictures, lambda picture: self._find(picture_of(picture))):
+            found.append(each)
+            if sum(len(crops) for _, crops in found) >= BATCH:
+                judge()
+        if found:
+            judge()
+        return results
 
     def predict(self, crops: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Expected ages in years, (n,), and probabilities of male, (n,), of faces (n, size, size, 3) uint8 BGR."""
-        gender, age = self._predict(crops)
+        """Ages and genders of faces that are cut already.
+
+        Args:
+            crops: (n, size, size, 3) uint8 BGR, size as the description says, cut by `faces.crop_face`.
+
+        Returns:
+            Expected ages in years, (n,), and probabilities of male, (n,).
+
+        Raises:
+            ValueError: for other shapes or types.
+        """
+        size = self.description.image_size
+        wanted = (size, size, 3)
+        if not isinstance(crops, np.ndarray) or crops.shape[1:] != wanted or crops.dtype != np.uint8:
+            came = f"{crops.shape} {crops.dtype}" if isinstance(crops, np.ndarray) else type(crops).__name__
+            raise ValueError(f"faces are (n, {size}, {size}, 3) uint8 BGR; received {came}")
+        if not len(crops):
+            return np.empty(0), np.empty(0)
+        gender, age = self._model(crops)
         return self._age_and_male(gender, age)
 
     def _age_and_male(self, gender: np.ndarray, age: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         p_male = tempered(gender[:, MALE], self._calibration.temperature)
-        return expected_age(age, self.checkpoint.age_scale.centres), p_male
+        return expected_age(age, self.description.age_scale.centres), p_male
 
     def stream(self, frames: Iterable[Frame], ahead: int | None = None) -> Iterator[Result]:
         """Results in the order of the frames, which are read and searched ahead while others are predicted.
@@ -142,49 +197,59 @@ class Predictor:
             ahead: frames that may be under way at once; None takes two for each core. A camera's delay is shortest
                 with 1.
         """
+        for frame, image, (found, crops) in self._ahead(frames, self._read_and_find, ahead):
+            yield Result(frame, image, self._judge(found, crops))
+
+    def _ahead(self, items: Iterable[Any], work: Any, ahead: int | None = None) -> Iterator[Any]:
+        """What `work` makes of each item, in order, done ahead in threads."""
         ahead = ahead or 2 * available_cores()
-        waiting = deque()
+        waiting: deque[Future[Any]] = deque()
         pool = ThreadPoolExecutor(min(ahead, available_cores()))
         try:
-            for frame in frames:
-                waiting.append((frame, pool.submit(self._read_and_find, frame)))
+            for item in items:
+                waiting.append(pool.submit(work, item))
                 if len(waiting) > ahead:
-                    yield self._result(*waiting.popleft())
+                    yield waiting.popleft().result()
             while waiting:
-                yield self._result(*waiting.popleft())
+                yield waiting.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _result(self, frame: Frame, future) -> Result:
-        image, found, crops = future.result()
-        return Result(frame, image, self._judge(found, crops))
-
-    def _read_and_find(self, frame: Frame) -> tuple[np.ndarray | None, list[Detection], np.ndarray]:
+    def _read_and_find(self, frame: Frame) -> tuple[Frame, np.ndarray | None, tuple[list[Detection], np.ndarray]]:
         image = frame.read()
-        return (image, *self._find(image)) if image is not None else (None, [], np.empty(0))
+        return frame, image, ([], self._no_crops()) if image is None else self._find(image)
 
     def _find(self, image: np.ndarray) -> tuple[list[Detection], np.ndarray]:
         found = self._detect(image)
-        size = self.checkpoint.image_size
+        size = self.description.image_size
         margin = 0 if self.detector == NO_DETECTOR else self.margin
-        crops = [crop_face(image, face.box, margin, size, face.landmarks[:2] if self.align else None) for face in found]
-        return found, np.stack(crops) if crops else np.empty((0, size, size, 3), np.uint8)
+        crops = []
+        for face in found:
+            eyes = face.landmarks[:2] if self.align and face.landmarks is not None else None
+            crops.append(crop_face(image, face.box, margin, size, eyes))
+        return found, np.stack(crops) if crops else self._no_crops()
+
+    def _no_crops(self) -> np.ndarray:
+        size = self.description.image_size
+        return np.empty((0, size, size, 3), np.uint8)
 
     def _judge(self, found: list[Detection], crops: np.ndarray) -> list[Face]:
         if not found:
             return []
-        gender, age = self._predict(crops)
-        ages, p_male = self._age_and_male(gender, age)
+        p_gender, p_age = self._model(crops)
+        ages, p_male = self._age_and_male(p_gender, p_age)
         faces = [
-            Face(detection.box, detection.score, float(age), GENDERS[int(p >= 0.5)], float(p), bool(doubtful))
-            for detection, age, p, doubtful in zip(found, ages, p_male, unsure(p_male, self.unsure_below), strict=True)
+            Face(detection.box, detection.score, float(years), GENDERS[gender], float(p), bool(doubtful))
+            for detection, years, p, gender, doubtful in zip(
+                found, ages, p_male, likelier_gender(p_male), unsure(p_male, self.unsure_below), strict=True
+            )
         ]
         if self.age_scale == YEARS:
-            if (interval := age_interval(age, self._calibration)) is None:
+            if (interval := age_interval(p_age, self._calibration)) is None:
                 return faces
             ends = zip(*(end.tolist() for end in interval), strict=True)
             return [face._replace(interval=pair) for face, pair in zip(faces, ends, strict=True)]
-        p_groups, p_between = fold_ages(age, self.checkpoint.age_scale, self.age_scale)
+        p_groups, p_between = fold_ages(p_age, self.description.age_scale, self.age_scale)
         return [
             face._replace(group=self.age_scale.names[p.argmax()], p_group=float(p.max()), p_between=float(between))
             for face, p, between in zip(faces, p_groups, p_between, strict=True)

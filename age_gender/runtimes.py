@@ -1,11 +1,10 @@
-"""Exported models, run by their own runtimes: no Keras, and TensorFlow for its own format alone.
+"""Models that are ready to predict: what a model is, and exported files run by their own runtimes.
 
-An exported model says what it is in JSON (`metadata_of`), within its own file: among an ONNX model's properties, in
-OpenVINO's runtime information, in a zip archive at the end of a LiteRT file, where LiteRT's tools keep files too, and
-in assets.extra/ of a SavedModel's folder.
+An exported model says what it is in JSON (`Description.exported_json`), within its own file: among an ONNX model's
+properties, in OpenVINO's runtime information, in a zip archive at the end of a LiteRT file, where LiteRT's tools keep
+files too. Checkpoints and SavedModels need Keras or TensorFlow: `networks.open_model` opens those, as the same thing.
 """
 
-import json
 import sys
 import zipfile
 from collections.abc import Callable, Iterable
@@ -13,100 +12,150 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from age_gender.intervals import Calibration
-from age_gender.labels import GENDERS, AgeScale
-from networks import backend
-from networks.models import EXPORTED, Checkpoint, is_exported
+from age_gender.description import KEY, Description
+from age_gender.labels import NUM_GENDERS
+from age_gender.machine import available_cores, held_back_stderr
 
-KEY = "age_gender"  # of the metadata
+SHIPPED = Path(__file__).resolve().parent / "age_gender.onnx"  # docs/MODEL_CARD.md; export.py makes it
 JSON_FILE = f"{KEY}.json"
-SAVED_MODEL_JSON = f"assets.extra/{JSON_FILE}"
-METADATA_VERSION = 1
+Predict = Callable[[np.ndarray], list[np.ndarray]]
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Whatever predicts: what it says of itself, and a function from images to two distributions.
+
+    It is tried once when it is made.
+
+    Attributes:
+        description: what the model says of itself.
+        predict: (n, size, size, 3) uint8 BGR, n >= 1 -> [gender (n, 2), age (n, k)], rows that are finite and sum to 1;
+            from any one thread at a time.
+        device: what computes, in words.
+        path: of its file, for messages.
+        run: of an exported model, all its outputs by name, see networks.export.answers.
+
+    Raises:
+        ValueError: if what it answers are no distributions over the classes that the description says.
+    """
+
+    description: Description
+    predict: Predict
+    device: str
+    path: Path
+    run: Run | None = None
+
+    def __post_init__(self) -> None:
+        size = self.description.image_size
+        ramp = np.linspace(0, 255, size * size * 3).astype(np.uint8).reshape(size, size, 3)
+        said = self.predict(np.stack([ramp, 255 - ramp]))
+        heads = (("genders", NUM_GENDERS), ("ages", len(self.description.age_scale.groups)))
+        if len(said) != len(heads):
+            raise ValueError(f"{self.path} has {len(said)} outputs, not two distributions, over genders and over ages")
+        for (what, classes), found in zip(heads, said, strict=True):
+            if found.shape != (2, classes):
+                raise ValueError(
+                    f"{self.path}: its {what} are to be (n, {classes}); of two images it gives {found.shape}"
+                )
+            if not np.all(np.isfinite(found)):
+                raise ValueError(
+                    f"{self.path} answers what is no number: its weights are damaged, or its training failed"
+                )
+            sums = found.sum(axis=1, dtype=np.float64)
+            if np.any(found < -1e-4) or np.any(np.abs(sums - 1) > 0.02):
+                raise ValueError(
+                    f"{self.path}: its {what} are no distributions: a row is to be of shares that sum to 1, and one "
+                    f"sums to {sums[np.abs(sums - 1).argmax()]:.4g}; does its last layer lack the softmax?"
+                )
+
+    def __call__(self, images: np.ndarray) -> list[np.ndarray]:
+        return self.predict(images)
 
 
 class Format(NamedTuple):
     """A kind of exported model.
 
     Attributes:
-        suffix: of its file; "" for a folder.
+        suffix: of its file.
         module, package: of its runtime, as it is imported and as it is installed.
-        open: function of a path and a number of threads that returns the model's function and its metadata as text.
+        open: function of a path and a number of threads that returns the model's function, its description as text,
+            and what computes.
         title: the runtime's name.
     """
 
     suffix: str
     module: str
     package: str
-    open: Callable[[Path, int], tuple[Run, str]]
+    open: Callable[[Path, int], tuple[Run, str, str]]
     title: str
 
 
-@dataclass
-class Exported:
-    """An exported model that is ready to run.
-
-    Attributes:
-        run: (n, size, size, 3) uint8 BGR, n >= 1 -> output's name -> array, see converters.answers. From one thread at
-            a time.
-        checkpoint: what the file says of itself. Its calibration has a temperature of 1: the file's probabilities of
-            gender are calibrated already.
-        device: what runs it.
-    """
-
-    run: Run
-    checkpoint: Checkpoint
-    device: str
-
-    def predict(self, images: np.ndarray) -> list[np.ndarray]:
-        """As backend.compiled_predict: [pred_gender (n, 2), pred_age (n, k)]."""
-        said = self.run(images)
-        return [said["pred_gender"], said["pred_age"]]
-
-
 def format_of(path: Path) -> str | None:
-    """The format of an exported model, a name in FORMATS, by its name's end; "saved_model" of a folder."""
-    if Path(path).is_dir():
-        return "saved_model"
-    return next((name for name, form in FORMATS.items() if form.suffix and Path(path).suffix == form.suffix), None)
+    """The format of an exported model, a name in FORMATS, by its name's end; None of anything else."""
+    return next((name for name, form in FORMATS.items() if Path(path).suffix == form.suffix), None)
 
 
-def open_exported(path: Path, threads: int | None = None) -> Exported:
-    """Opens an exported model.
+def open_model(path: Path, threads: int | None = None) -> Model:
+    """Opens an exported model, an ONNX, a LiteRT or an OpenVINO file.
 
     Args:
-        path: a file or folder that export.py wrote.
-        threads: that compute, but for TensorFlow, which takes all cores; None takes all cores.
+        path: a file that export.py wrote.
+        threads: that compute; None takes all cores.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if the runtime is lacking, or the file is damaged or says not what it is.
+        ValueError: if the runtime is lacking, or the file is damaged, says not what it is, or is another kind.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; export.py makes it")
-    if not is_exported(path):
-        raise ValueError(f"{path} is no exported model: these end in {', '.join(EXPORTED)} or are TensorFlow's folders")
-    form = FORMATS[format_of(path)]
+    name = format_of(path)
+    if name is None:
+        ends = ", ".join(form.suffix for form in FORMATS.values())
+        raise ValueError(
+            f"{path} is no exported model: these end in {ends}; a checkpoint is opened by networks.open_model, or "
+            "export.py makes an ONNX file of it"
+        )
+    form = FORMATS[name]
     require([(form.module, form.package)], f"{path}, which {form.title} runs,")
     try:
-        run, text = form.open(path, threads or backend.available_cores())
+        run, text, device = form.open(path, threads or available_cores())
     except (OSError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise _damaged(path, error) from None
+        raise damaged(path, error) from None
     except Exception as error:  # ONNX Runtime has types of its own, which derive from nothing else
         if type(error).__module__.partition(".")[0] != form.module.partition(".")[0]:
             raise
-        raise _damaged(path, error) from None
-    package = form.package.partition(">")[0]
-    return Exported(run, checkpoint_of(path, text), f"{form.title} {version(package)}, CPU")
+        raise damaged(path, error) from None
+    words = f"{form.title} {version(form.package.partition('>')[0])}, {device}"
+    return exported_model(path, Description.from_json(text, path), run, words)
 
 
-def _damaged(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path} was not written by export.py, or it is damaged: {str(error).strip().splitlines()[0]}")
+def exported_model(path: Path, description: Description, run: Run, device: str) -> Model:
+    """The Model of an exported file, whatever runs it."""
+
+    def predict(images: np.ndarray) -> list[np.ndarray]:
+        said = run(images)
+        return [said["pred_gender"], said["pred_age"]]
+
+    try:
+        return Model(description, predict, device, path, run)
+    except KeyError as error:
+        raise ValueError(f"{path} has no output {error}; export.py writes pred_gender and pred_age") from None
+    except ValueError:
+        raise
+    except Exception as error:  # a graph that takes other images than it says: each runtime has a type of its own
+        raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: Exception) -> ValueError:
+    """What to raise of an exported file that cannot be opened."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ValueError(f"{path} was not written by export.py, or it is damaged: {reason}")
 
 
 def require(packages: Iterable[tuple[str, str]], what: str) -> None:
@@ -117,85 +166,58 @@ def require(packages: Iterable[tuple[str, str]], what: str) -> None:
         raise ValueError(f"{what} needs packages that are not installed: pip install {names}")
 
 
-def metadata_of(checkpoint: Checkpoint, source: str, precision: str) -> dict[str, object]:
-    """What an exported model says of itself: what a program must know to cut faces for it and to read its answers."""
-    scale, calibration = checkpoint.age_scale, checkpoint.calibration
-    return {
-        "version": METADATA_VERSION,
-        "source": source,
-        "precision": precision,
-        "image_size": checkpoint.image_size,
-        "colours": "BGR",
-        "margin": checkpoint.margin,
-        "detector": checkpoint.detector,
-        "align": checkpoint.align,
-        "genders": list(checkpoint.genders),
-        "age_scale": {"name": scale.name, "groups": [list(group) for group in scale.groups], "exact": scale.exact},
-        "calibration": calibration and calibration._asdict(),
-        "network": checkpoint.network,
-        "arguments": checkpoint.arguments,
-        "mirror": checkpoint.mirror,
-    }
-
-
-def checkpoint_of(path: Path, text: str) -> Checkpoint:
-    """The inverse of `metadata_of`, but that the gender is calibrated already."""
-    try:
-        said = json.loads(text)
-        if said["version"] != METADATA_VERSION or tuple(said["genders"]) != GENDERS:
-            raise ValueError(f"version {said['version']} with genders {said['genders']} is not known here")
-        scale = said["age_scale"]
-        groups = tuple((str(name), int(low), int(high)) for name, low, high in scale["groups"])
-        calibration = said["calibration"] and Calibration(**said["calibration"])._replace(temperature=1.0)
-        return Checkpoint(
-            **{name: said[name] for name in ("network", "arguments", "image_size", "margin", "detector", "align")},
-            mirror=said["mirror"],
-            age_scale=AgeScale(scale["name"], groups, scale["exact"]),
-            calibration=calibration,
-            origin=f"exported from {said['source']}",
-        )
-    except (AttributeError, TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: what it says of itself cannot be understood: {error}") from None
-
-
 # ---------------------------------------------------------------------------------------------- one of each format
 
 
-def _open_onnx(path: Path, threads: int) -> tuple[Run, str]:
+def _open_onnx(path: Path, threads: int) -> tuple[Run, str, str]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    options.log_severity_level = 3  # errors alone: what cannot be used is said by the exception
+    providers = [
+        name
+        for name in ("CUDAExecutionProvider", "CPUExecutionProvider")
+        if name in onnxruntime.get_available_providers()
+    ]
+    session = onnxruntime.InferenceSession(path, options, providers=providers)
     names = [output.name for output in session.get_outputs()]
+    device = "GPU" if session.get_providers()[0] == "CUDAExecutionProvider" else "CPU"
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
         return dict(zip(names, session.run(names, {"image": images}), strict=True))
 
-    return run, session.get_modelmeta().custom_metadata_map[KEY]
+    return run, session.get_modelmeta().custom_metadata_map[KEY], device
 
 
-def _open_litert(path: Path, threads: int) -> tuple[Run, str]:
+def runs_on_gpu() -> bool:
+    """Whether ONNX Runtime has a GPU here, which takes the package onnxruntime-gpu."""
+    import onnxruntime
+
+    return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+
+
+def _open_litert(path: Path, threads: int) -> tuple[Run, str, str]:
     from ai_edge_litert.interpreter import Interpreter
 
     with zipfile.ZipFile(path) as archive:
         text = archive.read(JSON_FILE).decode()
-    with backend.held_back_stderr():  # LiteRT says on every start what it computes with
+    with held_back_stderr():  # LiteRT says on every start what it computes with
         interpreter = Interpreter(str(path), num_threads=threads)
         interpreter.allocate_tensors()
     runner = interpreter.get_signature_runner()
-    return lambda images: runner(image=images), text
+    return lambda images: runner(image=images), text, "CPU"
 
 
-def openvino():
+def openvino() -> Any:
     """OpenVINO, which at each import reports to its makers that it is used, without that."""
-    sys.modules.setdefault("openvino_telemetry", None)
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     return openvino
 
 
-def _open_openvino(path: Path, threads: int) -> tuple[Run, str]:
+def _open_openvino(path: Path, threads: int) -> tuple[Run, str, str]:
     core = openvino().Core()
     model = core.read_model(path)
     text = model.get_rt_info(KEY).astype(str)
@@ -207,17 +229,11 @@ def _open_openvino(path: Path, threads: int) -> tuple[Run, str]:
         said = compiled({"image": images})
         return {output.any_name: said[output] for output in compiled.outputs}
 
-    return run, text
-
-
-def _open_saved_model(path: Path, _threads: int) -> tuple[Run, str]:
-    text = (path / SAVED_MODEL_JSON).read_text(encoding="utf-8")
-    return backend.saved_model_predict(path), text
+    return run, text, "CPU"
 
 
 FORMATS = {
     "onnx": Format(".onnx", "onnxruntime", "onnxruntime>=1.23,<2", _open_onnx, "ONNX Runtime"),
     "litert": Format(".tflite", "ai_edge_litert", "ai-edge-litert>=2.1,<3", _open_litert, "LiteRT"),
     "openvino": Format(".xml", "openvino", "openvino>=2025.4,<2027", _open_openvino, "OpenVINO"),
-    "saved_model": Format("", "tensorflow", "tensorflow>=2.20,<2.22", _open_saved_model, "TensorFlow"),
 }

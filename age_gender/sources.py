@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,10 +53,11 @@ def find_images(folder: Path, leave_out: Path | None = None) -> list[Path]:
     return sorted(found)
 
 
-def images(paths: list[Path], folder: Path) -> Iterator[Frame]:
-    """Image files, named relative to a folder."""
+def images(paths: list[Path], folder: Path | None = None) -> Iterator[Frame]:
+    """Image files, named relative to a folder, or by their whole paths where none is given."""
     for path in paths:
-        yield Frame(path.relative_to(folder).as_posix(), 0, lambda path=path: read_image(path))
+        name = path.relative_to(folder).as_posix() if folder else str(path)
+        yield Frame(name, 0, partial(read_image, path))
 
 
 def _open(what: int | str) -> cv2.VideoCapture:

@@ -22,7 +22,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
 
 from age_gender import cli
-from networks import backend
+from age_gender.machine import available_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -232,7 +232,7 @@ def report(name: str, args: argparse.Namespace, rows: list[dict], device: str | 
         rows: the figures, as JSON takes them.
         device: what Keras computes on; None where Keras does not compute.
     """
-    from utils import replacing
+    from age_gender.files import replacing
 
     machine = describe_machine()
     if device:
@@ -258,7 +258,7 @@ def describe_machine() -> dict[str, object]:
     """Processor, cores that may be used, memory, system, and the load of the last minute: was the machine quiet?"""
     return {
         "cpu": _processor(),
-        "cores": backend.available_cores(),
+        "cores": available_cores(),
         "memory_gb": round(_kilobytes(Path("/proc/meminfo"), "MemTotal") * 1024 / 1e9, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "load_average": os.getloadavg()[0],

@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 import common
 
 from age_gender import cli
-from networks import backend
+from age_gender.machine import available_cores
 
 WIKI_PHOTOS = 38138  # that the suite's cleaning keeps of WIKI
 ALL_CORES, ONE_WORKER = "create_db.py", "create_db.py --workers 1"
@@ -79,7 +79,7 @@ def write_dataset(folder: Path, count: int, distinct: int, photo_size: int) -> f
         records.append(
             sample_sets.Record(sample_sets.CLEAN, path, serial, taken, int(age), gender, photo_size, (0, index))
         )
-    with ThreadPoolExecutor(backend.available_cores()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         photos = list(pool.map(lambda record: sample_sets.jpeg(sample_sets.paint_record(record)), records[:distinct]))
     for hundred in range(100):
         (folder / f"{hundred:02d}").mkdir(parents=True, exist_ok=True)

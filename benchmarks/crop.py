@@ -17,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 import common
 
 from age_gender import cli
+from age_gender.machine import available_cores
+from networks import open_model
 
 MARGINS = (-0.05, 0.0, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4)
 
@@ -43,8 +45,8 @@ def main(argv: list[str] | None = None) -> None:
     from networks import models
 
     weight_file = models.choose(args.weight_file, Path("checkpoints"))
-    predictor = Predictor(weight_file)
-    checkpoint = predictor.checkpoint
+    predictor = Predictor(open_model(weight_file))
+    checkpoint = predictor.description
     own, age, gender, paths = faces_kept_out(args, checkpoint)
     photos, boxes = detect(args.data_dir, paths, predictor.detector)
     found = np.array([box is not None for box in boxes])
@@ -80,7 +82,7 @@ def faces_kept_out(args: argparse.Namespace, checkpoint):
     from age_gender.labels import UNKNOWN
     from utils import ImageStack, labels_of, open_database, read_paths, split_again
 
-    inputs = args.input or [Path(path) for path in checkpoint.training.get("arguments", {}).get("input", [])]
+    inputs = args.input or checkpoint.inputs
     databases = [open_database(path) for path in inputs]
     if [database.fingerprint() for database in databases] != checkpoint.split.get("databases"):
         raise ValueError("the checkpoint was not trained on these databases: name them with --input")
@@ -105,7 +107,6 @@ def detect(folder: Path, paths: list[str], detector: str):
 
     from age_gender.detectors import DETECTORS
     from age_gender.faces import read_image
-    from networks import backend
 
     own = threading.local()
 
@@ -118,7 +119,7 @@ def detect(folder: Path, paths: list[str], detector: str):
         found = own.detect(photo)
         return photo, found[0].box if found else None
 
-    with ThreadPoolExecutor(backend.available_cores()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         photos, boxes = zip(*tqdm(pool.map(task, paths), total=len(paths), unit="photo", disable=None), strict=True)
     return photos, boxes
 

@@ -22,7 +22,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 import common
 
 from age_gender import cli
-from networks import backend
+from age_gender.description import Description
+from age_gender.machine import available_cores
+from networks import backend, open_model
 
 WIDTH, HEIGHT, FRAMES_PER_SECOND = 640, 360, 25
 BOX_WIDTH = 110  # pixels, of a drawn face
@@ -53,7 +55,7 @@ def main(argv: list[str] | None = None) -> None:
         checkpoints = {name: save_network(folder / f"{name}.hdf5", *size) for name, size in NETWORKS.items()}
         from age_gender.predictor import Predictor
 
-        predictor = Predictor(checkpoints["WRN-16-2"])
+        predictor = Predictor(open_model(checkpoints["WRN-16-2"]))
         frames = [frame.read() for frame in open_video(video)]
         found = sum(map(len, map(detector(), frames)))
         print(f"{len(frames)} frames, {found} faces found, on {predictor.device}", flush=True)
@@ -86,7 +88,7 @@ def draw_video(path: Path, count: int) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), FRAMES_PER_SECOND, (WIDTH, HEIGHT))
     if not writer.isOpened():
         raise ValueError("OpenCV cannot write a video here; name one with --video")
-    with ThreadPoolExecutor(backend.available_cores()) as pool:
+    with ThreadPoolExecutor(available_cores()) as pool:
         for image in pool.map(draw, range(count)):
             writer.write(image)
     writer.release()
@@ -95,12 +97,11 @@ def draw_video(path: Path, count: int) -> Path:
 
 def save_network(path: Path, depth: int, width: int) -> Path:
     """Writes a checkpoint with random weights."""
-    from networks import backend
 
     backend.start()
     from networks import models
 
-    checkpoint = models.Checkpoint("wide_resnet", {"depth": depth, "width": width}, IMAGE_SIZE)
+    checkpoint = Description("wide_resnet", {"depth": depth, "width": width}, IMAGE_SIZE)
     models.save(models.build(checkpoint), path, checkpoint)
     return path
 
@@ -121,7 +122,7 @@ def detector():
 
 def tasks(video: Path, frames: list, predictor, checkpoints: dict[str, Path], folder: Path, args) -> dict:
     """What is measured, by name; each task works through the whole video."""
-    detect, *others = (detector() for _ in range(backend.available_cores()))
+    detect, *others = (detector() for _ in range(available_cores()))
     chosen = {
         READ: lambda: deque((frame.read() for frame in open_video(video)), maxlen=0),
         ONE_THREAD: lambda: deque(map(detect, frames), maxlen=0),

@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 import common
 
 from age_gender import cli
+from networks import open_model
 
 LEAST_OVERLAP = 0.4
 
@@ -130,14 +131,14 @@ def on_faces(args) -> tuple[list[dict], str]:
     from networks import models
 
     weight_file = models.choose(args.weight_file, Path("checkpoints"))
-    predictor = Predictor(weight_file)
-    _, age, _, paths = faces_kept_out(args, predictor.checkpoint)
+    predictor = Predictor(open_model(weight_file))
+    _, age, _, paths = faces_kept_out(args, predictor.description)
     photos = [read_image(args.data_dir / path) for path in paths]
     if any(photo is None for photo in photos):
         raise ValueError(f"{args.data_dir} lacks photos of the databases; --data_dir names the dataset's folder")
     found = {name: [next(iter(detect(photo)), None) for photo in photos] for name, detect in loaded(DETECTORS)}
     by_all = np.array([all(faces) for faces in zip(*found.values(), strict=True)])
-    size, ages = predictor.checkpoint.image_size, {}
+    size, ages = predictor.description.image_size, {}
     for name, faces in found.items():
         margin = 0 if name == "none" else predictor.margin
         crops = [crop_face(photos[row], faces[row].box, margin, size) for row in np.flatnonzero(by_all)]

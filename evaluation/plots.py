@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from age_gender.files import replacing
 from age_gender.labels import DECADES, GENDERS, NUM_AGES, decade_of
 from evaluation.metrics import Estimate, Reliability
-from utils import replacing
 
 FEMALE_COLOUR, MALE_COLOUR, GREY = "#c0504d", "#3b6ea5", "#808080"
 

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils import Database, kindred, read_names, read_paths, split_again
+from age_gender.files import read_names
+from utils import Database, kindred, read_paths, split_again
 
 APPA_REAL = {"appa_real": "real age", "appa_real_apparent": "apparent age"}  # database -> whose age
 ADIENCE_FOLDS = 5
@@ -51,7 +52,7 @@ def kept_out(databases: list[Database], checkpoint, part: str = "auto") -> list[
     Args:
         databases: the training's databases come from among them all or not at all; together they make one set, each
             other one makes a set of its own.
-        checkpoint: models.Checkpoint.
+        checkpoint: Description.
         part: of the training's databases: "test", "validation", "auto" (the test part, else the validation part), or
             "all".
 
@@ -64,7 +65,7 @@ def kept_out(databases: list[Database], checkpoint, part: str = "auto") -> list[
     if part in ("test", "validation") and not own or own and part != "all" and not _all_there(known, given):
         raise ValueError(
             "the faces held out can be told only with all the databases of the training: "
-            f"{', '.join(checkpoint.training.get('arguments', {}).get('input', [])) or 'unknown'}; "
+            f"{', '.join(map(str, checkpoint.inputs)) or 'unknown'}; "
             "--part all scores every face"
         )
     past, sets = past_of(databases, checkpoint), []
@@ -242,6 +243,5 @@ def splits_of(checkpoint) -> list[dict]:
 
 def datasets_of(checkpoint) -> set[str]:
     """The names of the datasets that a checkpoint was trained on, as far as it says."""
-    inputs = checkpoint.training.get("arguments", {}).get("input", [])
-    unsaid = [Path(path).stem.removesuffix("_db") for path in inputs]
+    unsaid = [path.stem.removesuffix("_db") for path in checkpoint.inputs]
     return {name for how in splits_of(checkpoint) for name in how.get("datasets", unsaid)}

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from age_gender.files import replacing
 from age_gender.labels import GENDERS, UNKNOWN, YEARS, AgeScale, decade_of
 from evaluation import pages, plots
 from evaluation.metrics import (
@@ -23,7 +24,6 @@ from evaluation.metrics import (
     reliability,
     roc_curve,
 )
-from utils import replacing
 
 SAMPLES = 40  # faces in the grid of samples
 EXTREMES = 24  # faces in the grids of the best and of the worst

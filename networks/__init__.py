@@ -1,1 +1,69 @@
-"""Networks by name, their checkpoints, and their export to other formats."""
+"""Networks by name, their checkpoints and their export; here, the one way to open whatever predicts."""
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from age_gender import runtimes
+from age_gender.description import KEY, Description
+from age_gender.runtimes import Model
+
+SAVED_MODEL_JSON = f"assets.extra/{KEY}.json"  # of a SavedModel's folder: its description
+BATCH = 256  # faces predicted at once
+
+
+def open_model(path: Path) -> Model:
+    """Opens a checkpoint (of this suite, of the original one, another Keras model) or an exported model.
+
+    Args:
+        path: an HDF5 or Keras file, or what export.py wrote: an ONNX, LiteRT or OpenVINO file, a SavedModel's folder.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, is no model for ages and genders, or its runtime is lacking.
+    """
+    path = Path(path)
+    if runtimes.format_of(path):
+        return runtimes.open_model(path)
+    if path.is_dir():
+        return _open_saved_model(path)
+    from networks import backend
+    from networks.models import load
+
+    device = backend.start()
+    model, description = load(path)
+    return Model(description, backend.compiled_predict(model), device, path)
+
+
+def _open_saved_model(path: Path) -> Model:
+    if not (path / "saved_model.pb").is_file():
+        raise ValueError(f"{path} is a folder without a SavedModel in it; name a file")
+    runtimes.require([("tensorflow", "tensorflow>=2.20,<2.22")], f"{path}, which TensorFlow runs,")
+    from importlib.metadata import version
+
+    from networks import backend
+
+    try:
+        text = (path / SAVED_MODEL_JSON).read_text(encoding="utf-8")
+        run = backend.saved_model_run(path)
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise runtimes.damaged(path, error) from None
+    device = f"TensorFlow {version('tensorflow')}, CPU"
+    return runtimes.exported_model(path, Description.from_json(text, path), run, device)
+
+
+def predict_rows(model: Model, images, rows: np.ndarray) -> list[np.ndarray]:
+    """What a model says of some rows of databases, in large batches.
+
+    Args:
+        model: whatever predicts.
+        images: takes arrays of rows and gives (n, size, size, 3) uint8 BGR of the model's size, see utils.ImageStack.
+        rows: (m,) row numbers.
+
+    Returns:
+        [gender (m, 2), age (m, k)], float32 distributions.
+    """
+    starts = range(0, len(rows), BATCH)
+    parts = [model(images[rows[start : start + BATCH]]) for start in tqdm(starts, unit="batch", disable=None)]
+    return [np.concatenate(output) for output in zip(*parts, strict=True)]

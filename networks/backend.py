@@ -7,15 +7,13 @@ default. `start` comes before anything that imports Keras.
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-Predict = Callable[[np.ndarray], list[np.ndarray]]
+from age_gender.machine import held_back_stderr
+from age_gender.runtimes import Predict, Run
 
 
 def start() -> str:
@@ -31,25 +29,6 @@ def start() -> str:
     return found
 
 
-@contextmanager
-def held_back_stderr():
-    """Keeps what native code writes to stderr: TensorFlow greets before it reads its own log level."""
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as held:
-        os.dup2(held.fileno(), 2)
-
-        def said() -> str:
-            held.seek(0)
-            return held.read().decode(errors="replace")
-
-        try:
-            yield said
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
-
-
 def _device() -> str:
     import keras
 
@@ -60,22 +39,13 @@ def _device() -> str:
             tf.config.experimental.get_device_details(gpu).get("device_name", "")
             for gpu in tf.config.list_physical_devices("GPU")
         ]
-    elif keras.backend.backend() == "jax":
+    else:
         import jax
 
         gpus = [d.device_kind for d in jax.devices() if d.platform == "gpu"]
-    else:
-        gpus = [name for name in keras.distribution.list_devices() if "gpu" in name or "cuda" in name]
     if not gpus:
         return "CPU"
     return f"GPU ({gpus[0]})" if len(gpus) == 1 else f"{len(gpus)} GPUs ({gpus[0]})"
-
-
-def available_cores() -> int:
-    """The number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def can_write_tensorboard() -> bool:
@@ -107,11 +77,7 @@ def compiled_predict(model) -> Predict:
     """
     import keras
 
-    if keras.backend.backend() == "tensorflow":
-        return _tensorflow_predict(model)
-    if keras.backend.backend() == "jax":
-        return _jax_predict(model)
-    return lambda images: [np.asarray(output) for output in model.predict_on_batch(images)]
+    return _tensorflow_predict(model) if keras.backend.backend() == "tensorflow" else _jax_predict(model)
 
 
 def _tensorflow_predict(model) -> Predict:
@@ -147,7 +113,7 @@ def _jax_predict(model) -> Predict:
     return predict
 
 
-def saved_model_predict(folder: Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+def saved_model_run(folder: Path) -> Run:
     """The function of an exported SavedModel: images -> output's name -> array."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with held_back_stderr():

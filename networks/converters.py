@@ -13,25 +13,27 @@ from pathlib import Path
 import numpy as np
 
 from age_gender import runtimes
+from age_gender.description import KEY, Description
 from age_gender.labels import MALE, MAX_AGE, NUM_AGES, YEARS
-from age_gender.runtimes import FORMATS, JSON_FILE, KEY, SAVED_MODEL_JSON, require
-from networks import backend
-from networks.models import Checkpoint
+from age_gender.machine import held_back_stderr
+from age_gender.runtimes import FORMATS, JSON_FILE, require
+from networks import SAVED_MODEL_JSON, backend
 
 LEAST = 1e-7  # no gender is less probable, as in uncertainty.tempered
 CALIBRATION_BATCH = 16
 
+TENSORFLOW = ("tensorflow", "tensorflow>=2.20,<2.22")
 RUNS = {name: (form.module, form.package) for name, form in FORMATS.items()}  # format -> its runtime
 ONNX = (("tf2onnx", "tf2onnx>=1.17,<2"), ("onnx", "onnx>=1.19,<2"), RUNS["onnx"])
 NEEDED = {  # format -> (module, package) of what writes it and runs it
-    "onnx": (RUNS["saved_model"], *ONNX),
-    "litert": (RUNS["saved_model"], RUNS["litert"]),
-    "saved_model": (RUNS["saved_model"],),
-    "openvino": (RUNS["saved_model"], RUNS["openvino"]),
+    "onnx": (TENSORFLOW, *ONNX),
+    "litert": (TENSORFLOW, RUNS["litert"]),
+    "saved_model": (TENSORFLOW,),
+    "openvino": (TENSORFLOW, RUNS["openvino"]),
 }
 
 
-def deployable(model, checkpoint: Checkpoint):
+def deployable(model, checkpoint: Description):
     """A model that ends in what a program wants to know, so that whoever runs it needs no formula of ours.
 
     Args:
@@ -56,7 +58,7 @@ def deployable(model, checkpoint: Checkpoint):
     return whole
 
 
-def answers(gender, age, checkpoint: Checkpoint) -> dict:
+def answers(gender, age, checkpoint: Description) -> dict:
     """What a program wants to know of the network's two outputs, computed by the backend.
 
     Args:
@@ -142,12 +144,12 @@ def convert(model, path: Path, form: str, precision: str, metadata: str, images:
         model: computed by TensorFlow.
         path: ends as its format does.
         form, precision: that pass `check`.
-        metadata: JSON, see runtimes.metadata_of.
+        metadata: JSON, see Description.exported_json.
         images: (n, size, size, 3) uint8 BGR, faces on which int8's ranges are measured.
     """
     logging.disable(logging.WARNING)  # converters talk of themselves on all channels
     try:
-        with backend.held_back_stderr(), warnings.catch_warnings():
+        with held_back_stderr(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             CONVERTERS[form](model, Path(path), precision, metadata, images)
     finally:

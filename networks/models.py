@@ -9,24 +9,22 @@ import math
 import re
 import shutil
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from age_gender.description import KEY, ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
+from age_gender.files import replacing
 from age_gender.intervals import Calibration, fit
-from age_gender.labels import AGE_SCALES, GENDERS, MALE, NUM_AGES, NUM_GENDERS, UNKNOWN, YEARS, AgeScale
+from age_gender.labels import MALE, NUM_AGES, NUM_GENDERS, UNKNOWN, YEARS
+from age_gender.runtimes import format_of
 from networks.applications import NETWORKS, application, set_weights
-from utils import ORIGINAL_MARGIN, replacing
 
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints" / "age_gender.hdf5"  # docs/MODEL_CARD.md
-ATTRIBUTE = "age_gender"
-BATCH = 256  # faces predicted at once
 RESUME_FILE = "resume.weights.h5"
 RESUME_ATTRIBUTE = "age_gender_resume"
-EXPORTED = (".onnx", ".tflite", ".xml")  # how the files end that export.py writes
-ORIGIN_OURS, ORIGIN_ORIGINAL, ORIGIN_KERAS = "this suite", "the original suite", "Keras"
 
 
 def _wide_resnet(image_size: int, **arguments):
@@ -48,45 +46,7 @@ STAGES: dict[str, tuple[str, ...]] = {
 }
 
 
-@dataclass
-class Checkpoint:
-    """What a checkpoint says of itself.
-
-    Attributes:
-        network: a name in BACKBONES; "" for a foreign Keras file.
-        arguments: the network's arguments beside the image size, such as depth and width.
-        image_size: height and width of its input, in pixels.
-        margin: of its training crops, as a share of the face box.
-        detector: what found the training faces; "none" where the dataset came cropped.
-        align: whether the training faces were turned until their eyes were level.
-        mirror: whether `load` returns a model that averages what the network says of an image and of its mirror image.
-        age_scale: the classes of its age head; YEARS are 0..100.
-        genders: the order of its gender head.
-        trivial: the answers that use no picture: the training faces' median age (years) and commoner gender (index).
-        split: share and seed of the split, image size and fingerprints of its databases; {} unknown.
-        calibration: what makes intervals and calibrated probabilities of its outputs; None where it was never fitted.
-        training: all arguments of the training, its epoch and metrics (of the network itself, not of the mirrored one),
-            and the versions it ran on.
-        origin: who wrote the file.
-    """
-
-    network: str
-    arguments: dict[str, object]
-    image_size: int
-    margin: float = ORIGINAL_MARGIN
-    detector: str = "none"
-    align: bool = False
-    mirror: bool = False
-    age_scale: AgeScale = YEARS
-    genders: tuple[str, ...] = GENDERS
-    trivial: dict[str, int] = field(default_factory=dict)
-    split: dict[str, object] = field(default_factory=dict)
-    calibration: Calibration | None = None
-    training: dict[str, object] = field(default_factory=dict)
-    origin: str = ORIGIN_OURS
-
-
-def build(checkpoint: Checkpoint, **extra):
+def build(checkpoint: Description, **extra):
     """The network that a checkpoint describes, with fresh weights; `extra` are arguments for training alone.
 
     Raises:
@@ -101,7 +61,7 @@ def build(checkpoint: Checkpoint, **extra):
         raise ValueError(f"{checkpoint.network} takes other arguments than {checkpoint.arguments}: {error}") from None
 
 
-def save(model, path: Path, checkpoint: Checkpoint) -> None:
+def save(model, path: Path, checkpoint: Description) -> None:
     """Writes a checkpoint; the file appears under its name only when it is complete."""
     import logging
 
@@ -114,7 +74,7 @@ def save(model, path: Path, checkpoint: Checkpoint) -> None:
         finally:
             logging.disable(logging.NOTSET)
         with h5py.File(temporary, "r+") as file:
-            file.attrs[ATTRIBUTE] = _to_json(checkpoint)
+            file.attrs[KEY] = checkpoint.to_json()
 
 
 def store_calibration(path: Path, calibration: Calibration) -> None:
@@ -132,7 +92,7 @@ def store_calibration(path: Path, calibration: Calibration) -> None:
     with replacing(path) as temporary:
         shutil.copyfile(path, temporary)
         with h5py.File(temporary, "r+") as file:
-            file.attrs[ATTRIBUTE] = _to_json(checkpoint)
+            file.attrs[KEY] = checkpoint.to_json()
     path.chmod(mode)
 
 
@@ -145,8 +105,11 @@ def calibrate(path: Path, image, rows: np.ndarray, age: np.ndarray, gender: np.n
         rows: (m,) row numbers of the faces.
         age, gender: (m,) their true labels, -1 unknown.
     """
-    model, checkpoint = load(path)
+    from networks import open_model, predict_rows
+
+    model = open_model(path)
     p_gender, p_age = predict_rows(model, image, rows)
+    checkpoint = model.description
     if checkpoint.age_scale != YEARS:  # intervals are of years
         age = np.full_like(age, UNKNOWN)
     calibration = fit(p_age, p_gender[:, MALE], age, gender)
@@ -277,33 +240,7 @@ def mirrored(model):
     )
 
 
-def predict_rows(model, image, rows: np.ndarray) -> list[np.ndarray]:
-    """What a model says of some rows of a database, in large batches.
-
-    Args:
-        model: of this suite, see `load`.
-        image: takes arrays of rows, (n, h, h, 3) uint8 BGR; other sizes than the model's are resized.
-        rows: (m,) row numbers.
-
-    Returns:
-        [gender (m, 2), age (m, k)], float32 distributions.
-    """
-    from tqdm import tqdm
-
-    from age_gender.faces import resize_square
-    from networks import backend
-
-    predict, size = backend.compiled_predict(model), model.input_shape[1]
-    parts = []
-    for start in tqdm(range(0, len(rows), BATCH), unit="batch", disable=None):
-        batch = image[rows[start : start + BATCH]]
-        if batch.shape[1] != size:
-            batch = np.stack([resize_square(face, size) for face in batch])
-        parts.append(predict(batch))
-    return [np.concatenate(output) for output in zip(*parts, strict=True)]
-
-
-def inspect(path: Path) -> Checkpoint:
+def inspect(path: Path) -> Description:
     """What a checkpoint says of itself, without building the network. Raises as `load` does."""
     import h5py
 
@@ -316,49 +253,14 @@ def inspect(path: Path) -> Checkpoint:
         return _inspect_keras(path)
     try:
         with h5py.File(path, "r") as file:
-            if ATTRIBUTE in file.attrs:
-                return _from_json(path, file.attrs[ATTRIBUTE])
+            if KEY in file.attrs:
+                return Description.from_json(file.attrs[KEY], path)
             layers = _original_layers(file)
     except OSError as error:
         raise ValueError(f"{path} is no checkpoint, or it is cut off or damaged: {error}") from None
     if _is_original(layers):
         return _inspect_original(path, layers)
     return _inspect_keras(path)
-
-
-def _to_json(checkpoint: Checkpoint) -> str:
-    said = {each.name: getattr(checkpoint, each.name) for each in fields(checkpoint)}
-    scale = checkpoint.age_scale
-    calibration = checkpoint.calibration and checkpoint.calibration._asdict()
-    return json.dumps(
-        {**said, "age_scale": scale.name if scale == YEARS else scale._asdict(), "calibration": calibration}
-    )
-
-
-def _from_json(path: Path, text: str) -> Checkpoint:
-    try:
-        said = json.loads(text)
-        said["genders"] = tuple(said["genders"])
-        scale = said.get("age_scale", YEARS.name)
-        if isinstance(scale, str):
-            said["age_scale"] = AGE_SCALES[scale]
-        else:
-            groups = tuple((str(name), int(low), int(high)) for name, low, high in scale["groups"])
-            if len(groups) < 2:
-                raise ValueError(f"an age scale has two groups or more, not {groups}")
-            said["age_scale"] = AgeScale(str(scale["name"]), groups, bool(scale["exact"]))
-        if said.get("calibration"):
-            said["calibration"] = calibration = Calibration(**said["calibration"])
-            if not (0 < calibration.level < 1 and calibration.temperature > 0 and abs(calibration.widen or 0) < 1000):
-                raise ValueError(f"{calibration} calibrates nothing")
-        checkpoint = Checkpoint(**said)
-    except (AttributeError, TypeError, KeyError, ValueError) as error:
-        raise ValueError(f"{path}: its attribute '{ATTRIBUTE}' cannot be understood: {error}") from None
-    if checkpoint.genders != GENDERS:
-        raise ValueError(
-            f"{path} was trained for genders {checkpoint.genders}; this version reads genders {GENDERS} in this order"
-        )
-    return checkpoint
 
 
 # ------------------------------------------------------------------------------------- files of the original suite
@@ -405,7 +307,7 @@ def _original_heads(layers: dict) -> tuple | None:
     return (by_size[NUM_GENDERS], by_size[NUM_AGES]) if set(by_size) == {NUM_GENDERS, NUM_AGES} else None
 
 
-def _inspect_original(path: Path, layers: dict) -> Checkpoint:
+def _inspect_original(path: Path, layers: dict) -> Description:
     kernels = [weights["kernel"] for _, weights in layers["conv2d"]]
     convolutions = sum(kernel.shape[0] == 3 for kernel in kernels)  # the stem and two in each block
     channels = kernels[-1].shape[3]  # 64 k
@@ -417,7 +319,7 @@ def _inspect_original(path: Path, layers: dict) -> Checkpoint:
             f"{path} has Keras 2 weights that are no wide residual network of the original suite: "
             f"{convolutions} convolutions of 3 x 3, {channels} channels, {features} features"
         )
-    return Checkpoint(
+    return Description(
         "wide_resnet", {"depth": depth, "width": width, "original": True}, 4 * side, origin=ORIGIN_ORIGINAL
     )
 
@@ -455,9 +357,9 @@ def _in_order_of_creation(model) -> list:
 # ------------------------------------------------------------------------------------------- other Keras models
 
 
-def _inspect_keras(path: Path) -> Checkpoint:
+def _inspect_keras(path: Path) -> Description:
     model = _load_keras(path)
-    return Checkpoint("", {}, int(model.input_shape[1]), origin=ORIGIN_KERAS)
+    return Description("", {}, int(model.input_shape[1]), origin=ORIGIN_KERAS)
 
 
 def _load_keras(path: Path):
@@ -487,9 +389,9 @@ def _load_keras(path: Path):
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a path is an exported model's (runtimes.py): by how its name ends, of a folder by what is in it."""
+    """Whether a path is an exported model's: by how its name ends, of a folder by what is in it."""
     path = Path(path)
-    return (path / "saved_model.pb").is_file() if path.is_dir() else path.suffix in EXPORTED and path.is_file()
+    return (path / "saved_model.pb").is_file() if path.is_dir() else bool(format_of(path)) and path.is_file()
 
 
 def choose(weight_file: Path | None, default_folder: Path) -> Path:
@@ -522,7 +424,7 @@ def _saved(path: Path) -> float:
 
     try:
         with h5py.File(path, "r") as file:
-            return float(json.loads(file.attrs[ATTRIBUTE])["training"]["saved"])
+            return float(json.loads(file.attrs[KEY])["training"]["saved"])
     except (OSError, KeyError, TypeError, ValueError):
         return path.stat().st_mtime
 

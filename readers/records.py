@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from age_gender.files import digest
 from age_gender.labels import UNKNOWN
-from utils import digest
 
 
 @dataclass

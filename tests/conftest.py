@@ -85,10 +85,11 @@ def tiny_model():
 @pytest.fixture(scope="session")
 def tiny_checkpoint_file(tiny_model, tmp_path_factory) -> Path:
     """`tiny_model` as a checkpoint of this suite, margin 0.25."""
-    from networks.models import Checkpoint, save
+    from age_gender.description import Description
+    from networks.models import save
 
     path = tmp_path_factory.mktemp("checkpoint") / "weights.07-4.56.hdf5"
-    save(tiny_model, path, Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, margin=0.25))
+    save(tiny_model, path, Description("wide_resnet", {"depth": 10, "width": 1}, 32, margin=0.25))
     return path
 
 

@@ -18,7 +18,7 @@ from age_gender.labels import AGE_SCALES, YEARS, AgeScale, age_scale, expected_a
 from age_gender.predictor import Predictor
 from evaluation.metrics import Outcomes, gender_sums, group_sums, score, trivial_answers
 from mixup_generator import MixupGenerator
-from networks import models
+from networks import models, open_model
 from readers import read_records
 from training.callbacks import AgeError, OneOff, age_loss, weighted_metrics
 from wide_resnet import OrdinalAges, two_heads
@@ -344,8 +344,8 @@ def test_years_are_folded_in_evaluation_and_in_the_demo(drawn, drawn_faces, tiny
     said = capsys.readouterr().out
     with open(found / "predictions.csv", newline="") as file:
         faces = [row for row in csv.DictReader(file) if row["status"] == "ok"]
-    predictor = Predictor(tiny_checkpoint_file, age_scale=MINORS)
-    plain = Predictor(tiny_checkpoint_file)
+    predictor = Predictor(open_model(tiny_checkpoint_file), age_scale=MINORS)
+    plain = Predictor(open_model(tiny_checkpoint_file))
     image = read_image(drawn / "photos" / "family.jpg")
     for face, row in zip(predictor(image), [row for row in faces if row["input"] == "family.jpg"], strict=True):
         assert row["age_group"] == face.group and float(row["p_age_group"]) == pytest.approx(face.p_group, abs=1e-4)
@@ -355,7 +355,7 @@ def test_years_are_folded_in_evaluation_and_in_the_demo(drawn, drawn_faces, tiny
 
 def test_scales_that_do_not_fit_are_refused(fold_runs, grouped, tmp_path, capsys):
     with pytest.raises(ValueError, match="adience cannot be folded onto adult_child: its group 15-20 is"):
-        Predictor(models.choose(fold_runs / "0", ""), age_scale=MINORS)
+        Predictor(open_model(models.choose(fold_runs / "0", "")), age_scale=MINORS)
     for options, reason in (
         (["--age_scale", "decades"], "'decades' is no age scale"),
         (["--monitor", "val_pred_age_accuracy"], "is for age groups"),

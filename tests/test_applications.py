@@ -12,6 +12,7 @@ import pytest
 from conftest import give_every_weight_a_value, noise, write_database
 
 import train
+from age_gender.description import Description
 from networks import applications
 from networks.applications import (
     NETWORKS,
@@ -22,7 +23,7 @@ from networks.applications import (
     shortened,
     vggface_network,
 )
-from networks.models import BACKBONES, STAGES, Checkpoint, copy_weights, load, save
+from networks.models import BACKBONES, STAGES, copy_weights, load, save
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILIES = [
@@ -99,7 +100,7 @@ def test_a_second_network_of_a_process_has_the_same_names_and_takes_a_checkpoint
     first, second = give_every_weight_a_value(application(name, 32)), application(name, 32, dropout=0.1)
     assert [layer.name for layer in weighty(first.layers)] == [layer.name for layer in weighty(second.layers)]
     arguments = {"vggface": False} if name == "vgg16" else {}
-    save(first, tmp_path / "weights.hdf5", Checkpoint(name, arguments, 32))
+    save(first, tmp_path / "weights.hdf5", Description(name, arguments, 32))
     assert copy_weights(tmp_path / "weights.hdf5", second) == []
     images = noise(3, 32)
     for one, other in zip(first(images), second(images), strict=True):
@@ -216,7 +217,7 @@ def test_imagenets_weights_make_what_keras_makes_of_them(name, module, published
     assert asked[0] == asked[1] and asked[0][1].endswith(asked[0][0])
     images = assert_same_features(model, network, module, 1e-4)
     arguments = {}
-    save(model, tmp_path / "weights.hdf5", Checkpoint(name, arguments, 32))
+    save(model, tmp_path / "weights.hdf5", Description(name, arguments, 32))
     asked.clear()
     loaded = load(tmp_path / "weights.hdf5")[0]  # needs no download
     copied = application(name, 32)
@@ -385,7 +386,7 @@ def test_a_vggface_file_makes_the_network_that_it_was_made_for(name, vggface_fil
     images = noise(2, 64)
     expected = in_numpy(images.astype(np.float64) - means_bgr, layers)
     np.testing.assert_allclose(features(model, images) / expected.std(), expected / expected.std(), atol=1e-4)
-    save(model, tmp_path / "weights.hdf5", Checkpoint(name, {"vggface": True}, 64))
+    save(model, tmp_path / "weights.hdf5", Description(name, {"vggface": True}, 64))
     loaded, checkpoint = load(tmp_path / "weights.hdf5")
     assert checkpoint.arguments == {"vggface": True}
     np.testing.assert_array_equal(features(loaded, images), features(model, images))

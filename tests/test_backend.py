@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import noise
 
+from age_gender.machine import held_back_stderr
 from networks import backend
 
 
@@ -53,7 +54,7 @@ def test_start_names_the_device_and_gives_stderr_back(capfd):
 
 
 def test_what_native_code_says_meanwhile_is_held_back_and_can_be_asked_for(capfd):
-    with backend.held_back_stderr() as said:
+    with held_back_stderr() as said:
         os.write(2, b"a library greets\n")
         assert said() == "a library greets\n"
     assert capfd.readouterr().err == ""

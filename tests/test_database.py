@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import utils
-from utils import ImageStack, open_database, read_paths, read_struct, replacing, writing_database
+from age_gender import files
+from age_gender.files import replacing
+from utils import ImageStack, open_database, read_paths, read_struct, writing_database
 
 
 @pytest.fixture
@@ -405,7 +407,7 @@ def test_the_fingerprint_follows_the_labels_and_not_the_files_name(tmp_path, ric
 
 
 def test_digests_are_64_bits_and_tell_bytes_apart():
-    digests = {utils.digest(bytes([number])) for number in range(256)}
+    digests = {files.digest(bytes([number])) for number in range(256)}
     assert len(digests) == 256 and min(digests) < 0 < max(digests)
     assert all(-(2**63) <= digest < 2**63 for digest in digests)
-    assert utils.digest(b"photo") == utils.digest(b"photo")
+    assert files.digest(b"photo") == files.digest(b"photo")

@@ -10,12 +10,12 @@ import pytest
 from conftest import give_every_weight_a_value, make_database, noise, write_database
 
 import evaluate
+from age_gender.description import Description
 from age_gender.intervals import Calibration, age_interval, fit, tempered
 from age_gender.labels import AGE_SCALES
 from age_gender.predictor import Predictor
 from evaluation import protocols
-from networks import models
-from networks.models import Checkpoint
+from networks import models, open_model
 from utils import open_database, split
 
 HOW = {"validation_split": 0.3, "seed": 3, "test_split": 0.2}
@@ -54,7 +54,7 @@ def runs(databases, tmp_path_factory):
     how = {**HOW, "databases": [open_database(databases["utkface"]).fingerprint()], "datasets": ["utkface"]}
     paths = []
     for epoch in (2, 1):
-        checkpoint = Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, split=how)
+        checkpoint = Description("wide_resnet", {"depth": 10, "width": 1}, 32, split=how)
         checkpoint.training = {"epoch": epoch, "arguments": {"input": [str(databases["utkface"])]}}
         paths.append(folder / f"weights.{epoch:02d}-4.00.hdf5")
         models.save(give_every_weight_a_value(wide_resnet(32, depth=10, width=1), epoch), paths[-1], checkpoint)
@@ -75,7 +75,7 @@ def rows_of(path):
 
 def trained_on(*chosen, **more):
     known = [database.fingerprint() for database in chosen]
-    return Checkpoint("wide_resnet", {}, 8, split={**HOW, "databases": known, "datasets": ["wiki"], **more})
+    return Description("wide_resnet", {}, 8, split={**HOW, "databases": known, "datasets": ["wiki"], **more})
 
 
 def test_databases_of_the_training_are_one_set_and_each_other_one_another():
@@ -118,12 +118,12 @@ def test_training_faces_among_those_scored_are_counted():
 
 def test_appa_real_has_two_parts_and_two_ages(databases):
     opened = [open_database(databases[name]) for name in ("appa_real", "appa_real_apparent")]
-    sets = protocols.published("appa_real", opened, Checkpoint("wide_resnet", {}, 32))
+    sets = protocols.published("appa_real", opened, Description("wide_resnet", {}, 32))
     assert [each.name for each in sets] == [
         *("valid, real age", "test, real age", "valid, apparent age", "test, apparent age"),
     ]
     assert sets[1].rows.tolist() == list(range(2, 30, 3)) and sets[3].rows.tolist() == list(range(32, 54, 3))
-    parts = protocols.published("parts", opened[:1], Checkpoint("wide_resnet", {}, 32))
+    parts = protocols.published("parts", opened[:1], Description("wide_resnet", {}, 32))
     assert [(each.name, len(each.rows)) for each in parts] == [
         *[("train, appa_real", 10), ("valid, appa_real", 10), ("test, appa_real", 10)],
     ]
@@ -131,7 +131,7 @@ def test_appa_real_has_two_parts_and_two_ages(databases):
 
 def test_protocols_refuse_what_is_not_theirs(databases, runs):
     utkface, real = (open_database(databases[name]) for name in ("utkface", "appa_real"))
-    plain = Checkpoint("wide_resnet", {}, 32)
+    plain = Description("wide_resnet", {}, 32)
     with pytest.raises(ValueError, match="takes its databases; .*utkface_db.mat is of utkface"):
         protocols.published("appa_real", [real, utkface], plain)
     with pytest.raises(ValueError, match="no database has parts"):
@@ -140,8 +140,8 @@ def test_protocols_refuse_what_is_not_theirs(databases, runs):
         protocols.published("adience", [utkface], plain)
     for folds in ([0, 1, 2, 3], [0, 1, 2, 3, 3], [0, 1, 2, 3, 4, 4], [0, 1, 2, 3, None]):
         with pytest.raises(ValueError, match="five checkpoints, .* received folds 0, 1, 2, 3"):
-            protocols.check_folds([Checkpoint("wide_resnet", {}, 8, split={"fold": fold}) for fold in folds])
-    protocols.check_folds([Checkpoint("wide_resnet", {}, 8, split={"fold": fold}) for fold in (3, 1, 0, 4, 2)])
+            protocols.check_folds([Description("wide_resnet", {}, 8, split={"fold": fold}) for fold in folds])
+    protocols.check_folds([Description("wide_resnet", {}, 8, split={"fold": fold}) for fold in (3, 1, 0, 4, 2)])
 
 
 def test_adience_is_five_folds_each_by_the_one_that_did_not_see_it(databases, tmp_path, capsys):
@@ -151,7 +151,7 @@ def test_adience_is_five_folds_each_by_the_one_that_did_not_see_it(databases, tm
     paths = []
     for fold in range(5):
         how = {"validation_split": 0.3, "seed": 0, "fold": fold, "databases": [database.fingerprint()]}
-        checkpoint = Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, split=how)
+        checkpoint = Description("wide_resnet", {"depth": 10, "width": 1}, 32, split=how)
         checkpoint.training = {"arguments": {"input": [str(databases["adience"])]}}
         paths.append(str(tmp_path / f"{fold}.hdf5"))
         models.save(wide_resnet(32, depth=10, width=1), tmp_path / f"{fold}.hdf5", checkpoint)
@@ -306,7 +306,7 @@ def test_what_cannot_be_scored_is_refused(runs, databases, tmp_path):
 
     broken = wide_resnet(32, depth=10, width=1)
     broken.get_layer("pred_age").set_weights([array * np.nan for array in broken.get_layer("pred_age").get_weights()])
-    models.save(broken, tmp_path / "nan.hdf5", Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32))
+    models.save(broken, tmp_path / "nan.hdf5", Description("wide_resnet", {"depth": 10, "width": 1}, 32))
     (tmp_path / "file").write_text("")
     races = write_database(tmp_path / "races.mat", noise(3, 32), race=np.array([0, 1, 2]))
     utkface = str(databases["utkface"])
@@ -358,7 +358,7 @@ def test_faces_that_calibrated_are_judged_by_the_other_half_of_them():
     p_age = np.exp(-((np.arange(101) - (age + rng.normal(0, 6, 100))[:, None]) ** 2) / 30)
     p_age /= p_age.sum(axis=1, keepdims=True)
     p_male = np.clip(rng.random(100), 0.01, 0.99)
-    checkpoint = Checkpoint("wide_resnet", {}, 8, calibration=fit(p_age, p_male, age, gender))
+    checkpoint = Description("wide_resnet", {}, 8, calibration=fit(p_age, p_male, age, gender))
     seen, crossed = (pd.DataFrame({"age": age, "gender": gender, "p_male": p_male}) for _ in range(2))
     assert evaluate.calibrated(seen, p_age, checkpoint, np.zeros(100, bool), 1) == []
     np.testing.assert_allclose(seen.p_male, tempered(p_male, checkpoint.calibration.temperature))
@@ -376,7 +376,7 @@ def test_among_others_they_are_told_apart_and_groups_have_calibrated_genders_too
     rng = np.random.default_rng(2)
     age, gender, p_male = rng.integers(20, 80, 60), rng.integers(0, 2, 60), rng.uniform(0.05, 0.95, 60)
     p_age = np.full((60, 101), 1 / 101)
-    checkpoint = Checkpoint("wide_resnet", {}, 8, calibration=Calibration(widen=1.0, temperature=2.0))
+    checkpoint = Description("wide_resnet", {}, 8, calibration=Calibration(widen=1.0, temperature=2.0))
     own = np.arange(60) % 3 == 0
     faces = pd.DataFrame({"age": age, "gender": gender, "p_male": p_male})
     (note,) = evaluate.calibrated(faces, p_age, checkpoint, own, 1)
@@ -409,7 +409,7 @@ def test_the_demo_shows_what_the_checkpoint_has(runs, drawn, tmp_path, capsys):
         assert f"{float(row['age']):.0f}, {row['age_low']}-{row['age_high']}, unsure" in said
         expected = tempered(np.array([float(before["p_male"])]), 3.0)[0]
         assert float(row["p_male"]) == pytest.approx(expected, abs=2e-3) and row["unsure"] == "1"
-    predictor = Predictor(path, age_scale=AGE_SCALES["adult_child"], unsure_below=0.5)
+    predictor = Predictor(open_model(path), age_scale=AGE_SCALES["adult_child"], unsure_below=0.5)
     from age_gender.faces import read_image
 
     assert all(face.interval is None and not face.unsure for face in predictor(read_image(photo)))

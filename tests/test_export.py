@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,11 +19,11 @@ import demo
 import evaluate
 import export
 from age_gender import runtimes
+from age_gender.description import Description
 from age_gender.intervals import Calibration, age_interval, tempered
 from age_gender.labels import AGE_SCALES, MALE, expected_age
 from age_gender.predictor import Predictor
-from networks import models
-from networks.models import Checkpoint
+from networks import models, open_model
 
 keras = pytest.importorskip("keras")
 if keras.backend.backend() != "tensorflow":
@@ -56,15 +57,15 @@ def few_runs(monkeypatch):
 
 
 def test_the_scripts_table_of_formats_is_the_librarys():
-    assert set(export.SUFFIXES) == set(runtimes.FORMATS) == set(converters.NEEDED) == set(converters.CONVERTERS)
-    assert export.SUFFIXES == {name: form.suffix for name, form in runtimes.FORMATS.items()}
-    assert {suffix for suffix in export.SUFFIXES.values() if suffix} == set(models.EXPORTED)
+    assert set(export.SUFFIXES) == {*runtimes.FORMATS, "saved_model"} == set(converters.NEEDED)
+    assert set(converters.NEEDED) == set(converters.CONVERTERS)
     assert set(export.LIMITS) == set(export.PRECISIONS)
 
 
 def test_the_requirements_are_those_that_the_errors_name():
     needed = {package for packages in converters.NEEDED.values() for _, package in packages}
-    lines = (ROOT / "requirements-export.txt").read_text(encoding="utf-8").splitlines()[1:]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["optional-dependencies"]["export"], *(line for line in project["dependencies"] if "onnx" in line)]
     tensorflow = converters.NEEDED["saved_model"][0][1]
     assert needed == {*lines, tensorflow}
     assert tensorflow in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
@@ -94,7 +95,7 @@ def test_intervals_ages_and_genders_are_those_of_numpy(kind, seed):
     age, gender = distributions(kind, rng), rng.dirichlet([0.2, 0.2], 400).astype(np.float32)
     gender[:2] = [[0, 1], [1, 0]]
     calibration = Calibration(rng.uniform(0.5, 0.98), rng.normal(0, 4), rng.uniform(0.1, 5))
-    checkpoint = Checkpoint("", {}, 32, calibration=calibration)
+    checkpoint = Description("", {}, 32, calibration=calibration)
     tensors = map(keras.ops.convert_to_tensor, (gender, age))
     said = {name: np.asarray(values) for name, values in converters.answers(*tensors, checkpoint).items()}
     low, high = age_interval(age, calibration)
@@ -111,7 +112,7 @@ def test_intervals_ages_and_genders_are_those_of_numpy(kind, seed):
 
 def test_without_a_calibration_or_with_groups_there_is_no_interval_and_genders_are_as_they_were():
     age, gender = np.full((2, 2), 0.5, np.float32), np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
-    groups = Checkpoint("", {}, 32, age_scale=AGE_SCALES["adult_child"], calibration=Calibration(widen=None))
+    groups = Description("", {}, 32, age_scale=AGE_SCALES["adult_child"], calibration=Calibration(widen=None))
     said = converters.answers(*map(keras.ops.convert_to_tensor, (gender, age)), groups)
     assert set(said) == {"pred_gender", "pred_age", "expected_age"}
     np.testing.assert_array_equal(np.asarray(said["pred_gender"]), gender)
@@ -160,7 +161,7 @@ def test_a_file_says_of_any_number_of_faces_what_keras_and_numpy_say(exported, w
     model, checkpoint = models.load(weights)
     images = noise(count, 32, seed=3)
     gender, age = model.predict(images, verbose=0)
-    said = runtimes.open_exported(exported(form)).run(images)
+    said = open_model(exported(form)).run(images)
     low, high = age_interval(age, CALIBRATION)
     assert {name: (values.dtype, values.shape) for name, values in said.items()} == {
         "pred_gender": (np.float32, (count, 2)),
@@ -179,28 +180,29 @@ def test_a_file_says_of_any_number_of_faces_what_keras_and_numpy_say(exported, w
 
 @pytest.mark.parametrize("form", INSTALLED)
 def test_a_file_says_what_it_is(exported, weights, form):
-    checkpoint = runtimes.open_exported(exported(form)).checkpoint
+    checkpoint = open_model(exported(form)).description
     source = models.inspect(weights)
     assert checkpoint.calibration == CALIBRATION._replace(temperature=1.0)  # its genders are calibrated already
     assert checkpoint.origin == f"exported from {weights.name}"
     for name in ("image_size", "margin", "detector", "align", "age_scale", "genders", "arguments", "mirror"):
         assert getattr(checkpoint, name) == getattr(source, name), name
-    assert runtimes.format_of(exported(form)) == form and models.is_exported(exported(form))
+    assert runtimes.format_of(exported(form)) == (None if form == "saved_model" else form)
+    assert models.is_exported(exported(form))
 
 
 def test_an_age_scale_of_groups_survives(tmp_path):
     scale = AGE_SCALES["adience"]
-    source = Checkpoint("wide_resnet", {"depth": 10}, 64, margin=0.1, detector="yunet", align=True, age_scale=scale)
-    said = runtimes.metadata_of(source, "weights.hdf5", "int8")
+    source = Description("wide_resnet", {"depth": 10}, 64, margin=0.1, detector="yunet", align=True, age_scale=scale)
+    said = json.loads(source.exported_json("weights.hdf5", "int8"))
     assert said["colours"] == "BGR" and said["genders"] == ["F", "M"] and said["precision"] == "int8"
-    back = runtimes.checkpoint_of(tmp_path, json.dumps(said))
+    back = Description.from_json(json.dumps(said), tmp_path)
     assert replace(back, origin=source.origin) == source
 
 
 @pytest.mark.skipif(not works("onnx"), reason="onnx is not installed")
 def test_networks_of_keras_applications_leave_too_or_say_why_not(tmp_path, capsys):
     for network in ("efficientnet_b0", "convnext_tiny"):
-        checkpoint = Checkpoint(network, {}, 32)
+        checkpoint = Description(network, {}, 32)
         models.save(models.build(checkpoint), tmp_path / f"{network}.hdf5", checkpoint)
     options = ["--faces", "3", "--output", str(tmp_path / "model.onnx")]
     assert export.main(["--weight_file", str(tmp_path / "efficientnet_b0.hdf5"), *options]) == 0
@@ -212,7 +214,7 @@ def test_networks_of_keras_applications_leave_too_or_say_why_not(tmp_path, capsy
 @pytest.mark.parametrize("form", INSTALLED)
 def test_the_predictor_takes_a_file_for_a_checkpoint(exported, weights, drawn, form):
     picture = cv2.imread(str(drawn / "photos" / "family.jpg"))
-    ours, keras_own = Predictor(exported(form))(picture), Predictor(weights)(picture)
+    ours, keras_own = Predictor(open_model(exported(form)))(picture), Predictor(open_model(weights))(picture)
     assert len(ours) == len(keras_own) == 3
     for one, other in zip(ours, keras_own, strict=True):
         assert (one.box, one.gender, one.unsure, one.interval) == (
@@ -339,8 +341,7 @@ def test_smaller_files_are_written_beside_with_what_they_cost(weights, database,
     assert sizes[0] > 1.5 * sizes[1] > sizes[1] > sizes[2]
     images = noise(6, 32, seed=8)
     whole, half, whole_numbers = (
-        runtimes.open_exported(tmp_path / f"faces{name}{suffix}").run(images)["pred_age"]
-        for name in ("", ".float16", ".int8")
+        open_model(tmp_path / f"faces{name}{suffix}").run(images)["pred_age"] for name in ("", ".float16", ".int8")
     )
     assert 0 < np.abs(half - whole).max() < np.abs(whole_numbers - whole).max() < 0.2
 
@@ -392,7 +393,7 @@ def test_the_demo_names_the_runtime_that_is_lacking(tmp_path, monkeypatch, form)
     path = tmp_path / f"faces{export.SUFFIXES[form]}"
     path.write_bytes(b"model")
     with pytest.raises(ValueError, match="pip install .*" + re.escape(runtimes.FORMATS[form].package)):
-        Predictor(path)
+        Predictor(open_model(path))
 
 
 @pytest.mark.parametrize("form", INSTALLED)
@@ -405,7 +406,7 @@ def test_a_file_that_is_damaged_or_not_ours_is_refused(exported, tmp_path, form)
         path = tmp_path / exported(form).name
         path.write_bytes(exported(form).read_bytes()[:3000])
     with pytest.raises(ValueError, match="was not written by export.py, or it is damaged"):
-        Predictor(path)
+        Predictor(open_model(path))
 
 
 @onnx_installed
@@ -416,7 +417,7 @@ def test_an_onnx_file_of_another_suite_is_refused(exported, tmp_path):
     del graph.metadata_props[:]
     onnx.save(graph, tmp_path / "other.onnx")
     with pytest.raises(ValueError, match="was not written by export.py"):
-        Predictor(tmp_path / "other.onnx")
+        Predictor(open_model(tmp_path / "other.onnx"))
 
 
 def test_what_takes_a_checkpoint_refuses_an_exported_model(tmp_path):

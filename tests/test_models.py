@@ -12,15 +12,12 @@ import numpy as np
 import pytest
 from conftest import give_every_weight_a_value, noise, write_database
 
+from age_gender.description import ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
 from age_gender.labels import AGE_SCALES
 from networks import models
 from networks.applications import NETWORKS
 from networks.backend import compiled_predict
 from networks.models import (
-    ORIGIN_KERAS,
-    ORIGIN_ORIGINAL,
-    ORIGIN_OURS,
-    Checkpoint,
     build,
     choose,
     copy_weights,
@@ -47,7 +44,7 @@ def assert_same_predictions(model, other, size=32, tolerance=1e-6):
 
 
 def test_what_is_saved_is_loaded(tiny_model, tmp_path):
-    said = Checkpoint(
+    said = Description(
         "wide_resnet",
         {"depth": 10, "width": 1},
         32,
@@ -67,7 +64,7 @@ def test_what_is_saved_is_loaded(tiny_model, tmp_path):
 
 
 def test_what_training_alone_needs_is_not_in_the_loaded_network(tmp_path):
-    said = Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32)
+    said = Description("wide_resnet", {"depth": 10, "width": 1}, 32)
     model = give_every_weight_a_value(build(said, dropout=0.3, weight_decay=0.1))
     assert len(model.losses) == 11
     save(model, tmp_path / "weights.hdf5", said)
@@ -76,7 +73,7 @@ def test_what_training_alone_needs_is_not_in_the_loaded_network(tmp_path):
 
 def test_stages_and_the_stride_of_the_stem_are_kept(tmp_path):
     arguments = {"depth": 10, "width": 1, "stages": 4, "stem_stride": 2}
-    said = Checkpoint("wide_resnet", arguments, 40)
+    said = Description("wide_resnet", arguments, 40)
     source = give_every_weight_a_value(build(said))
     save(source, tmp_path / "weights.hdf5", said)
     model, checkpoint = load(tmp_path / "weights.hdf5")
@@ -105,7 +102,7 @@ def test_a_mirrored_model_is_the_mean_over_an_image_and_its_mirror_image(tiny_mo
 
 def test_a_checkpoint_that_says_mirror_is_loaded_mirrored(tiny_model, tmp_path):
     path = tmp_path / "weights.hdf5"
-    save(tiny_model, path, Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, mirror=True))
+    save(tiny_model, path, Description("wide_resnet", {"depth": 10, "width": 1}, 32, mirror=True))
     model, checkpoint = load(path)
     assert checkpoint.mirror and inspect(path).mirror
     predict = compiled_predict(model)
@@ -115,7 +112,7 @@ def test_a_checkpoint_that_says_mirror_is_loaded_mirrored(tiny_model, tmp_path):
 
 
 def test_a_deeper_network_starts_as_what_the_shallower_one_was(tiny_model, tmp_path):
-    said = Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, mirror=True)
+    said = Description("wide_resnet", {"depth": 10, "width": 1}, 32, mirror=True)
     save(tiny_model, tmp_path / "weights.hdf5", said)
     deeper = give_every_weight_a_value(wide_resnet(32, 16, 1), seed=1)
     fresh = copy_weights(tmp_path / "weights.hdf5", deeper)
@@ -129,7 +126,7 @@ def test_a_deeper_network_starts_as_what_the_shallower_one_was(tiny_model, tmp_p
 def test_a_stem_of_stride_4_starts_as_one_of_stride_2_on_the_image_halved(tmp_path, size):
     arguments = {"depth": 10, "width": 1, "stem_stride": 2}
     smaller = give_every_weight_a_value(wide_resnet(size, **arguments))
-    save(smaller, tmp_path / "weights.hdf5", Checkpoint("wide_resnet", arguments, size))
+    save(smaller, tmp_path / "weights.hdf5", Description("wide_resnet", arguments, size))
     larger = give_every_weight_a_value(wide_resnet(2 * size, 10, 1, stem_stride=4), seed=1)
     assert copy_weights(tmp_path / "weights.hdf5", larger) == []
     halved = noise(4, size)
@@ -175,7 +172,7 @@ def test_weights_that_fit_nowhere_or_are_the_original_suites_are_refused(
 
 def test_a_save_that_fails_leaves_nothing_and_keeps_what_was_there(tiny_model, tmp_path):
     path = tmp_path / "weights.01-1.00.hdf5"
-    unspeakable = Checkpoint("wide_resnet", {}, 32, training={"arguments": {1, 2}})  # JSON knows no sets
+    unspeakable = Description("wide_resnet", {}, 32, training={"arguments": {1, 2}})  # JSON knows no sets
     with pytest.raises(TypeError):
         save(tiny_model, path, unspeakable)
     assert list(tmp_path.iterdir()) == []
@@ -194,7 +191,7 @@ def test_a_checkpoint_holds_no_optimiser(tiny_checkpoint_file):
 
 def test_an_unknown_network_is_refused():
     with pytest.raises(ValueError, match="'resnet99' is no network; there are wide_resnet"):
-        build(Checkpoint("resnet99", {}, 32))
+        build(Description("resnet99", {}, 32))
 
 
 def with_attribute(source, path, **changes):
@@ -225,14 +222,14 @@ def test_a_checkpoint_from_before_mirror_stages_and_test_split_is_loaded(tiny_mo
         ({"network": "resnet99"}, "'resnet99' is no network"),
         ({"genders": ["M", "F"]}, r"was trained for genders \('M', 'F'\); this version reads"),
         ({"age_scale": "adience"}, "the weights in .* do not fit the network it names"),
-        ({"age_scale": "decades"}, "its attribute 'age_gender' cannot be understood: .*decades"),
-        ({"age_scale": {"name": "two"}}, "its attribute 'age_gender' cannot be understood: .*groups"),
+        ({"age_scale": "decades"}, "what it says of itself cannot be understood: .*decades"),
+        ({"age_scale": {"name": "two"}}, "what it says of itself cannot be understood: .*groups"),
         ({"age_scale": {"name": "none", "groups": [], "exact": False}}, "cannot be understood: .*two groups or more"),
         ({"arguments": {"depth": 10, "width": 1, "colour": 3}}, "wide_resnet takes other arguments than"),
-        ({"age_scale": 3}, "its attribute 'age_gender' cannot be understood"),
-        ({"network": None}, "its attribute 'age_gender' cannot be understood"),
-        ({"genders": None}, "its attribute 'age_gender' cannot be understood"),
-        ({"colour": "red"}, "its attribute 'age_gender' cannot be understood: .*colour"),
+        ({"age_scale": 3}, "what it says of itself cannot be understood"),
+        ({"network": None}, "what it says of itself cannot be understood"),
+        ({"genders": None}, "what it says of itself cannot be understood"),
+        ({"colour": "red"}, "what it says of itself cannot be understood: .*colour"),
     ],
 )
 def test_a_checkpoint_that_contradicts_itself_is_refused(tiny_checkpoint_file, tmp_path, changes, message):
@@ -244,7 +241,7 @@ def test_an_attribute_that_is_no_json_is_refused(tiny_checkpoint_file, tmp_path)
     path = shutil.copy(tiny_checkpoint_file, tmp_path / "odd.hdf5")
     with h5py.File(path, "r+") as file:
         file.attrs["age_gender"] = "{"
-    with pytest.raises(ValueError, match="odd.hdf5: its attribute 'age_gender' cannot be understood"):
+    with pytest.raises(ValueError, match="odd.hdf5: what it says of itself cannot be understood"):
         inspect(path)
 
 
@@ -513,9 +510,9 @@ def test_no_checkpoint_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
 def test_a_backbone_is_built_by_the_image_size_its_arguments_and_the_age_scale():
     for name, arguments in {"wide_resnet": {"depth": 10, "width": 1}, "mobilenet_v3_small": {}}.items():
         for ordinal in (False, True):
-            said = Checkpoint(name, {**arguments, "ordinal": ordinal}, 32, age_scale=AGE_SCALES["adience"])
+            said = Description(name, {**arguments, "ordinal": ordinal}, 32, age_scale=AGE_SCALES["adience"])
             model = build(said)
             assert model.output_names == ["pred_gender", "pred_age"] and model.input_shape == (None, 32, 32, 3)
             assert [output.shape[1] for output in model.outputs] == [2, 8]
     assert set(models.BACKBONES) == set(models.STAGES) == {"wide_resnet", *NETWORKS}
-    assert asdict(Checkpoint("wide_resnet", {}, 64))["genders"] == ("F", "M")
+    assert asdict(Description("wide_resnet", {}, 64))["genders"] == ("F", "M")

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
+from age_gender.description import Description
 from age_gender.detectors import DETECTORS
 from age_gender.faces import crop_face, read_image
 from age_gender.predictor import Predictor
 from age_gender.sources import Frame, find_images, images
-from networks import models
-from networks.models import Checkpoint
+from networks import models, open_model
 
 
 @pytest.fixture(scope="module")
 def predictor(tiny_checkpoint_file):
-    return Predictor(tiny_checkpoint_file)
+    return Predictor(open_model(tiny_checkpoint_file))
 
 
 def expected_by_hand(checkpoint_file, image, margin):
@@ -30,7 +30,7 @@ def test_faces_are_cropped_at_the_checkpoints_margin_or_the_one_asked_for(tiny_c
     image = read_image(drawn / "photos" / "family.jpg")
     used = 0.25 if margin is None else margin
     boxes, ages, p_male = expected_by_hand(tiny_checkpoint_file, image, used)
-    predictor = Predictor(tiny_checkpoint_file, margin=margin)
+    predictor = Predictor(open_model(tiny_checkpoint_file), margin=margin)
     faces = predictor(image)
     assert predictor.margin == used and len(faces) == 3
     assert [face.box for face in faces] == boxes
@@ -115,10 +115,10 @@ def test_the_detector_is_the_one_asked_for_else_the_checkpoints_else_dlib(tiny_m
         ("vanished", None, "dlib"),
         ("other", "dlib", "dlib"),
     ):
-        models.save(tiny_model, path, Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, detector=trained_with))
-        assert Predictor(path, asked).detector == expected
+        models.save(tiny_model, path, Description("wide_resnet", {"depth": 10, "width": 1}, 32, detector=trained_with))
+        assert Predictor(open_model(path), asked).detector == expected
 
 
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="is not there; train.py makes checkpoints"):
-        Predictor(tmp_path / "nowhere.hdf5")
+        Predictor(open_model(tmp_path / "nowhere.hdf5"))

@@ -12,11 +12,11 @@ from test_scripts import refused, refused_by_parser
 
 import create_db
 import demo
+from age_gender.description import Description
 from age_gender.detectors import DETECTORS, Detection
 from age_gender.faces import crop_face, read_image, resize_square
 from age_gender.predictor import Predictor
-from networks import models
-from networks.models import Checkpoint
+from networks import models, open_model
 from utils import open_database, read_paths
 
 EYES = np.array([[6.0, 8], [14, 12], [10, 12], [7, 16], [13, 18]])  # in a face of 20 pixels, tilted
@@ -193,7 +193,7 @@ def checkpoint(tiny_model, tmp_path):
 
     def write(**how):
         path = tmp_path / "weights.hdf5"
-        models.save(tiny_model, path, Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, margin=0.3, **how))
+        models.save(tiny_model, path, Description("wide_resnet", {"depth": 10, "width": 1}, 32, margin=0.3, **how))
         return path
 
     return write
@@ -202,18 +202,18 @@ def checkpoint(tiny_model, tmp_path):
 def test_what_the_checkpoint_was_trained_with_is_applied_again(checkpoint, squares):
     image = picture((20, 20, 30))
     for align in (False, True):
-        predictor = Predictor(checkpoint(detector="yunet", align=align))
+        predictor = Predictor(open_model(checkpoint(detector="yunet", align=align)))
         assert (predictor.detector, predictor.margin, predictor.align) == ("yunet", 0.3, align)
         eyes = (20, 20) + 1.5 * EYES[:2] if align else None
         ages, _ = predictor.predict(crop_face(image, (20, 20, 50, 50), 0.3, 32, eyes)[None])
         (face,) = predictor(image)
         assert face.box == (20, 20, 50, 50) and face.age == pytest.approx(ages[0], abs=1e-4)
-    assert Predictor(checkpoint(detector="yunet", align=True), "dlib").align is False
+    assert Predictor(open_model(checkpoint(detector="yunet", align=True)), "dlib").align is False
 
 
 def test_none_means_that_the_picture_is_the_face(checkpoint):
     image = np.random.default_rng(0).integers(0, 256, (50, 40, 3), np.uint8)
-    predictor = Predictor(checkpoint(detector="dlib"), "none")
+    predictor = Predictor(open_model(checkpoint(detector="dlib")), "none")
     ages, _ = predictor.predict(resize_square(image, 32)[None])
     (face,) = predictor(image)
     assert face.box == (0, 0, 40, 50) and face.score == 1 and face.age == pytest.approx(ages[0], abs=1e-4)
@@ -225,16 +225,21 @@ def test_none_means_that_the_picture_is_the_face(checkpoint):
         ({"detector": "yunet"}, [], []),
         ({"detector": "none"}, [], []),
         ({"detector": "none"}, ["--detector", "yunet"], []),
-        ({"detector": "yunet"}, ["--detector", "dlib"], ["found by yunet; ages of faces found by dlib may be worse"]),
-        ({"detector": "gone"}, [], ["found by gone; ages of faces found by dlib may be worse"]),
-        ({"detector": "none"}, ["--margin", "0.1"], ["trained with a margin of 0.3; ages at 0.1 will be worse"]),
+        (
+            {"detector": "yunet"},
+            ["--detector", "dlib"],
+            ["found by dlib, those of the training by yunet: ages may be worse"],
+        ),
+        ({"detector": "gone"}, [], ["found by dlib, those of the training by gone: ages may be worse"]),
+        (
+            {"detector": "none"},
+            ["--margin", "0.1"],
+            ["cut with a margin of 0.1, those of the training with 0.3: ages may be worse"],
+        ),
         (
             {"detector": "yunet", "align": True},
             ["--detector", "none"],
-            [
-                "found by yunet; ages of faces cut in another way may be worse",
-                "level eyes, and these pictures are taken as they are",
-            ],
+            ["found by the dataset itself, those of the training by yunet with level eyes: ages may be worse"],
         ),
     ],
 )

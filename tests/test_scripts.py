@@ -20,10 +20,11 @@ import create_db
 import demo
 import evaluate
 import train
+from age_gender.description import Description
 from age_gender.labels import MALE
 from evaluation import protocols, reports
 from evaluation.metrics import Estimate, Scores
-from networks.models import RESUME_FILE, Checkpoint, inspect, load
+from networks.models import RESUME_FILE, inspect, load
 from utils import open_database, read_paths, split
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -418,7 +419,7 @@ def rows_and_words(databases, checkpoint, part):
 def of_training_on(databases, **split):
     """A checkpoint that was trained on these databases."""
     known = [database.fingerprint() for database in databases]
-    return Checkpoint("wide_resnet", {}, 8, split={**TRAINED_WITH, "databases": known, **split})
+    return Description("wide_resnet", {}, 8, split={**TRAINED_WITH, "databases": known, **split})
 
 
 @pytest.mark.parametrize(
@@ -449,7 +450,7 @@ def test_evaluate_on_every_face_or_on_other_faces_knows_no_parts():
     rows, words = rows_and_words(others, checkpoint, "auto")
     assert len(rows) == 30 and words == "all 30 faces"
     for trained_on in ({"split": {"datasets": ["wiki"]}}, {"training": {"arguments": {"input": ["data/wiki_db.mat"]}}}):
-        _, words = rows_and_words(others, Checkpoint("wide_resnet", {}, 8, **trained_on), "auto")
+        _, words = rows_and_words(others, Description("wide_resnet", {}, 8, **trained_on), "auto")
         assert words == "all 30 faces of a dataset that it was trained on: training faces may be among them"
     for part in ("test", "validation"):
         with pytest.raises(ValueError, match="the faces held out can be told only with all the databases"):

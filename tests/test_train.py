@@ -11,9 +11,10 @@ import pytest
 from conftest import noise, write_database
 
 import train
+from age_gender.description import Description
 from mixup_generator import AUGMENTATIONS
 from networks import models
-from networks.models import RESUME_ATTRIBUTE, RESUME_FILE, Checkpoint, inspect
+from networks.models import RESUME_ATTRIBUTE, RESUME_FILE, inspect
 from training.callbacks import StepDecay, WarmCosine, age_loss
 from wide_resnet import two_heads
 
@@ -132,7 +133,7 @@ def test_the_schedule_warms_up_over_a_tenth_of_the_run_and_500_steps_at_most():
 def built(*options):
     args = parsed(*TINY, *options)
     arguments = {name: getattr(args, name) for name in ("depth", "width", "stages", "stem_stride")}
-    return train.build_model(Checkpoint("wide_resnet", arguments, 32), args, 0.1), args
+    return train.build_model(Description("wide_resnet", arguments, 32), args, 0.1), args
 
 
 @pytest.mark.parametrize(("opt", "decay"), [("sgd", None), ("adam", None), ("adamw", None), ("adamw", "0.5")])
@@ -155,7 +156,7 @@ def test_weight_decay_is_a_penalty_or_decoupled_but_never_both(opt, decay):
 def test_thresholds_of_the_ordinal_head_do_not_decay():
     args = parsed(*TINY, "--opt", "adamw", "--age_loss", "coral")
     arguments = {**{name: getattr(args, name) for name in ("depth", "width", "stages", "stem_stride")}, "ordinal": True}
-    model = train.build_model(Checkpoint("wide_resnet", arguments, 32), args, 0.1)
+    model = train.build_model(Description("wide_resnet", arguments, 32), args, 0.1)
     threshold = model.get_layer("pred_age").threshold
     before = np.asarray(threshold)
     variables = model.trainable_variables
@@ -381,7 +382,7 @@ def test_a_head_without_labels_does_not_move(head, other, aug, tmp_path):
     args.input = [write_database(tmp_path / "faces.mat", noise(8, 32), **columns)]
     data = train.load_data(args)
     batches, _ = train.make_batches(data, args)
-    model = train.build_model(Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32), args, 0.5)
+    model = train.build_model(Description("wide_resnet", {"depth": 10, "width": 1}, 32), args, 0.5)
     before = {name: model.get_layer(f"pred_{name}").get_weights() for name in (head, other)}
     images, labels, weights = batches[0]
     model.train_on_batch(images, labels, weights)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from conftest import noise
 
+from age_gender.description import Description
 from mixup_generator import AUGMENTATIONS, NO_AUGMENTATION, Augmentation, MixupGenerator
-from networks.models import Checkpoint, read_resume
+from networks.models import read_resume
 from train import writer
 from training.callbacks import (
     AgeError,
@@ -238,7 +239,7 @@ def test_a_checkpoint_holds_the_averaged_weights_and_the_training_goes_on_from_i
         return model, watch, validation
 
     swap = keras.callbacks.SwapEMAWeights()
-    said = Checkpoint("wide_resnet", {}, 8)
+    said = Description("wide_resnet", {}, 8)
     model, averaged, validation = run(
         lambda model: Watch(writer(model, said, [swap])),
         keras.optimizers.SGD(0.3, momentum=0.9, use_ema=True, ema_momentum=0.7),

@@ -15,9 +15,10 @@ from conftest import give_every_weight_a_value, noise, write_database
 from test_applications import vggface_resnet50, vggface_vgg16, write_keras_2_weights
 
 import train
+from age_gender.description import Description
 from networks import models
 from networks.applications import application
-from networks.models import STAGES, Checkpoint, build, choose, inspect, load, save
+from networks.models import STAGES, build, choose, inspect, load, save
 from training.callbacks import Resume, train_last_stages
 from wide_resnet import two_heads, wide_resnet
 
@@ -65,7 +66,7 @@ def faces(tmp_path):
 def earlier(tmp_path):
     """A checkpoint of the micro network."""
     path = tmp_path / "earlier.hdf5"
-    save(give_every_weight_a_value(micro_network(32)), path, Checkpoint("wide_resnet", {}, 32, split={"seed": 0}))
+    save(give_every_weight_a_value(micro_network(32)), path, Description("wide_resnet", {}, 32, split={"seed": 0}))
     return path
 
 
@@ -126,7 +127,7 @@ def test_a_frozen_network_keeps_every_bit_and_its_batch_norms_infer(faces, tmp_p
     args = train.parse(["-i", str(faces), "--depth", "10", "--width", "1", "--dropout", "0.3"])[0]
     data = train.load_data(args)
     batches, _ = train.make_batches(data, args)
-    said = Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32)
+    said = Description("wide_resnet", {"depth": 10, "width": 1}, 32)
     model = give_every_weight_a_value(build(said, dropout=0.3, weight_decay=0.1))
     start = weights_by_layer(model)
     train_last_stages(model, STAGES["wide_resnet"], 0)
@@ -230,7 +231,7 @@ def test_the_validation_loss_of_both_phases_is_that_of_the_faces_whatever_decays
     """Keras counts the L2 penalty of trainable kernels alone: with it the phases could not be compared."""
     network = {"depth": 10, "width": 1}
     earlier = tmp_path / "earlier.hdf5"
-    save(wide_resnet(32, **network), earlier, Checkpoint("wide_resnet", network, 32, split={"seed": 0}))
+    save(wide_resnet(32, **network), earlier, Description("wide_resnet", network, 32, split={"seed": 0}))
     options = ["-i", str(faces), "--weights", str(earlier), "--depth", "10", "--width", "1", "--weight_decay", "0.1"]
     options += ["--freeze_epochs", "1", "--nb_epochs", "2", "--lr", "1e-9", "--gender_weight", "3"]
     assert train.main([*options, "--validation_split", "0.2", "--output_path", str(tmp_path / "run")]) in (0, 1)
@@ -242,7 +243,7 @@ def test_the_validation_loss_of_both_phases_is_that_of_the_faces_whatever_decays
 
 def test_nothing_random_is_frozen(faces, tmp_path, plain_runs):
     earlier = tmp_path / "earlier.hdf5"
-    save(wide_resnet(32, 10, 1), earlier, Checkpoint("wide_resnet", {"depth": 10, "width": 1}, 32, split={"seed": 0}))
+    save(wide_resnet(32, 10, 1), earlier, Description("wide_resnet", {"depth": 10, "width": 1}, 32, split={"seed": 0}))
     options = ["-i", str(faces), "--weights", str(earlier), "--depth", "10", "--width", "2", "--freeze_epochs", "1"]
     with pytest.raises(ValueError, match=r"is another network: of this one 15 layers beside the heads would be new"):
         train.main([*options, "--nb_epochs", "2", "--output_path", str(tmp_path / "run")])
@@ -288,7 +289,7 @@ def test_a_network_is_trained_saved_and_loaded_in_another_process(faces, tmp_pat
     """The real thing: from an earlier checkpoint, in two phases, under the command line of users."""
     earlier, run = tmp_path / "earlier.hdf5", tmp_path / "run"
     source = give_every_weight_a_value(application("mobilenet_v3_small", 32))
-    save(source, earlier, Checkpoint("mobilenet_v3_small", {}, 32, split={"seed": 0}))
+    save(source, earlier, Description("mobilenet_v3_small", {}, 32, split={"seed": 0}))
     options = ["-i", str(faces), "--model", "mobilenet_v3_small", "--weights", str(earlier), "--freeze_epochs", "1"]
     assert train.main([*options, "--nb_epochs", "2", "--opt", "adam", "--output_path", str(run)]) == 0
     assert "another split" in capsys.readouterr().out

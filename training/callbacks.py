@@ -15,10 +15,10 @@ import keras
 import numpy as np
 from keras import ops
 
+from age_gender.files import replacing
 from age_gender.labels import MALE, YEARS, AgeScale
 from mixup_generator import MixupGenerator
 from networks.models import RESUME_ATTRIBUTE, RESUME_FILE
-from utils import replacing
 
 
 class StepDecay(keras.optimizers.schedules.LearningRateSchedule):

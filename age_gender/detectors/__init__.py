@@ -33,6 +33,17 @@ class Detection(NamedTuple):
 Detect = Callable[[np.ndarray], list[Detection]]  # (height, width, 3) uint8 BGR -> faces, the surest first
 
 
+def shrunk(image: np.ndarray, longest: int) -> tuple[np.ndarray, float]:
+    """A picture whose longer side has at most `longest` pixels, and the factor that it was shrunk by, at most 1."""
+    import cv2  # here, since --help needs the detectors' names alone
+
+    scale = min(1.0, longest / max(image.shape[:2]))
+    if scale < 1:
+        width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return image, scale
+
+
 def square_around(landmarks: np.ndarray, factor: float) -> tuple[float, float, float, float]:
     """dlib's box of a face, from its five landmarks.
 

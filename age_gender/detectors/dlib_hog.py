@@ -4,7 +4,7 @@ import cv2
 import dlib
 import numpy as np
 
-from age_gender.detectors import Detect, Detection
+from age_gender.detectors import Detect, Detection, shrunk
 
 UPSAMPLE = 1  # doublings of the picture; its smallest face is then about 40 pixels wide
 LONGEST_SIDE = 1280  # pixels: a larger picture is searched at this size, and its faces are at least 1/32 of it
@@ -15,10 +15,7 @@ def load() -> Detect:
     detector = dlib.get_frontal_face_detector()
 
     def detect(image: np.ndarray) -> list[Detection]:
-        scale = min(1.0, LONGEST_SIDE / max(image.shape[:2]))
-        if scale < 1:
-            size = tuple(max(1, round(side * scale)) for side in image.shape[1::-1])
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        image, scale = shrunk(image, LONGEST_SIDE)
         boxes, scores, _ = detector.run(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), UPSAMPLE)
         # dlib's right and bottom edges belong to the box.
         return [

@@ -3,13 +3,14 @@
 The package holds the published weights and needs TensorFlow; it is used as it is: pip install "mtcnn>=1,<2".
 """
 
+import os
 import sys
 
 import cv2
 import numpy as np
 
-from age_gender.detectors import Detect, Detection, detections
-from networks import backend
+from age_gender.detectors import Detect, Detection, detections, shrunk
+from age_gender.machine import held_back_stderr
 
 LONGEST_SIDE = 1280  # pixels: a larger picture is searched at this size, and its faces are at least 1/64 of it
 # dlib's side over the landmarks' spread: median of 775 faces of UTKFace in pictures of random size. On 774 others the
@@ -24,17 +25,17 @@ def load() -> Detect:
     Raises:
         ValueError: if the package is not installed, or Keras computes by something else than TensorFlow.
     """
-    if "keras" not in sys.modules:
-        backend.start()  # which holds TensorFlow's messages back
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
+    keras = sys.modules.get("keras")  # which the package brings
+    computes = keras.backend.backend() if keras else os.environ.get("KERAS_BACKEND", "tensorflow")
+    if computes != "tensorflow":
         raise ValueError(
-            f"the detector mtcnn needs TensorFlow, and KERAS_BACKEND is {keras.backend.backend()}; "
+            f"the detector mtcnn needs TensorFlow, and KERAS_BACKEND is {computes}; "
             "choose dlib or yunet, or leave KERAS_BACKEND unset"
         )
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only; the user's own setting wins
     try:
-        from mtcnn import MTCNN
+        with held_back_stderr():
+            from mtcnn import MTCNN
     except ImportError as error:
         raise ValueError(
             f'the detector mtcnn needs a package that is not installed ({error}): pip install "mtcnn>=1,<2", '
@@ -44,10 +45,7 @@ def load() -> Detect:
 
     def detect(image: np.ndarray) -> list[Detection]:
         shape = image.shape
-        scale = min(1.0, LONGEST_SIDE / max(shape[:2]))
-        if scale < 1:
-            size = tuple(max(1, round(side * scale)) for side in shape[1::-1])
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        image, scale = shrunk(image, LONGEST_SIDE)
         # As numbers, since the dictionaries that it returns otherwise round landmarks to whole pixels.
         rows = network.detect_faces(
             cv2.cvtColor(image, cv2.COLOR_BGR2RGB), fit_to_image=False, output_type="numpy", box_format="xyxy"

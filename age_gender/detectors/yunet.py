@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.detectors import Detect, Detection, detections
+from age_gender.detectors import Detect, Detection, detections, shrunk
 
 FILE, SIZE = "face_detection_yunet_2023mar.onnx", 232_589  # bytes
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
@@ -46,11 +46,7 @@ def load() -> Detect:
         """(n, 15) float32: box x, y, width, height, five landmarks x, y, score; in the image's own pixels."""
         import cv2
 
-        height, width = image.shape[:2]
-        scale = min(1.0, longest / max(height, width))
-        if scale < 1:
-            size = tuple(max(1, round(side * scale)) for side in (width, height))
-            image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        image, scale = shrunk(image, longest)
         below, right = (max(0, LEAST_SIDE - side) for side in image.shape[:2])
         if below or right:
             image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)

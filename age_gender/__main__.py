@@ -1,0 +1,77 @@
+"""Ages and genders of the faces in photos, one line of CSV a face.
+
+    age-gender photo.jpg
+    age-gender photos/ --json > faces.jsonl
+    python -m age_gender photo.jpg
+
+A photo without a face, or one that cannot be read, has a line that says so. Exit status: 0 all were read, 1 some were
+not, 2 none was or something else is wrong.
+"""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from age_gender import cli
+from age_gender.detectors import DETECTORS
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = cli.parser_for(__doc__ or "", "age-gender PATH... [--json] [options]")
+    parser.add_argument("paths", type=Path, nargs="+", metavar="PATH", help="photos, or folders of photos")
+    parser.add_argument("--json", action="store_true", help="a line of JSON a face instead of CSV")
+    parser.add_argument(
+        "--weight_file", type=Path, metavar="FILE", help="a model that export.py wrote (default: the one shipped)"
+    )
+    parser.add_argument(
+        "--detector",
+        choices=DETECTORS,
+        help="face detector; none: each photo is a face, cut already (default: what the model's faces were found with, "
+        "else dlib)",
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, predict, print."""
+    args = build_parser().parse_args(argv)
+    from age_gender.predictor import Predictor
+    from age_gender.sources import Frame, find_images, images
+    from age_gender.tables import COLUMNS, rows_of
+
+    predictor = Predictor(args.weight_file, args.detector)
+
+    def frames() -> Iterator[Frame]:
+        for path in args.paths:
+            paths = find_images(path) if path.is_dir() else [path]
+            yield from images(paths)
+
+    table = csv.DictWriter(sys.stdout, COLUMNS)
+    if not args.json:
+        table.writeheader()
+    read = lost = 0
+    for result in predictor.stream(frames()):
+        read += 1
+        if result.image is None:
+            lost += 1
+            print(f"age-gender: {result.frame.name} is not there, or no photo", file=sys.stderr)
+        for row in rows_of(result):
+            if args.json:
+                print(json.dumps(row, ensure_ascii=False, allow_nan=False))
+            else:
+                table.writerow(row)
+        sys.stdout.flush()
+    return 0 if not lost else 1 if lost < read else 2
+
+
+def run() -> None:
+    """What the console command `age-gender` calls."""
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    run()
