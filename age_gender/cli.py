@@ -3,14 +3,17 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
     """Keeps the description's line breaks and shows each default that is a value."""
 
-    def _get_help_string(self, action: argparse.Action) -> str:
+    def _get_help_string(self, action: argparse.Action) -> str | None:
         if action.default is None or action.default is False or action.default in ([], argparse.SUPPRESS):
             return action.help
         return super()._get_help_string(action)
@@ -21,10 +24,12 @@ def parser_for(script_docstring: str, usage: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(usage=usage, description=script_docstring.strip(), formatter_class=HelpFormatter)
 
 
-def number(kind: type, low: float, high: float = float("inf"), exclusive: bool = False) -> Callable[[str], float]:
+def number(
+    kind: type[int] | type[float], low: float, high: float = float("inf"), exclusive: bool = False
+) -> Callable[[str], float]:
     """A type for argparse: an int or a float within low..high, or strictly between them."""
 
-    def convert(text: str):
+    def convert(text: str) -> float:
         try:
             value = kind(text)
         except ValueError:
@@ -41,10 +46,10 @@ def number(kind: type, low: float, high: float = float("inf"), exclusive: bool =
     return convert
 
 
-def checked(convert: Callable) -> Callable:
+def checked(convert: Callable[[str], T]) -> Callable[[str], T]:
     """A type for argparse from a function of a text that raises ValueError with what is wrong."""
 
-    def tell(text: str):
+    def tell(text: str) -> T:
         try:
             return convert(text)
         except ValueError as error:
@@ -53,7 +58,7 @@ def checked(convert: Callable) -> Callable:
     return tell
 
 
-def add_dataset_arguments(parser: argparse.ArgumentParser, readers: dict) -> None:
+def add_dataset_arguments(parser: argparse.ArgumentParser, readers: Mapping[str, Any]) -> None:
     """Adds what names a dataset to read, and lists the datasets below the help.
 
     Args:
@@ -86,7 +91,9 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, readers: dict) -> Non
     )
 
 
-def check_dataset_arguments(parser: argparse.ArgumentParser, args: argparse.Namespace, readers: dict) -> None:
+def check_dataset_arguments(
+    parser: argparse.ArgumentParser, args: argparse.Namespace, readers: Mapping[str, Any]
+) -> None:
     """Refuses options that the dataset's reader does not take."""
     for name in ("table", "columns", "genders"):
         if getattr(args, name) and name not in readers[args.db].options:

@@ -13,7 +13,8 @@ import numpy as np
 if TYPE_CHECKING:
     import PIL.Image
 
-Picture = Union[str, os.PathLike, bytes, bytearray, memoryview, np.ndarray, "PIL.Image.Image"]
+Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels, x2 and y2 exclusive
+Picture = Union[str, os.PathLike[str], bytes, bytearray, memoryview, np.ndarray, "PIL.Image.Image"]
 
 IMAGE_SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 
@@ -51,7 +52,7 @@ def picture_of(picture: Picture) -> np.ndarray:
         if image is None:
             raise ValueError(f"these {len(picture):,} bytes are no picture that OpenCV can read, or they are damaged")
         return image
-    if hasattr(picture, "convert") and hasattr(picture, "getexif"):  # PIL, which need not be installed
+    if not isinstance(picture, np.ndarray) and hasattr(picture, "getexif"):  # PIL, which need not be installed
         from PIL import ImageOps
 
         upright = ImageOps.exif_transpose(picture)  # as `read_image` turns files
@@ -129,7 +130,7 @@ def resize_square(image: np.ndarray, size: int) -> np.ndarray:
     return cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if much else cv2.INTER_LINEAR)
 
 
-def box_problem(box: tuple[float, float, float, float], width: int, height: int) -> str:
+def box_problem(box: Box, width: int, height: int) -> str:
     """Why `crop_face` does not cut a box from a picture of this size; "" if it does."""
     x1, y1, x2, y2 = box
     if not (x1 < x2 and y1 < y2 and x1 < width and y1 < height and x2 > 0 and y2 > 0):
@@ -141,7 +142,7 @@ def box_problem(box: tuple[float, float, float, float], width: int, height: int)
 
 def crop_face(
     image: np.ndarray,
-    box: tuple[float, float, float, float],
+    box: Box,
     margin: float,
     size: int,
     eyes: np.ndarray | None = None,
@@ -186,7 +187,7 @@ def crop_face(
     return resize_square(inside, size)
 
 
-def _levelled(box: tuple[float, float, float, float], eyes: np.ndarray):
+def _levelled(box: Box, eyes: np.ndarray) -> tuple[np.ndarray, Box]:
     """The (2, 3) affine map that turns a picture so that its eyes are level, and the box that turned along, upright."""
     across, down = eyes[1] - eyes[0]
     length, middle = np.hypot(across, down), eyes.mean(axis=0)
@@ -201,7 +202,7 @@ def _levelled(box: tuple[float, float, float, float], eyes: np.ndarray):
 
 
 def cut_face(
-    image: np.ndarray, box: list[float] | None, margin: float, size: int, eyes: np.ndarray | None = None
+    image: np.ndarray, box: Box | None, margin: float, size: int, eyes: np.ndarray | None = None
 ) -> np.ndarray | None:
     """A dataset's face: what its box and the margin hold or, without a box, the whole picture, which is cut already.
 
@@ -220,7 +221,7 @@ def cut_face(
         return None
 
 
-def draw_label(image: np.ndarray, box: tuple[float, float, float, float], label: str) -> None:
+def draw_label(image: np.ndarray, box: Box, label: str) -> None:
     """Draws a face's box and its label above it (below where there is no room), on the picture itself."""
     height, width = image.shape[:2]
     x1, y1, x2, y2 = (round(value) for value in box)

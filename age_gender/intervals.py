@@ -105,7 +105,8 @@ def age_quantile(p_age: np.ndarray, share: float) -> np.ndarray:
     mass = np.take_along_axis(p_age, year, 1).astype(np.float64)
     before = np.take_along_axis(below, year, 1) - mass
     part = np.divide(wanted - before, mass, out=np.zeros_like(mass), where=mass > 0)
-    return (EDGES[year] + np.clip(part, 0, 1))[:, 0]
+    ages: np.ndarray = EDGES[year] + np.clip(part, 0, 1)
+    return ages[:, 0]
 
 
 def fit_temperature(p_male: np.ndarray, gender: np.ndarray) -> float:
@@ -137,14 +138,17 @@ def fit_temperature(p_male: np.ndarray, gender: np.ndarray) -> float:
 
 def tempered(p_male: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities with their log odds divided by the temperature: (n,) -> (n,) float64. One half stays one half."""
-    return 1 / (1 + np.exp(-_log_odds(p_male) / temperature))
+    odds: np.ndarray = np.exp(-_log_odds(p_male) / temperature)
+    return 1 / (1 + odds)
 
 
 def unsure(p_male: np.ndarray, below: float = UNSURE_BELOW) -> np.ndarray:
     """Whether the likelier gender's probability is below a threshold: (n,) -> (n,) bool."""
-    return np.maximum(p_male, 1 - p_male) < below
+    likelier: np.ndarray = np.maximum(p_male, 1 - p_male)
+    return likelier < below
 
 
 def _log_odds(p: np.ndarray) -> np.ndarray:
     p = np.clip(np.asarray(p, np.float64), 1e-7, 1 - 1e-7)
-    return np.log(p) - np.log1p(-p)
+    odds: np.ndarray = np.log(p) - np.log1p(-p)
+    return odds

@@ -42,7 +42,8 @@ def expected_age(probabilities: np.ndarray, centres: np.ndarray | None = None) -
             f"an age distribution has {len(centres)} entries here, one for each class; "
             f"received an array of shape {probabilities.shape}"
         )
-    return probabilities @ centres
+    expected: np.ndarray = probabilities @ centres
+    return expected
 
 
 def age_in_year(birth_serials: np.ndarray, years: np.ndarray) -> np.ndarray:
@@ -136,7 +137,7 @@ class AgeScale(NamedTuple):
         """
         age = np.asarray(age, np.int64)
         first, last = age, age
-        if low is not None:
+        if low is not None and high is not None:
             interval = np.asarray(low) != UNKNOWN
             # Where a dataset has groups, an age in years is none of them.
             single = np.full_like(age, UNKNOWN) if self.exact else age
@@ -179,7 +180,7 @@ def age_scale(text: str) -> AgeScale:
     """
     if text in AGE_SCALES:
         return AGE_SCALES[text]
-    groups = []
+    groups: list[tuple[str, int, int]] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(?:(.*\S)\s*:)?\s*(\d{1,3})\s*-\s*(\d{1,3})\s*", part)
         if not match:

@@ -72,6 +72,11 @@ def _open(what: int | str) -> cv2.VideoCapture:
         logging.setLogLevel(level)
 
 
+def _same(image: np.ndarray) -> np.ndarray:
+    """What a frame that is read already is read by."""
+    return image
+
+
 class Video:
     """A video file, frame by frame; `frames_per_second` and `size` (width, height) are the file's own.
 
@@ -94,7 +99,7 @@ class Video:
         number = 0
         try:
             while (read := self._capture.read())[0]:
-                yield Frame(self.path.name, number, lambda image=read[1]: image)
+                yield Frame(self.path.name, number, partial(_same, read[1]))
                 number += 1
         finally:
             self._capture.release()
@@ -150,7 +155,7 @@ class Camera:
                     if not newest:
                         return
                     image = newest.pop()
-                yield Frame(self.name, number, lambda image=image: image)
+                yield Frame(self.name, number, partial(_same, image))
                 number += 1
         finally:
             ended.set()

@@ -276,3 +276,28 @@ def test_how_faces_were_found_in_words():
 
 def test_the_default_is_one_of_the_detectors():
     assert DEFAULT_DETECTOR in DETECTORS and set(WITH_LANDMARKS) < set(DETECTORS)
+
+
+def test_dlibs_detector_is_kept_for_the_next_process_and_a_changed_one_is_not_taken(monkeypatch, tmp_path, drawn):
+    from age_gender.detectors import dlib_hog
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    image = read_image(drawn / "photos" / "family.jpg")
+
+    def found():
+        dlib_hog._packed.cache_clear()
+        return dlib_hog.load()(image)
+
+    fresh = found()
+    assert len(fresh) == 3
+    (kept,) = (tmp_path / "age_gender").iterdir()
+    with monkeypatch.context() as context:
+        context.setattr(dlib_hog.dlib, "get_frontal_face_detector", lambda: pytest.fail("it was kept"))
+        assert found() == fresh
+    kept.write_bytes(kept.read_bytes()[:-100] + bytes(100))
+    assert dlib_hog._kept() is None
+    assert found() == fresh  # and keeps a whole one again
+    assert dlib_hog._kept() is not None
+    monkeypatch.setenv("XDG_CACHE_HOME", str(kept))  # a file: nothing can be kept there
+    assert found() == fresh
+    dlib_hog._packed.cache_clear()

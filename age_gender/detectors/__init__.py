@@ -8,7 +8,7 @@ theirs differently, and less steadily than they place the eyes, nose and mouth, 
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -102,7 +102,7 @@ def face_at(found: list[Detection], box: list[float]) -> Detection | None:
     return max(inside, key=lambda face: overlap(face.box, box), default=None)
 
 
-def overlap(box, other) -> float:
+def overlap(box: Sequence[float], other: Sequence[float]) -> float:
     """Intersection over union, 0..1, of two boxes x1, y1, x2, y2."""
     across = min(box[2], other[2]) - max(box[0], other[0])
     down = min(box[3], other[3]) - max(box[1], other[1])
@@ -115,7 +115,7 @@ def found_by(detector: str, align: bool) -> str:
     return ("the dataset itself" if detector == NO_DETECTOR else detector) + (" with level eyes" if align else "")
 
 
-def _centre(box) -> np.ndarray:
+def _centre(box: Sequence[float]) -> np.ndarray:
     return np.array([box[0] + box[2], box[1] + box[3]]) / 2
 
 
@@ -167,6 +167,7 @@ def in_any_thread(name: str) -> Detect:
     def detect(image: np.ndarray) -> list[Detection]:
         if not hasattr(own, "detect"):
             own.detect = DETECTORS[name]()
-        return own.detect(image)
+        found: list[Detection] = own.detect(image)
+        return found
 
     return detect

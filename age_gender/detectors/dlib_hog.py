@@ -1,10 +1,18 @@
 """dlib's frontal face detector: HOG and a linear classifier (King, "Max-margin object detection", arXiv:1502.00046)."""
 
+import hashlib
+import os
+import pickle
+from functools import cache
+from pathlib import Path
+from typing import Any
+
 import cv2
 import dlib
 import numpy as np
 
 from age_gender.detectors import Detect, Detection, shrunk
+from age_gender.files import replacing
 
 UPSAMPLE = 1  # doublings of the picture; its smallest face is then about 40 pixels wide
 LONGEST_SIDE = 1280  # pixels: a larger picture is searched at this size, and its faces are at least 1/32 of it
@@ -12,7 +20,7 @@ LONGEST_SIDE = 1280  # pixels: a larger picture is searched at this size, and it
 
 def load() -> Detect:
     """A detector for use in one thread. It computes without holding Python's lock."""
-    detector = dlib.get_frontal_face_detector()
+    detector = pickle.loads(_packed())
 
     def detect(image: np.ndarray) -> list[Detection]:
         image, scale = shrunk(image, LONGEST_SIDE)
@@ -26,3 +34,39 @@ def load() -> Detect:
         ]
 
     return detect
+
+
+@cache
+def _packed() -> bytes:
+    """dlib's detector as bytes of this process: dlib takes most of a second to unfold one, and each thread needs its
+    own."""
+    return pickle.dumps(_kept() or _unfolded())
+
+
+def _unfolded() -> Any:
+    """dlib's detector from within dlib; it is kept for the next process, where that can be done."""
+    detector = dlib.get_frontal_face_detector()
+    try:
+        folder = _folder()
+        with replacing(folder / "new.svm") as path:
+            detector.save(str(path))
+            name = f"{dlib.__version__}-{hashlib.sha256(path.read_bytes()).hexdigest()}.svm"
+        (folder / "new.svm").replace(folder / name)
+    except (OSError, RuntimeError):  # nothing can be written there
+        pass
+    return detector
+
+
+def _kept() -> Any:
+    """What `_unfolded` kept of this version of dlib; None where nothing is, or where it has changed since."""
+    try:
+        for path in sorted(_folder().glob(f"{dlib.__version__}-*.svm")):
+            if path.stem.endswith(hashlib.sha256(path.read_bytes()).hexdigest()):
+                return dlib.fhog_object_detector(str(path))
+    except (OSError, RuntimeError):  # it cannot be read, or there is no home
+        pass
+    return None
+
+
+def _folder() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "age_gender"

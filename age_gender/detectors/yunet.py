@@ -6,6 +6,7 @@ Its model is a file that `python download.py yunet` puts into data/ (https://doi
 import hashlib
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def load() -> Detect:
         if below or right:
             image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
         network.setInputSize(image.shape[1::-1])
-        faces = network.detect(image)[1]
+        faces: np.ndarray | None = network.detect(image)[1]
         if faces is None:
             return np.empty((0, 15), np.float32)
         faces[:, :14] /= scale
@@ -86,7 +87,7 @@ def read_model() -> np.ndarray:
     return np.frombuffer(content, np.uint8)
 
 
-def _network(model: np.ndarray):
+def _network(model: np.ndarray) -> Any:
     """OpenCV's detector; OpenCV 5 warns that it ignores a setting which nobody made."""
     import cv2
 

@@ -1,0 +1,197 @@
+"""The library as another program uses it: whatever a picture is, many of them, faces as JSON, and what is refused."""
+
+import io
+import json
+import math
+
+import cv2
+import numpy as np
+import pytest
+
+from age_gender import Face, Model, Predictor, open_model
+from age_gender.description import Description
+from age_gender.faces import picture_of, read_image
+from age_gender.labels import AGE_SCALES
+from age_gender.runtimes import SHIPPED
+
+
+@pytest.fixture(scope="module")
+def predict():
+    return Predictor()
+
+
+def close(faces, others):
+    assert [face.box for face in faces] == [face.box for face in others] and len(faces) == 3
+    np.testing.assert_allclose([face.age for face in faces], [face.age for face in others], atol=1e-3)
+
+
+def test_a_picture_may_be_a_path_bytes_a_pil_image_or_an_array(predict, drawn):
+    from PIL import Image
+
+    path = drawn / "photos" / "family.jpg"
+    image = read_image(path)
+    wanted = predict(image)
+    for picture in (
+        str(path),
+        path,
+        path.read_bytes(),
+        bytearray(path.read_bytes()),
+        np.dstack([image, image[:, :, 0]]),
+    ):
+        close(predict(picture), wanted)
+    close(predict(Image.fromarray(np.ascontiguousarray(image[:, :, ::-1]))), wanted)  # PIL is RGB
+    close(predict(image[:, ::-1][:, ::-1]), wanted)  # a view whose rows are not contiguous
+
+
+def test_grey_is_three_times_the_same_and_colours_stay_in_place():
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    for picture in (grey, grey[:, :, None]):
+        assert np.array_equal(picture_of(picture), np.dstack([grey] * 3))
+    colour = np.random.default_rng(0).integers(0, 256, (5, 6, 4), np.uint8)
+    assert np.array_equal(picture_of(colour), colour[:, :, :3])
+    encoded = cv2.imencode(".png", colour[:, :, :3])[1].tobytes()
+    assert np.array_equal(picture_of(encoded), colour[:, :, :3])
+    assert np.array_equal(picture_of(memoryview(encoded)), colour[:, :, :3])
+
+
+def test_a_pil_image_is_turned_by_its_orientation_as_a_file_is(tmp_path):
+    from PIL import Image
+
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8))
+    exif = image.getexif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    content = io.BytesIO()
+    image.save(content, "png", exif=exif)
+    (tmp_path / "a.png").write_bytes(content.getvalue())
+    turned = picture_of(Image.open(tmp_path / "a.png"))
+    assert turned.shape == (30, 20, 3)
+    assert np.array_equal(turned, np.rot90(np.asarray(image)[:, :, ::-1], -1))
+
+
+@pytest.mark.parametrize(
+    ("picture", "came"),
+    [
+        (np.zeros((4, 4, 3)), r"received an array \(4, 4, 3\) float64"),
+        (np.zeros((4, 4, 2), np.uint8), r"received an array \(4, 4, 2\) uint8"),
+        (np.zeros((2, 4, 4, 3), np.uint8), r"received an array \(2, 4, 4, 3\) uint8"),
+        (np.zeros((0, 4, 3), np.uint8), r"received an array \(0, 4, 3\) uint8"),
+        (None, "received <class 'NoneType'>"),
+        ([[1]], "received <class 'list'>"),
+        (b"no picture", "these 10 bytes are no picture"),
+        (b"", "these 0 bytes are no picture"),
+    ],
+)
+def test_what_is_no_picture_is_refused_with_what_came_and_what_is_allowed(predict, picture, came):
+    with pytest.raises(ValueError, match=came):
+        predict(picture)
+
+
+def test_files_that_are_not_there_or_no_pictures_are_named(predict, tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    with pytest.raises(ValueError, match="text.jpg is no picture"):
+        predict(tmp_path / "text.jpg")
+    with pytest.raises(FileNotFoundError, match="nothing.jpg is not there"):
+        predict(str(tmp_path / "nothing.jpg"))
+
+
+def test_many_pictures_are_as_each_alone_in_their_order(predict, drawn, monkeypatch):
+    monkeypatch.setattr("age_gender.predictor.BATCH", 3)
+    names = ["family.jpg", "landscape.jpg", "girl.jpg", "father.jpg", "couple.jpg"]
+    paths = [drawn / "photos" / name for name in names]
+    results = predict.many(paths)
+    assert [len(faces) for faces in results] == [3, 0, 1, 1, 2]
+    for path, faces in zip(paths, results, strict=True):
+        alone = predict(path)
+        assert [face.box for face in faces] == [face.box for face in alone]
+        np.testing.assert_allclose([face.age for face in faces], [face.age for face in alone], atol=1e-3)
+    assert predict.many([]) == [] and predict.many([paths[1]]) == [[]]
+
+
+def test_many_refuses_what_one_refuses(predict, drawn):
+    with pytest.raises(ValueError, match="received <class 'int'>"):
+        predict.many([drawn / "photos" / "girl.jpg", 3])
+
+
+def test_a_face_is_strict_json(predict, drawn):
+    for each in (predict, Predictor(age_scale=AGE_SCALES["adience"])):
+        for face in each(drawn / "photos" / "family.jpg"):
+            said = json.loads(json.dumps(face.to_dict(), allow_nan=False))
+            assert said["box"] == list(face.box) and said["age"] == face.age
+            assert (said["interval"] is None) == (each is not predict)
+            assert (said["group"] is None) == (each is predict)
+            assert set(said) == set(Face._fields)
+
+
+@pytest.mark.parametrize("crops", [np.zeros((2, 64, 64, 3), np.uint8), np.zeros((1, 128, 128, 3)), None])
+def test_crops_of_another_size_or_type_are_refused(predict, crops):
+    with pytest.raises(ValueError, match=r"faces are \(n, 128, 128, 3\) uint8 BGR; received "):
+        predict.predict(crops)
+    assert [len(values) for values in predict.predict(np.empty((0, 128, 128, 3), np.uint8))] == [0, 0]
+
+
+def test_an_unknown_detector_is_refused():
+    with pytest.raises(ValueError, match="'eyes' is no detector; there are dlib, mtcnn, yunet, none"):
+        Predictor(detector="eyes")
+
+
+def test_a_checkpoint_is_refused_with_the_way_to_open_it(tiny_checkpoint_file):
+    with pytest.raises(ValueError, match="no exported model.*networks.open_model"):
+        Predictor(tiny_checkpoint_file)
+
+
+# --------------------------------------------------------------------------------------------- models are tried once
+
+DESCRIBED = Description("wide_resnet", {}, 32)
+
+
+def model_that_says(gender, age):
+    answers = [np.asarray(gender, np.float32), np.asarray(age, np.float32)]
+    return Model(DESCRIBED, lambda images: [np.tile(answer, (len(images), 1)) for answer in answers], "here", SHIPPED)
+
+
+EVEN = np.full(101, 1 / 101)
+
+
+def test_a_model_that_answers_distributions_is_taken():
+    gender, age = model_that_says([0.25, 0.75], EVEN)(np.zeros((3, 32, 32, 3), np.uint8))
+    assert gender.shape == (3, 2) and age.shape == (3, 101)
+
+
+@pytest.mark.parametrize(
+    ("gender", "age", "message"),
+    [
+        (
+            [0.5, 0.5],
+            EVEN * 130,
+            "its ages are no distributions: .*one sums to 130; does its last layer lack the softmax",
+        ),
+        ([0.9, 0.8], EVEN, "its genders are no distributions"),
+        ([1.5, -0.5], EVEN, "its genders are no distributions"),
+        ([math.nan, 0.5], EVEN, "answers what is no number"),
+        ([0.5, 0.5], np.full(101, np.inf), "answers what is no number"),
+        ([0.5, 0.5], np.full(8, 1 / 8), r"its ages are to be \(n, 101\); of two images it gives \(2, 8\)"),
+        ([1.0], EVEN, r"its genders are to be \(n, 2\)"),
+    ],
+)
+def test_a_model_that_answers_something_else_is_refused_when_it_is_opened(gender, age, message):
+    with pytest.raises(ValueError, match=message):
+        model_that_says(gender, age)
+
+
+# ------------------------------------------------------------------------------------------- the model in the package
+
+
+def test_the_packages_model_is_the_suites_checkpoint():
+    from networks import open_model as open_any
+    from networks.models import SHIPPED as CHECKPOINT
+
+    exported, checkpoint = open_model(SHIPPED), open_any(CHECKPOINT)
+    rng = np.random.default_rng(0)
+    smooth = np.stack([cv2.resize(rng.integers(0, 256, (6, 6, 3), np.uint8), (128, 128)) for _ in range(24)])
+    for ours, theirs in zip(Predictor(exported).predict(smooth), Predictor(checkpoint).predict(smooth), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-2 if ours.max() > 1 else 1e-4)
+    np.testing.assert_allclose(exported(smooth)[1], checkpoint(smooth)[1], atol=1e-4)
+    for name in ("network", "arguments", "image_size", "margin", "detector", "align", "mirror", "age_scale"):
+        assert getattr(exported.description, name) == getattr(checkpoint.description, name), name
+    ours, theirs = exported.description.calibration, checkpoint.description.calibration
+    assert ours == theirs._replace(temperature=1.0)  # its genders are calibrated already
