@@ -327,9 +327,9 @@ def main(argv: list[str] | None = None) -> int:
         PlainValidationLoss,
         Resume,
         StopAtNan,
-        set_dropout_seeds,
         train_last_stages,
     )
+    from training.resume import set_dropout_seeds
 
     teacher = ask_teachers(data, args)  # first: in full precision, and without a part in the seed's draws
     keras.utils.set_random_seed(args.seed)
@@ -405,7 +405,8 @@ def parse(argv: list[str] | None) -> tuple[argparse.Namespace, dict]:
 
     A resumed run has its own arguments as defaults; an argument that says otherwise is refused.
     """
-    from networks.models import RESUME_FILE, STAGES, choose, read_resume
+    from networks.models import STAGES, choose
+    from training.resume import RESUME_FILE, read_resume
 
     parser = build_parser()
     args = parser.parse_args(argv)
@@ -734,7 +735,7 @@ def phases(args: argparse.Namespace) -> list[Phase]:
 
 def schedule(args: argparse.Namespace, steps_per_epoch: int, phase: Phase | None = None):
     """The learning rate as a function of the phase's step; the whole run is one where none is named."""
-    from training.callbacks import StepDecay, WarmCosine
+    from training.schedules import StepDecay, WarmCosine
 
     lr, epochs = (phase.lr, phase.last - phase.first) if phase else (args.lr, args.nb_epochs)
     steps = steps_per_epoch * epochs
@@ -758,7 +759,8 @@ def compile_model(model, args: argparse.Namespace, rate) -> None:
     """Gives a network a new optimiser, the losses and the metrics."""
     import keras
 
-    from training.callbacks import age_loss, weighted_metrics
+    from training.losses import age_loss
+    from training.metrics import weighted_metrics
 
     average = {"use_ema": True, "ema_momentum": args.ema} if args.ema else {}
     if args.opt == "adamw":

@@ -107,7 +107,7 @@ def build_model(args: argparse.Namespace):
     """The network, compiled as train.py does it, but with a rate so small that noise teaches it nothing."""
     import keras
 
-    from training.callbacks import weighted_metrics
+    from training.metrics import weighted_metrics
     from wide_resnet import wide_resnet
 
     if args.mixed_precision:

@@ -1,10 +1,7 @@
 """Every figure. Matplotlib is imported when one is made, and never opens a window."""
 
-from pathlib import Path
-
 import numpy as np
 
-from age_gender.files import replacing
 from age_gender.labels import DECADES, GENDERS, NUM_AGES, decade_of
 from evaluation.metrics import Estimate, Reliability
 
@@ -21,11 +18,6 @@ def _figure(rows: int = 1, columns: int = 1, width: float = 6.4, height: float =
 def _plain(text: str) -> str:
     """A text that Matplotlib does not take for a formula."""
     return text.replace("$", r"\$")
-
-
-def _save(figure, path: Path) -> None:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
 
 
 def _png(figure) -> bytes:
@@ -69,26 +61,6 @@ def draw_face_scores(scores: np.ndarray, least: float) -> bytes:
     axis.legend()
     axis.grid(alpha=0.3)
     return _png(figure)
-
-
-def save_training_curve(rows: list[dict], path: Path) -> None:
-    """Losses, age error and gender accuracy by epoch, training and validation; rows as Journal keeps them."""
-    figure, axes = _figure(1, 3, width=12, height=3.8)
-    epochs = [row["epoch"] for row in rows]
-    panels = (
-        ("loss", "loss", 1),
-        ("pred_age_mae", "age error (years)", 1),
-        ("pred_gender_accuracy", "gender accuracy (%)", 100),
-    )
-    for axis, (name, title, scale) in zip(axes[0], panels, strict=True):
-        for prefix, label, colour in (("", "training", GREY), ("val_", "validation", MALE_COLOUR)):
-            values = [row[prefix + name] * scale for row in rows]
-            axis.plot(epochs, values, color=colour, label=label, marker="o" if len(rows) < 3 else None)
-        axis.set(title=title, xlabel="epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        axis.grid(alpha=0.3)
-    axes[0][0].legend()
-    _save(figure, path)
 
 
 def draw_true_against_expected(age: np.ndarray, predicted: np.ndarray, gender: np.ndarray) -> bytes:

@@ -23,8 +23,6 @@ from age_gender.runtimes import format_of
 from networks.applications import NETWORKS, application, set_weights
 
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints" / "age_gender.hdf5"  # docs/MODEL_CARD.md
-RESUME_FILE = "resume.weights.h5"
-RESUME_ATTRIBUTE = "age_gender_resume"
 
 
 def _wide_resnet(image_size: int, **arguments):
@@ -427,22 +425,3 @@ def _saved(path: Path) -> float:
             return float(json.loads(file.attrs[KEY])["training"]["saved"])
     except (OSError, KeyError, TypeError, ValueError):
         return path.stat().st_mtime
-
-
-def read_resume(folder: Path) -> dict:
-    """What `training.Resume` kept of a stopped run: at least `epoch`, the number of epochs that are done.
-
-    Raises:
-        FileNotFoundError: if there is no stopped run.
-        ValueError: if the file is damaged.
-    """
-    import h5py
-
-    path = Path(folder) / RESUME_FILE
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no stopped run in {folder}: {path} is not there; train without --resume")
-    try:
-        with h5py.File(path, "r") as file:
-            return json.loads(file.attrs[RESUME_ATTRIBUTE])
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}); --restart discards it and starts over") from None

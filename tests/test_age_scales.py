@@ -20,7 +20,8 @@ from evaluation.metrics import Outcomes, gender_sums, group_sums, score, trivial
 from mixup_generator import MixupGenerator
 from networks import models, open_model
 from readers import read_records
-from training.callbacks import AgeError, OneOff, age_loss, weighted_metrics
+from training.losses import age_loss
+from training.metrics import AgeError, OneOff, weighted_metrics
 from wide_resnet import OrdinalAges, two_heads
 
 ADIENCE, MINORS = AGE_SCALES["adience"], AGE_SCALES["adult_child"]

@@ -24,7 +24,8 @@ from age_gender.description import Description
 from age_gender.labels import MALE
 from evaluation import protocols, reports
 from evaluation.metrics import Estimate, Scores
-from networks.models import RESUME_FILE, inspect, load
+from networks.models import inspect, load
+from training.resume import RESUME_FILE
 from utils import open_database, read_paths, split
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -291,7 +292,7 @@ def test_train_stopped_and_resumed_ends_where_an_unbroken_run_does(drawn, tmp_pa
 
 
 def test_resumed_dropout_goes_on_with_its_own_random_numbers(drawn, tmp_path):
-    from training.callbacks import dropout_seeds, set_dropout_seeds
+    from training.resume import dropout_seeds, set_dropout_seeds
     from wide_resnet import wide_resnet
 
     model = wide_resnet(32, depth=10, width=1, dropout=0.5)

@@ -14,8 +14,10 @@ import train
 from age_gender.description import Description
 from mixup_generator import AUGMENTATIONS
 from networks import models
-from networks.models import RESUME_ATTRIBUTE, RESUME_FILE, inspect
-from training.callbacks import StepDecay, WarmCosine, age_loss
+from networks.models import inspect
+from training.losses import age_loss
+from training.resume import RESUME_ATTRIBUTE, RESUME_FILE
+from training.schedules import StepDecay, WarmCosine
 from wide_resnet import two_heads
 
 TINY = ["--depth", "10", "--width", "1"]
@@ -180,8 +182,6 @@ def micro_network(image_size, depth, width, stages, stem_stride, weight_decay=0.
 
 
 def test_the_loss_is_the_age_loss_and_the_weighted_gender_loss(monkeypatch):
-    from training.callbacks import age_loss
-
     monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
     images, gender, age = noise(6, 32), np.eye(2)[[0, 1, 1, 0, 1, 0]], np.eye(101)[[5, 30, 99, 60, 18, 44]]
     for options, loss in ((["--age_loss", "ldl", "--age_sigma", "4"], ("ldl", 4, 0)),
@@ -213,7 +213,7 @@ def test_a_run_that_averages_ends_the_same_wherever_it_was_stopped(tmp_path, mon
     monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
     monkeypatch.setattr(train, "build_model", lambda *given: built.append(build_model(*given)) or built[-1])
     monkeypatch.setattr(train, "tensorboard", lambda folder: [])
-    monkeypatch.setattr("evaluation.plots.save_training_curve", lambda rows, path: None)
+    monkeypatch.setattr("training.callbacks.save_training_curve", lambda rows, path: None)
     monkeypatch.setattr(Resume, "on_epoch_end", keep_and_copy)
     options = ["--opt", "adamw", "--ema", "0.8", "--nb_epochs", "4", "--schedule", "cosine", "--aug", "strong", *TINY]
     options += ["--lr", "0.1", "--batch_size", "8", "--validation_split", "0.2", "--test_split", "0.1", "--mirror"]
@@ -238,7 +238,7 @@ def quick_runs(monkeypatch):
     """Runs whose network does not matter, without TensorBoard and pictures."""
     monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
     monkeypatch.setattr(train, "tensorboard", lambda folder: [])
-    monkeypatch.setattr("evaluation.plots.save_training_curve", lambda rows, path: None)
+    monkeypatch.setattr("training.callbacks.save_training_curve", lambda rows, path: None)
 
 
 def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(tmp_path, quick_runs, capsys):

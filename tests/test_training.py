@@ -12,22 +12,12 @@ from conftest import noise
 
 from age_gender.description import Description
 from mixup_generator import AUGMENTATIONS, NO_AUGMENTATION, Augmentation, MixupGenerator
-from networks.models import read_resume
 from train import writer
-from training.callbacks import (
-    AgeError,
-    AgeSpread,
-    Epochs,
-    Journal,
-    KeepBest,
-    MaleShare,
-    Resume,
-    StepDecay,
-    StopAtNan,
-    WarmCosine,
-    age_loss,
-    weighted_metrics,
-)
+from training.callbacks import Epochs, Journal, KeepBest, Resume, StopAtNan
+from training.losses import age_loss
+from training.metrics import AgeError, AgeSpread, MaleShare, weighted_metrics
+from training.resume import read_resume
+from training.schedules import StepDecay, WarmCosine
 from wide_resnet import two_heads
 
 

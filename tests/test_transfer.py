@@ -48,7 +48,7 @@ def plain_runs(monkeypatch):
 
     monkeypatch.setattr(train, "compile_model", compile_to_run_eagerly)
     monkeypatch.setattr(train, "tensorboard", lambda folder: [])
-    monkeypatch.setattr("evaluation.plots.save_training_curve", lambda rows, path: None)
+    monkeypatch.setattr("training.callbacks.save_training_curve", lambda rows, path: None)
 
 
 @pytest.fixture
