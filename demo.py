@@ -159,7 +159,7 @@ def choose_weights(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
                 parser.error(
                     f"--{name} {asked}, but {weight_file} has {name} {has}; leave it out: it is read from the file"
                 )
-    if weight_file == SHIPPED and not args.weight_file and not keras_alone_has_a_gpu():
+    if weight_file.resolve() == SHIPPED and not args.weight_file and not keras_alone_has_a_gpu():
         return runtimes.SHIPPED  # the same model, ready in a second
     return weight_file
 
