@@ -3,9 +3,12 @@
 Every picture is uint8, BGR, height x width x 3. A box is x1, y1, x2, y2 in pixels, x2 and y2 exclusive.
 """
 
+import io
 import os
+import stat
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Union
+from typing import TYPE_CHECKING, NamedTuple, Union
 
 import cv2
 import numpy as np
@@ -16,13 +19,18 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels, x2 and y2 exclusive
 Picture = Union[str, os.PathLike[str], bytes, bytearray, memoryview, np.ndarray, "PIL.Image.Image"]
 
-IMAGE_SUFFIXES = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = tuple(".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
+
+MOST_BYTES = 512 << 20  # of a photo's file
+MOST_PIXELS = 180_000_000  # of a photo: more than any camera's, and half a gigabyte decoded
 
 # Up to this factor linear interpolation comes as near to a photo's area average as INTER_AREA, in a sixth of the time.
 LINEAR_SHRINK = 1.6
 
 # Start-of-frame markers of JPEG: the segments that hold the picture's size (ITU-T T.81, table B.1).
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_ORIENTATION = 0x0112  # EXIF's tag
+_OF_OPENCV = ("JPEG", "PNG", "BMP", "PPM", "TIFF")  # formats that every OpenCV reads, damaged or not as well as can be
 _REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 
 
@@ -81,16 +89,20 @@ def read_image(path: Path) -> np.ndarray | None:
 
 
 def read_bytes(path: Path) -> bytes | None:
-    """The content of a file; None if it cannot be read. (cv2.imread fails on some names beyond ASCII.)"""
+    """The content of a regular file of at most MOST_BYTES; None of anything else, such as a pipe or a device, and of
+    what cannot be read. (cv2.imread fails on some names beyond ASCII.)"""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
+            return None
         with open(path, "rb", buffering=0) as file:
-            return file.read()
+            content = file.read(MOST_BYTES + 1)
     except (OSError, ValueError):  # ValueError: a name with a zero byte
         return None
+    return content if len(content) <= MOST_BYTES else None
 
 
 def decode(content: bytes, at_least: int | None = None) -> np.ndarray | None:
-    """Decodes the content of an image file.
+    """Decodes the content of an image file and turns it as its EXIF orientation says, whatever OpenCV would do.
 
     Args:
         content: the file's bytes.
@@ -98,30 +110,111 @@ def decode(content: bytes, at_least: int | None = None) -> np.ndarray | None:
             as its shorter side keeps this many pixels. None decodes it whole.
 
     Returns:
-        (height, width, 3) uint8, BGR; None if it is no picture.
+        (height, width, 3) uint8, BGR; None if it is no picture, or if it would have more than MOST_PIXELS.
     """
-    flag = cv2.IMREAD_COLOR
-    if at_least and (size := _jpeg_size(content)):
-        flag = next((flag for factor, flag in _REDUCED if min(size) >= at_least * factor), flag)
+    header = _jpeg_header(content) if content[:2] == b"\xff\xd8" else _header(content)
+    if header is None or not header.height or not header.width:
+        return None
+    factor, flag = 1, cv2.IMREAD_COLOR
+    if at_least and header.format == "JPEG":
+        sides = min(header.height, header.width)
+        factor, flag = next(((factor, flag) for factor, flag in _REDUCED if sides >= at_least * factor), (factor, flag))
+    if header.height * header.width > MOST_PIXELS * factor**2:
+        return None
     try:
-        return cv2.imdecode(np.frombuffer(content, np.uint8), flag) if content else None
+        image = cv2.imdecode(np.frombuffer(content, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error:
-        return None
+        image = None
+    if image is None and header.format not in _OF_OPENCV:
+        image = _decoded_by_pillow(content)
+    if image is None or header.format == "TIFF":  # whose decoder turns by itself
+        return image
+    return _turned(image, header.orientation)
 
 
-def _jpeg_size(content: bytes) -> tuple[int, int] | None:
-    """Height and width from a JPEG's header; None if it is no JPEG."""
-    if content[:2] != b"\xff\xd8":
-        return None
-    position = 2
+class _Header(NamedTuple):
+    """What a picture's file says of it before anything is decoded."""
+
+    format: str  # as Pillow calls it
+    height: int
+    width: int
+    orientation: int  # EXIF's, 1 to 8; 1 is upright
+
+
+def _jpeg_header(content: bytes) -> _Header | None:
+    """Of a JPEG, read by hand, since it is most photos; None if no size is found in it."""
+    orientation, position = 1, 2
     while position + 9 < len(content) and content[position] == 0xFF:
         marker = content[position + 1]
+        if marker == 0xFF:
+            position += 1
+            continue
+        length = int.from_bytes(content[position + 2 : position + 4])
         if marker in _FRAME_MARKERS:
-            return int.from_bytes(content[position + 5 : position + 7]), int.from_bytes(
-                content[position + 7 : position + 9]
-            )
-        position += 1 if marker == 0xFF else 2 + int.from_bytes(content[position + 2 : position + 4])
+            height = int.from_bytes(content[position + 5 : position + 7])
+            return _Header("JPEG", height, int.from_bytes(content[position + 7 : position + 9]), orientation)
+        if marker == 0xE1 and content[position + 4 : position + 10] == b"Exif\0\0":
+            orientation = _orientation(content[position + 4 : position + 2 + length])
+        position += 2 + length
     return None
+
+
+def _orientation(exif: bytes) -> int:
+    """The orientation that EXIF says, 1 to 8; 1 where it says none or nothing sensible."""
+    from PIL import Image
+
+    found = Image.Exif()
+    try:
+        found.load(exif)
+        return _sane(found.get(_ORIENTATION))
+    except Exception:  # Pillow raises many types for damaged metadata, without which the picture still is one
+        return 1
+
+
+def _sane(orientation: object) -> int:
+    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+
+
+def _header(content: bytes) -> _Header | None:
+    """Of any other picture; None if it is none that Pillow knows."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of sizes, which are bounded here
+            with Image.open(io.BytesIO(content)) as picture:
+                width, height = picture.size
+                try:
+                    orientation = _sane(picture.getexif().get(_ORIENTATION))
+                except Exception:  # as in `_orientation`
+                    orientation = 1
+                return _Header(str(picture.format), height, width, orientation)
+    except Exception:  # Pillow raises many types for what is no picture
+        return None
+
+
+def _decoded_by_pillow(content: bytes) -> np.ndarray | None:
+    """A picture of a format that this OpenCV lacks, not turned; the first frame of several."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content)) as picture:
+                return np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
+    except Exception:  # as in `_header`
+        return None
+
+
+def _turned(image: np.ndarray, orientation: int) -> np.ndarray:
+    """A picture upright, from its EXIF orientation (CIPA DC-008, tag 0x0112)."""
+    if orientation in (5, 6, 7, 8):
+        image = cv2.transpose(image)
+    if orientation in (2, 3, 6, 7):
+        image = cv2.flip(image, 1)
+    if orientation in (3, 4, 7, 8):
+        image = cv2.flip(image, 0)
+    return image
 
 
 def resize_square(image: np.ndarray, size: int) -> np.ndarray:

@@ -1,5 +1,8 @@
 """Reading pictures of every kind and the one crop, against exact slices, np.pad and cv2.imread."""
 
+import io
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -7,6 +10,7 @@ from conftest import noise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from age_gender import faces
 from age_gender.faces import IMAGE_SUFFIXES, crop_face, decode, draw_label, read_bytes, read_image, resize_square
 
 
@@ -171,10 +175,14 @@ def test_resize_square_to_the_same_size_changes_nothing():
 # -------------------------------------------------------------------------------------------------- reading
 
 
-@pytest.mark.parametrize("suffix", [suffix for suffix in IMAGE_SUFFIXES if suffix != ".jpe"])
+@pytest.mark.parametrize("suffix", IMAGE_SUFFIXES)
 def test_every_kind_of_file_is_read_as_opencv_reads_it(tmp_path, suffix):
+    kind = {".jpe": ".jpg", ".jfif": ".jpg"}.get(suffix, suffix)
+    if not cv2.haveImageWriter(f"picture{kind}"):
+        pytest.skip(f"this OpenCV writes no {kind}")
     path = tmp_path / f"picture{suffix}"
-    path.write_bytes(encoded(smooth(40, 50), suffix))
+    picture = smooth(40, 50)
+    path.write_bytes(encoded(picture[:, :, 0] if suffix == ".pgm" else picture, kind))
     image = read_image(path)
     assert image.dtype == np.uint8 and image.shape == (40, 50, 3)
     assert np.array_equal(image, cv2.imread(str(path)))
@@ -300,3 +308,72 @@ def letters_of(box) -> tuple[int, int]:
 @pytest.mark.parametrize("box", [(10, -5, 90, 60), (-30, 10, 40, 290), (350, 200, 500, 400), (-50, -50, 500, 400)])
 def test_a_label_stays_whole_within_the_picture(box):
     assert letters_of(box) == letters_of((100, 120, 180, 200))
+
+
+# ------------------------------------------------------------------------------- what a photo's file may be and say
+
+
+def saved(kind: str, orientation: int) -> bytes:
+    """A smooth picture of 48 x 32 pixels in a format of Pillow's, with an EXIF orientation."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    picture = Image.fromarray(cv2.resize(rng.integers(0, 256, (4, 6, 3), np.uint8), (48, 32)))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = io.BytesIO()
+    picture.save(content, kind, exif=exif, **{"WEBP": {"lossless": True}}.get(kind, {}))
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "GIF", "PPM", "BMP"])
+def test_a_photo_stands_upright_whatever_its_format_and_the_version_of_opencv(kind):
+    from PIL import Image, ImageOps
+
+    for orientation in range(1, 9):
+        content = saved(kind, orientation)
+        upright = ImageOps.exif_transpose(Image.open(io.BytesIO(content))).convert("RGB")
+        wanted = np.asarray(upright)[:, :, ::-1].astype(int)
+        image = decode(content)
+        assert image is not None and image.shape == wanted.shape, orientation
+        assert np.abs(image - wanted).mean() < 4, orientation
+
+
+def test_an_orientation_that_makes_no_sense_turns_nothing():
+    plain, odd = decode(saved("PNG", 1)), decode(saved("PNG", 200))
+    assert np.array_equal(plain, odd)
+
+
+def test_pipes_devices_and_folders_are_no_photos_and_nothing_waits_for_them(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    (tmp_path / "zero.jpg").symlink_to("/dev/zero")
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "lost.jpg").symlink_to("nowhere")
+    for path in tmp_path.iterdir():
+        assert read_bytes(path) is None and read_image(path) is None, path
+
+
+def test_a_file_that_is_too_large_for_a_photo_is_not_read(tmp_path, monkeypatch):
+    content = saved("PNG", 1)
+    (tmp_path / "a.png").write_bytes(content)
+    monkeypatch.setattr(faces, "MOST_BYTES", len(content))
+    assert read_image(tmp_path / "a.png") is not None
+    monkeypatch.setattr(faces, "MOST_BYTES", len(content) - 1)
+    assert read_image(tmp_path / "a.png") is None
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF"])
+def test_a_photo_that_says_it_has_too_many_pixels_is_not_decoded(kind, monkeypatch):
+    content = saved(kind, 1)
+    monkeypatch.setattr(faces, "MOST_PIXELS", 48 * 32)
+    assert decode(content) is not None
+    monkeypatch.setattr(faces, "MOST_PIXELS", 48 * 32 - 1)
+    monkeypatch.setattr(faces.cv2, "imdecode", lambda *_: pytest.fail("it was decoded"))
+    assert decode(content) is None
+
+
+def test_a_huge_jpeg_is_decoded_where_it_may_be_reduced(monkeypatch):
+    content = cv2.imencode(".jpg", np.full((160, 240, 3), 90, np.uint8))[1].tobytes()
+    monkeypatch.setattr(faces, "MOST_PIXELS", 100 * 100)
+    assert decode(content) is None
+    assert decode(content, at_least=40).shape == (40, 60, 3)

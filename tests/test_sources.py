@@ -59,7 +59,7 @@ def test_a_relative_output_folder_is_left_out(tmp_path, monkeypatch):
 def test_a_folder_without_images_is_refused(tmp_path):
     plant(tmp_path, "notes.txt")
     with pytest.raises(
-        FileNotFoundError, match=r"holds no image, nor do its subfolders; images end in \.bmp, .*\.webp"
+        FileNotFoundError, match=r"holds no image, nor do its subfolders; images end in \.avif, \.bmp, .*\.webp"
     ):
         find_images(tmp_path)
 
