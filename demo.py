@@ -206,21 +206,22 @@ def run(predictor, source, total: int | None, output: "Output | None", shown: bo
     """Works through the frames; what was found by then is written however it ends."""
     still = total is not None
     read = unreadable = faces = 0
+    stopped = None
     started = time.perf_counter()
     try:
         for result in predictor.stream(source, ahead=1 if live else None):
             read += 1
             unreadable += result.image is None
             faces += len(result.faces)
-            if still:
-                print(f"{result.frame.name}: {summary(result)}", flush=True)
             annotated = annotate(result) if (output or shown) and result.image is not None else None
             if output:
                 output.add(result, annotated)
+            if still:  # what has been said is in the table, however it ends
+                print(f"{result.frame.name}: {summary(result)}", flush=True)
             if shown and annotated is not None and ended_by_key(annotated, wait=still):
                 break
-    except KeyboardInterrupt:
-        print("stopped")
+    except KeyboardInterrupt as error:
+        stopped = error
     finally:
         if output:
             output.close()
@@ -232,6 +233,8 @@ def run(predictor, source, total: int | None, output: "Output | None", shown: bo
     )
     if output:
         print(f"results in {output.folder}/: annotated {kind}, predictions.csv, predictions.json")
+    if stopped:
+        raise stopped
     if unreadable == read:
         raise ValueError("nothing could be read: are these images in a format that OpenCV knows, and whole?")
     return 0

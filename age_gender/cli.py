@@ -1,7 +1,9 @@
 """What every script's command line shares: the look of --help, typed values, and errors of one line."""
 
 import argparse
+import io
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -107,21 +109,60 @@ def _column(text: str) -> tuple[str, str]:
     return field, name
 
 
+class Stopped(KeyboardInterrupt):
+    """SIGTERM or SIGHUP: what a scheduler, a container or a closed terminal sends. It is treated as Ctrl-C is."""
+
+    def __init__(self, number: int):
+        super().__init__(number)
+        self.number = number
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Runs a script's main: what is wrong with the input becomes one line on stderr and exit status 2."""
     script = os.path.basename(sys.argv[0])
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a file name that the terminal cannot show is no error
+    _open_streams()
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
+            signal.signal(number, _stop)
     try:
         status = main()
-    except KeyboardInterrupt:
-        status = 130
+    except KeyboardInterrupt as stopped:
+        status = 128 + (stopped.number if isinstance(stopped, Stopped) else signal.SIGINT)
         print(f"\n{script}: stopped", file=sys.stderr)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output went away
         status = 1
     except (ValueError, OSError, MemoryError) as error:
         status = 2
-        print(f"{script}: error: {' '.join(str(error).split()) or 'out of memory'}", file=sys.stderr)
+        message = " ".join(str(error).split()) or "out of memory"
+        print(f"{script}: error: {message.translate(_SHOWN)}", file=sys.stderr)
     sys.exit(status)
+
+
+def _stop(number: int, _frame: object) -> None:
+    raise Stopped(number)
+
+
+# Control characters of a file's name, but for the line's end and the tabulator, would command the terminal.
+_SHOWN = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160)) if chr(code) != "\r"}
+
+
+class _Plain(io.TextIOWrapper):
+    """A stream on which a name shows as it is and commands nothing; one that cannot be shown is no error."""
+
+    def write(self, text: str) -> int:
+        return super().write(text.translate(_SHOWN))
+
+
+def _open_streams() -> None:
+    """Has stdout escape what a terminal would obey, and opens the streams that whoever started us has closed."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # which takes the lowest free number, the stream's own
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.name != os.devnull:
+        out = sys.stdout
+        sys.stdout = _Plain(out.buffer, out.encoding, "backslashreplace", line_buffering=out.line_buffering)

@@ -1,0 +1,86 @@
+"""What ends a script: signals, closed streams, names that would command a terminal."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def script(body: str) -> list[str]:
+    """A script whose main has this body."""
+    main = "def main():\n    " + "\n    ".join(body.splitlines())
+    code = f"import sys, time\nfrom age_gender import cli\n{main}\nsys.argv = ['it.py']\ncli.run(main)"
+    return [sys.executable, "-c", code]
+
+
+WAITS = """try:
+    print('ready', flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print('put away')
+    raise"""
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_ends_a_script_as_ctrl_c_does(name, status):
+    child = subprocess.Popen(script(WAITS), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "ready\n"
+    child.send_signal(getattr(signal, name))
+    out, err = child.communicate(timeout=30)
+    assert (out, err, child.returncode) == ("put away\n", "\nit.py: stopped\n", status)
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored():
+    body = "print('ready', flush=True)\ntime.sleep(1)\nprint('done')"
+    child = subprocess.Popen(
+        script(body),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    )
+    child.stdout.readline()
+    child.send_signal(signal.SIGHUP)
+    assert child.communicate(timeout=30)[0] == "done\n" and child.returncode == 0
+
+
+def test_a_closed_stream_is_no_error():
+    body = "from tqdm import tqdm\nfor _ in tqdm(range(3)): pass\nprint('done')\nraise ValueError('wrong')"
+    for closed, out in (("2>&-", "done\n"), (">&-", ""), (">&- 2>&-", "")):
+        done = subprocess.run(
+            ["sh", "-c", 'exec "$@" ' + closed, "sh", *script(body)], cwd=ROOT, capture_output=True, text=True
+        )
+        assert (done.stdout, done.returncode) == (out, 2), closed
+
+
+def test_a_name_commands_no_terminal():
+    name = "a\x1b[2Jb\x07\x9bc.jpg"
+    done = subprocess.run(
+        script(f"print({name!r}, 'ümlaut\\ttab')\nraise ValueError({name!r})"), cwd=ROOT, capture_output=True
+    )
+    assert done.stdout.decode() == "a\\x1b[2Jb\\x07\\x9bc.jpg ümlaut\ttab\n"
+    assert done.stderr.decode() == "it.py: error: a\\x1b[2Jb\\x07\\x9bc.jpg\n"
+
+
+def test_the_demo_writes_its_tables_when_it_is_stopped(drawn, tmp_path):
+    photo = drawn / "photos" / "family.jpg"
+    (tmp_path / "in").mkdir()
+    for number in range(3000):
+        (tmp_path / "in" / f"{number:04}.jpg").symlink_to(photo)
+    command = ["demo.py", "--image_dir", tmp_path / "in", "--output_dir", tmp_path / "out", "--no_display"]
+    child = subprocess.Popen(
+        [sys.executable, *map(str, command)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in child.stdout:
+        if line.startswith("0002.jpg"):
+            break
+    child.send_signal(signal.SIGTERM)
+    out, err = child.communicate(timeout=60)
+    assert child.returncode == 143 and err.endswith("demo.py: stopped\n"), err
+    rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
+    assert len(rows) > 3 * 3 and "results in" in out
+    assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
