@@ -2,11 +2,13 @@
 
 import csv
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.io import loadmat
 
+import draw_portraits
 import sample_sets
 from age_gender.faces import read_image
 from make_samples import main, write_samples
@@ -132,3 +134,20 @@ def test_a_sheet_shows_women_above_men(tmp_path):
     main(["--sheet", str(tmp_path / "sheet.png")])
     sheet = read_image(tmp_path / "sheet.png")
     assert sheet.shape == (2 * 180, 10 * 180, 3) and not np.array_equal(sheet[:180], sheet[180:])
+
+
+def test_the_portraits_are_those_of_their_table_and_evenly_of_both_genders():
+    portraits = draw_portraits.read_portraits()
+    assert {row["path"] for row in portraits} == set(draw_portraits.PORTRAITS.glob("*.jpg"))
+    assert Counter(row["gender"] for row in portraits) == {"F": 12, "M": 12}
+    assert [row["age"] for row in portraits] == sorted(row["age"] for row in portraits)
+    assert all(row["subject"] == row["path"].stem for row in portraits)
+
+
+def test_the_portraits_are_drawn_with_the_models_answers(tmp_path, capsys):
+    draw_portraits.main(["--output", str(tmp_path / "portraits.jpg")])
+    said = capsys.readouterr().out
+    assert "24 of 24 faces found; ages off by 7.6 years" in said and "23 genders as labelled" in said
+    picture = read_image(tmp_path / "portraits.jpg")
+    shown = read_image(Path(__file__).parent.parent / "docs" / "portraits.jpg")
+    assert picture.shape == shown.shape and np.abs(picture.astype(int) - shown).mean() < 2
