@@ -54,17 +54,9 @@ model: .venv/installed
 	$(BIN)/python create_db.py --db utkface --data_dir data/model/UTKFace --exclude data/utkface_check.csv --overwrite
 	$(BIN)/python create_db.py --db utkface --data_dir data/model/UTKFace --img_size 128 --output data/utkface_128_db.mat \
 	  --exclude data/utkface_check.csv --overwrite
-	$(BIN)/python train.py --input data/utkface_db.mat --test_split 0.08 --validation_split 0.03 --aug strong \
-	  --width 2 --stages 4 --stem_stride 2 --mirror --age_loss dldl_v2 --age_error_weight 0.2 --opt adamw --schedule cosine \
-	  --ema 0.998 --batch_size 64 --nb_epochs 76 --mixed_precision --output_path checkpoints/model/first
-	$(BIN)/python train.py --weights checkpoints/model/first --input data/utkface_db.mat --test_split 0.08 \
-	  --validation_split 0.03 --aug gentle --width 2 --stages 4 --stem_stride 2 --mirror --age_loss dldl_v2 \
-	  --age_error_weight 0.5 --gender_weight 2 --opt adamw --lr 0.0007 --schedule cosine --ema 0.998 --batch_size 64 \
-	  --nb_epochs 8 --mixed_precision --output_path checkpoints/model/second
-	$(BIN)/python train.py --weights checkpoints/model/second --teacher checkpoints/model/second \
-	  --input data/utkface_128_db.mat --test_split 0.08 --validation_split 0.03 --aug gentle --width 2 --stages 4 \
-	  --stem_stride 4 --mirror --age_loss dldl_v2 --age_error_weight 0.5 --gender_weight 2 --opt adamw --lr 0.0015 \
-	  --schedule cosine --ema 0.998 --batch_size 64 --nb_epochs 44 --mixed_precision --output_path checkpoints/model
+	$(BIN)/python train.py @recipes/model_first.args
+	$(BIN)/python train.py @recipes/model_second.args
+	$(BIN)/python train.py @recipes/model_third.args
 	$(BIN)/python evaluate.py --weight_file checkpoints/model --output_dir checkpoints/model/evaluation
 	cp "`$(BIN)/python -c 'from networks import models; print(models.choose("checkpoints/model", ""))'`" checkpoints/new.hdf5
 	mv checkpoints/new.hdf5 checkpoints/age_gender.hdf5

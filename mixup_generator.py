@@ -15,7 +15,7 @@ from random_eraser import draw_rectangles, erase_in_place
 
 
 class Augmentation(NamedTuple):
-    """How training images are changed. The defaults are the classic ones; AUGMENTATIONS has the choices.
+    """How training images are changed; the defaults change nothing.
 
     Attributes:
         mixup_alpha: of the Beta distribution that mixing shares come from; 0 mixes nothing.
@@ -30,10 +30,10 @@ class Augmentation(NamedTuple):
         cubic: probability that a rotated or scaled image is resampled bicubically, not bilinearly, which blurs.
     """
 
-    mixup_alpha: float = 0.2
-    shift: float = 0.1
-    flip: float = 0.5
-    erase: float = 0.5
+    mixup_alpha: float = 0.0
+    shift: float = 0.0
+    flip: float = 0.0
+    erase: float = 0.0
     rotate: float = 0.0
     scale: float = 0.0
     light: float = 0.0
@@ -42,16 +42,28 @@ class Augmentation(NamedTuple):
     cubic: float = 0.0
 
 
-NO_AUGMENTATION = Augmentation(mixup_alpha=0.0, shift=0.0, flip=0.0, erase=0.0)
-AUGMENTATIONS = {
-    "none": NO_AUGMENTATION,
-    "classic": Augmentation(),
-    "strong": Augmentation(shift=0.06, rotate=10.0, scale=0.12, light=0.2, grey=0.1),
-}
-# What ends a training: without mixtures, with less erasing, and mostly as sharp as the faces that are to be judged. A
-# network that has seen resampled faces alone takes sharp ones for older (docs/EXPERIMENTS.md); so Touvron et al.,
-# "Fixing the train-test resolution discrepancy", arXiv:1906.06423, section 3.
-AUGMENTATIONS["gentle"] = AUGMENTATIONS["strong"]._replace(mixup_alpha=0.0, erase=0.25, whole=0.5, cubic=0.5)
+NO_AUGMENTATION = Augmentation()
+
+
+class Labels(NamedTuple):
+    """What is known of n faces, and how soft their labels are made.
+
+    Attributes:
+        gender: (n,) integers, -1 unknown.
+        age: (n,) integers, years 0..100 or the index of an age group, -1 unknown.
+        num_ages: classes of the age head.
+        age_width: (n,) years: where it is above 0, the age label is no single year but a normal distribution of this
+            standard deviation around it; None means single years.
+        teacher: (n, 2) genders and (n, num_ages) ages, float32 distributions, what an earlier network says.
+        teacher_weight: share of the teacher's distribution in each known label; the rest is the label's.
+    """
+
+    gender: np.ndarray
+    age: np.ndarray
+    num_ages: int = NUM_AGES
+    age_width: np.ndarray | None = None
+    teacher: tuple[np.ndarray, np.ndarray] | None = None
+    teacher_weight: float = 0.5
 
 
 class MixupGenerator(keras.utils.PyDataset):
@@ -65,49 +77,38 @@ class MixupGenerator(keras.utils.PyDataset):
     def __init__(
         self,
         image: np.ndarray,
-        gender: np.ndarray,
-        age: np.ndarray,
+        labels: Labels,
         rows: np.ndarray | None = None,
         batch_size: int = 32,
         augmentation: Augmentation = NO_AUGMENTATION,
         shuffle: bool = True,
         seed: int = 0,
-        age_width: np.ndarray | None = None,
-        teacher: tuple[np.ndarray, np.ndarray] | None = None,
-        teacher_weight: float = 0.5,
-        num_ages: int = NUM_AGES,
     ):
         """
         Args:
             image: (n, h, w, 3) uint8, BGR; anything that takes an array of row numbers, such as a mapped file.
-            gender: (n,) integers, -1 unknown.
-            age: (n,) integers, years 0..100 or the index of an age group, -1 unknown.
+            labels: of these n faces.
             rows: the rows to draw from; None means all.
             batch_size: faces in a batch.
             augmentation: how the images are changed.
             shuffle: whether each epoch has an order of its own.
             seed: of the order and of every random change.
-            age_width: (n,) years: where it is above 0, the age label is no single year but a normal distribution of
-                this standard deviation around it; None means single years.
-            teacher: (n, 2) genders and (n, num_ages) ages, float32 distributions, what an earlier network says.
-            teacher_weight: share of the teacher's distribution in each known label; the rest is the label's.
-            num_ages: classes of the age head.
 
         Raises:
             ValueError: if there is nothing to draw from, or lengths differ.
         """
         super().__init__(workers=1, use_multiprocessing=False)
-        if not len(image) == len(gender) == len(age):
+        if not len(image) == len(labels.gender) == len(labels.age):
             raise ValueError(
-                f"image, gender and age must be equally long; received {len(image)}, {len(gender)} and {len(age)}"
+                "image, gender and age must be equally long; "
+                f"received {len(image)}, {len(labels.gender)} and {len(labels.age)}"
             )
         self.rows = np.arange(len(image)) if rows is None else np.asarray(rows)
         if not len(self.rows):
             raise ValueError("there are no rows to make batches of")
-        self.image, self.gender, self.age = image, np.asarray(gender), np.asarray(age)
+        self.image = image
+        self.labels = labels._replace(gender=np.asarray(labels.gender), age=np.asarray(labels.age))
         self.batch_size, self.augmentation, self.shuffle, self.seed = batch_size, augmentation, shuffle, seed
-        self.age_width, self.teacher, self.teacher_weight = age_width, teacher, teacher_weight
-        self.num_ages = num_ages
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
@@ -122,13 +123,14 @@ class MixupGenerator(keras.utils.PyDataset):
     def __getitem__(self, index: int):
         rows = self.order[index * self.batch_size : (index + 1) * self.batch_size]
         images = np.ascontiguousarray(self.image[rows])
-        gender, gender_weight = one_hot(self.gender[rows], NUM_GENDERS)
-        age, age_weight = one_hot(self.age[rows], self.num_ages)
-        if self.age_width is not None:
-            widen(age, self.age[rows], self.age_width[rows])
-        if self.teacher is not None:
-            soften(gender, gender_weight, self.teacher[0][rows], self.teacher_weight)
-            soften(age, age_weight, self.teacher[1][rows], self.teacher_weight)
+        labels = self.labels
+        gender, gender_weight = one_hot(labels.gender[rows], NUM_GENDERS)
+        age, age_weight = one_hot(labels.age[rows], labels.num_ages)
+        if labels.age_width is not None:
+            widen(age, labels.age[rows], labels.age_width[rows])
+        if labels.teacher is not None:
+            soften(gender, gender_weight, labels.teacher[0][rows], labels.teacher_weight)
+            soften(age, age_weight, labels.teacher[1][rows], labels.teacher_weight)
         if self.augmentation == NO_AUGMENTATION:
             return images, (gender, age), (gender_weight, age_weight)
         # From 1: NumPy gives (seed, epoch, 0) the stream of (seed, epoch), which is the order's.

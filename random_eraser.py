@@ -57,24 +57,14 @@ def draw_rectangles(
     return np.stack([top, bottom, left, left + wide], axis=1)
 
 
-def erase(images: np.ndarray, rectangles: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def erase_in_place(images: np.ndarray, rectangles: np.ndarray, rng: np.random.Generator) -> None:
     """Fills each image's rectangle with uniform noise, a value of its own for each pixel and channel (RE-R).
 
     Args:
-        images: (n, height, width, channels) uint8; not changed.
+        images: (n, height, width, channels) uint8, changed in place.
         rectangles: (n, 4) as draw_rectangles returns them.
         rng: source of the noise.
-
-    Returns:
-        A new array of the same shape and dtype.
     """
-    erased = images.copy()
-    erase_in_place(erased, rectangles, rng)
-    return erased
-
-
-def erase_in_place(images: np.ndarray, rectangles: np.ndarray, rng: np.random.Generator) -> None:
-    """`erase` on the array itself, for a caller that owns it."""
     channels = images.shape[3]
     for image, (top, bottom, left, right) in zip(images, rectangles.tolist(), strict=True):
         if bottom > top:

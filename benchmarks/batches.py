@@ -89,16 +89,18 @@ def measure_pipelines(stack, in_memory, args: argparse.Namespace) -> list[dict]:
     """Whole batches on one core."""
     import numpy as np
 
-    from mixup_generator import NO_AUGMENTATION, Augmentation, MixupGenerator
+    from mixup_generator import NO_AUGMENTATION, Augmentation, Labels, MixupGenerator
+    from training.augmentations import AUGMENTATIONS
 
     gender, age = common.noise_labels(args.faces)
+    labels, size, classic_ones = Labels(gender, age), args.batch_size, Augmentation(**AUGMENTATIONS["classic"])
     few = min(args.slow_batches, args.batches)
     batch = in_memory[: args.batch_size]
     copy = np.empty_like(batch)
     pipelines = {
-        IN_MEMORY: (MixupGenerator(in_memory, gender, age, None, args.batch_size, Augmentation()).__getitem__, None),
-        MAPPED: (MixupGenerator(stack, gender, age, None, args.batch_size, Augmentation()).__getitem__, None),
-        PLAIN: (MixupGenerator(stack, gender, age, None, args.batch_size, NO_AUGMENTATION).__getitem__, None),
+        IN_MEMORY: (MixupGenerator(in_memory, labels, None, size, classic_ones).__getitem__, None),
+        MAPPED: (MixupGenerator(stack, labels, None, size, classic_ones).__getitem__, None),
+        PLAIN: (MixupGenerator(stack, labels, None, size, NO_AUGMENTATION).__getitem__, None),
         CLASSIC: (classic(in_memory, gender, age, args.batch_size), few),
         LIMIT: (lambda index: np.copyto(copy, batch), None),
     }
@@ -141,8 +143,9 @@ def parts(stack, in_memory, args: argparse.Namespace) -> dict:
     from age_gender.labels import NUM_AGES, NUM_GENDERS
     from mixup_generator import Augmentation, mix_images, mix_labels, one_hot, shift_and_flip
     from random_eraser import draw_rectangles, erase_in_place
+    from training.augmentations import AUGMENTATIONS
 
-    setting, size, count = Augmentation(), args.image_size, args.batch_size
+    setting, size, count = Augmentation(**AUGMENTATIONS["classic"]), args.image_size, args.batch_size
     rng = np.random.default_rng(0)
     gender, age = common.noise_labels(args.faces)
     images = in_memory[:count].copy()
@@ -217,8 +220,9 @@ def layer_chain():
 
     from mixup_generator import Augmentation
     from random_eraser import AREA
+    from training.augmentations import AUGMENTATIONS
 
-    setting = Augmentation()
+    setting = Augmentation(**AUGMENTATIONS["classic"])
     flip = keras.layers.RandomFlip("horizontal")
     shift = keras.layers.RandomTranslation(setting.shift, setting.shift, fill_mode="nearest")
     mix = keras.layers.MixUp(setting.mixup_alpha)

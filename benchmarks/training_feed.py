@@ -63,12 +63,14 @@ def turns(stack, args: argparse.Namespace) -> dict:
     import keras
     import numpy as np
 
-    from mixup_generator import Augmentation, MixupGenerator
+    from mixup_generator import Augmentation, Labels, MixupGenerator
+    from training.augmentations import AUGMENTATIONS
     from training.callbacks import Epochs
 
     gender, age = common.noise_labels(args.faces)
     chosen = np.random.default_rng(0).permutation(args.faces)[: args.batches * args.batch_size]
-    generator = MixupGenerator(stack, gender, age, chosen, args.batch_size, Augmentation())
+    classic = Augmentation(**AUGMENTATIONS["classic"])
+    generator = MixupGenerator(stack, Labels(gender, age), chosen, args.batch_size, classic)
     constant = constant_batches(generator[0], args.batches)
     keras.utils.set_random_seed(0)
     model = build_model(args)

@@ -74,6 +74,59 @@ def give_every_weight_a_value(model, seed: int = 0):
     return model
 
 
+def training_options(*words: object):
+    """The options of a training, as train.py takes them from its command line."""
+    import train
+    from training.arguments import parse
+
+    return parse(train.build_parser(), [str(word) for word in words])[0]
+
+
+def micro_network(image_size, depth=10, width=1, stages=3, stem_stride=1, weight_decay=0.0, dropout=0.0, **heads):
+    """Stands for the wide residual network in runs of which only the stages matter."""
+    import keras
+
+    from wide_resnet import two_heads
+
+    x = image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
+    x = keras.layers.Rescaling(1 / 127.5, -1.0)(x)
+    for name in ("stem", "group2", "group3"):
+        x = keras.layers.Conv2D(6, 3, strides=2, name=f"{name}_conv")(x)
+        x = keras.layers.ReLU()(keras.layers.BatchNormalization(name=f"{name}_bn", momentum=0.5)(x))
+        x = keras.layers.Dropout(0.2, name=f"{name}_dropout")(x)
+    return keras.Model(image, two_heads(keras.layers.GlobalAveragePooling2D()(x), **heads), name="micro")
+
+
+@pytest.fixture
+def plain_runs(monkeypatch):
+    """Runs without TensorBoard and pictures, and without a compiler, which takes longer than so few steps."""
+    from training import run
+
+    compile_model = run.compile_model
+
+    def compile_to_run_eagerly(model, options, rate):
+        compile_model(model, options, rate)
+        model.run_eagerly = True
+
+    monkeypatch.setattr(run, "compile_model", compile_to_run_eagerly)
+    monkeypatch.setattr(run, "tensorboard", lambda folder: [])
+    monkeypatch.setattr("training.callbacks.save_training_curve", lambda rows, path: None)
+
+
+@pytest.fixture
+def quick_runs(plain_runs, monkeypatch):
+    """Such runs of the micro network."""
+    from networks import models
+
+    monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
+
+
+@pytest.fixture
+def faces(tmp_path) -> Path:
+    """A database of 40 faces of noise at 32 pixels, all labelled."""
+    return write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
+
+
 @pytest.fixture(scope="session")
 def tiny_model():
     """WRN-10-1 at 32 px with weights of its own; tests must not change it."""

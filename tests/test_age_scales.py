@@ -7,7 +7,7 @@ import math
 import keras
 import numpy as np
 import pytest
-from conftest import noise, write_database
+from conftest import noise, training_options, write_database
 
 import create_db
 import demo
@@ -17,11 +17,13 @@ from age_gender.faces import read_image
 from age_gender.labels import AGE_SCALES, YEARS, AgeScale, age_scale, expected_age, fold_ages
 from age_gender.predictor import Predictor
 from evaluation.metrics import Outcomes, gender_sums, group_sums, score, trivial_answers
-from mixup_generator import MixupGenerator
+from mixup_generator import Labels, MixupGenerator
 from networks import models, open_model
 from readers import read_records
-from training.losses import age_loss
+from training.data import load_data
+from training.losses import AGE_LOSSES, age_loss
 from training.metrics import AgeError, OneOff, weighted_metrics
+from training.teachers import ask_teachers
 from wide_resnet import OrdinalAges, two_heads
 
 ADIENCE, MINORS = AGE_SCALES["adience"], AGE_SCALES["adult_child"]
@@ -173,7 +175,7 @@ def test_mean_variance_is_the_sum_of_its_three_parts(scale):
     np.testing.assert_allclose(said, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("name", train.AGE_LOSS_NAMES)
+@pytest.mark.parametrize("name", AGE_LOSSES)
 @pytest.mark.parametrize("scale", [YEARS, ADIENCE], ids=["years", "adience"])
 def test_every_loss_is_finite_on_every_scale_and_a_missing_label_moves_no_age_weight(name, scale):
     count = len(scale.groups)
@@ -224,7 +226,7 @@ def test_group_metrics_by_hand():
 
 def test_batches_have_a_column_for_each_group():
     images = noise(4)
-    batches = MixupGenerator(images, np.array([0, 1, 1, 0]), np.array([2, -1, 0, 1]), shuffle=False, num_ages=3)
+    batches = MixupGenerator(images, Labels(np.array([0, 1, 1, 0]), np.array([2, -1, 0, 1]), 3), shuffle=False)
     _, (_, age), (_, weight) = batches[0]
     assert age.tolist() == [[0, 0, 1], [0, 0, 0], [1, 0, 0], [0, 1, 0]] and weight.tolist() == [1, 0, 1, 1]
 
@@ -396,9 +398,9 @@ def test_a_years_model_starts_and_teaches_a_run_on_groups(drawn_faces, tmp_path,
     options = ["--age_scale", "adult_child", "--weights", first, "--teacher", first]
     assert train.main([*run, *options, "--output_path", str(tmp_path / "minors")]) == 0
     assert "new: pred_age" in capsys.readouterr().out
-    args = train.parse([*run, *options])[0]
-    data = train.load_data(args)
-    _, ages = train.ask_teachers(data, args)
+    chosen = training_options(*run, *options)
+    data = load_data(chosen)
+    _, ages = ask_teachers(data, chosen)
     model, _ = models.load(models.choose(tmp_path / "years", ""))
     years = model.predict(data.image[data.training], verbose=0)[1]
     np.testing.assert_allclose(ages[data.training, 0], years[:, :18].sum(axis=1), atol=1e-5)

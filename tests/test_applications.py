@@ -9,7 +9,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import give_every_weight_a_value, noise, write_database
+from conftest import give_every_weight_a_value, noise, training_options, write_database
 
 import train
 from age_gender.description import Description
@@ -173,13 +173,13 @@ def test_images_that_are_too_small_and_vggface_for_others_are_refused(tmp_path, 
 )
 def test_options_of_another_network_are_refused(options, message, capsys):
     with pytest.raises(SystemExit):
-        train.parse(["-i", "faces.mat", *options])
+        training_options("-i", "faces.mat", *options)
     assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_what_is_not_said_of_a_network_has_its_default():
     def parsed(*options):
-        args = train.parse(["-i", "faces.mat", *options])[0]
+        args = training_options("-i", "faces.mat", *options)
         return args.model, args.depth, args.weights
 
     assert parsed() == ("wide_resnet", 16, None)

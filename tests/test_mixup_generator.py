@@ -6,9 +6,9 @@ from conftest import make_database, noise
 from scipy.stats import beta, kstest
 
 from mixup_generator import (
-    AUGMENTATIONS,
     NO_AUGMENTATION,
     Augmentation,
+    Labels,
     MixupGenerator,
     change_colours,
     mix_images,
@@ -17,13 +17,15 @@ from mixup_generator import (
     shift_and_flip,
     turn_and_scale,
 )
+from training.augmentations import AUGMENTATIONS
 from utils import ImageStack
 
 MIXUP_ALONE = NO_AUGMENTATION._replace(mixup_alpha=0.2)
-STRONG, GENTLE = AUGMENTATIONS["strong"], AUGMENTATIONS["gentle"]
+CLASSIC, STRONG, GENTLE = (Augmentation(**AUGMENTATIONS[name]) for name in ("classic", "strong", "gentle"))
+MOVED = Augmentation(shift=0.2, flip=0.5)
 ONE_BY_ONE = [
     NO_AUGMENTATION._replace(**{name: value})
-    for name, value in STRONG._replace(shift=Augmentation().shift)._asdict().items()  # its own is no whole pixel here
+    for name, value in STRONG._replace(shift=CLASSIC.shift)._asdict().items()  # its own is no whole pixel here
     if value
 ]
 
@@ -31,15 +33,10 @@ ONE_BY_ONE = [
 def generator(count=23, size=16, **arguments):
     """A generator over images whose age is their number, so that a batch tells which rows it holds."""
     rng = np.random.default_rng(4)
+    labels = {"gender": rng.integers(0, 2, count), "age": np.arange(count)}
+    labels |= {name: arguments.pop(name) for name in Labels._fields if name in arguments}
     return MixupGenerator(
-        **{
-            "image": noise(count, size),
-            "gender": rng.integers(0, 2, count),
-            "age": np.arange(count),
-            "batch_size": 8,
-            "seed": 3,
-            **arguments,
-        }
+        **{"image": noise(count, size), "labels": Labels(**labels), "batch_size": 8, "seed": 3, **arguments}
     )
 
 
@@ -56,7 +53,7 @@ def rows_of(batch) -> list[int]:
 # ------------------------------------------------------------------------------------------- order and purity
 
 
-@pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, *ONE_BY_ONE, Augmentation(), STRONG, GENTLE])
+@pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, *ONE_BY_ONE, CLASSIC, STRONG, GENTLE])
 def test_a_batch_depends_on_seed_epoch_and_index_alone(augmentation):
     batches, other = generator(augmentation=augmentation), generator(augmentation=augmentation)
     batches.set_epoch(2)
@@ -70,7 +67,7 @@ def test_a_batch_depends_on_seed_epoch_and_index_alone(augmentation):
         assert equal(batch, forwards[index])
 
 
-@pytest.mark.parametrize("augmentation", [*ONE_BY_ONE, Augmentation(), STRONG])
+@pytest.mark.parametrize("augmentation", [*ONE_BY_ONE, CLASSIC, STRONG])
 def test_epochs_seeds_and_batches_are_augmented_differently(augmentation):
     same = {"image": np.repeat(noise(1, 16), 64, axis=0), "gender": np.zeros(64, int), "age": np.arange(64)}
     arguments = {**same, "augmentation": augmentation, "batch_size": 32, "shuffle": False}
@@ -83,6 +80,19 @@ def test_epochs_seeds_and_batches_are_augmented_differently(augmentation):
         assert len(set(contents)) == 3
     else:
         assert len({batch[0].tobytes() for batch in batches}) == 4
+
+
+def test_no_batch_has_the_random_numbers_that_the_order_has():
+    """NumPy gives (seed, epoch, 0) the stream of (seed, epoch): what is drawn for a batch would follow its order."""
+    batches = generator(augmentation=MOVED)
+    batches.set_epoch(4)
+    assert np.random.default_rng((3, 4, 0)).random() == np.random.default_rng((3, 4)).random()
+    for index in range(len(batches)):
+        images = batches.image[batches.order[8 * index : 8 * index + 8]]
+        same = shift_and_flip(images, MOVED.shift, MOVED.flip, np.random.default_rng((3, 4)))
+        assert not np.array_equal(batches[index][0], same)
+        own = shift_and_flip(images, MOVED.shift, MOVED.flip, np.random.default_rng((3, 4, index + 1)))
+        assert np.array_equal(batches[index][0], own)
 
 
 def test_every_row_comes_once_an_epoch_in_another_order_each():
@@ -116,7 +126,7 @@ def test_without_augmentation_a_batch_is_the_plain_images_and_one_hot_labels():
     batches = generator(shuffle=False)
     images, (gender, age), (gender_weight, age_weight) = batches[1]
     assert images.dtype == np.uint8 and np.array_equal(images, batches.image[8:16])
-    assert np.array_equal(gender, np.eye(2)[batches.gender[8:16]])
+    assert np.array_equal(gender, np.eye(2)[batches.labels.gender[8:16]])
     assert np.array_equal(age, np.eye(101)[8:16])
     assert np.array_equal(gender_weight, np.ones(8)) and np.array_equal(age_weight, np.ones(8))
     assert {array.dtype for array in (gender, age, gender_weight, age_weight)} == {np.dtype(np.float32)}
@@ -124,24 +134,24 @@ def test_without_augmentation_a_batch_is_the_plain_images_and_one_hot_labels():
 
 def test_an_augmentation_of_zeros_changes_nothing():
     plain = generator()
-    silent = generator(augmentation=Augmentation(mixup_alpha=0.0, shift=0.01, flip=0.0, erase=0.0))
+    silent = generator(augmentation=Augmentation(shift=0.01))
     resampled = generator(augmentation=NO_AUGMENTATION._replace(rotate=1e-9, scale=1e-9, light=1e-9, grey=1e-9))
     for index in range(3):  # a shift of less than a pixel is none, yet the augmenting path is taken
         assert equal(plain[index], silent[index])
         assert equal(plain[index], resampled[index])
 
 
-@pytest.mark.parametrize("augmentation", [Augmentation(erase=1.0), STRONG._replace(erase=1.0, grey=1.0)])
+@pytest.mark.parametrize("augmentation", [CLASSIC._replace(erase=1.0), STRONG._replace(erase=1.0, grey=1.0)])
 def test_the_source_is_never_changed(augmentation):
     batches = generator(augmentation=augmentation)
     batches.image.setflags(write=False)
-    before = batches.image.copy(), batches.gender.copy(), batches.age.copy()
+    before = batches.image.copy(), batches.labels.gender.copy(), batches.labels.age.copy()
     for epoch in range(3):
         batches.set_epoch(epoch)
         for index in range(len(batches)):
             images, *_ = batches[index]
             images[...] = 0  # a batch belongs to its caller
-    for array, kept in zip((batches.image, batches.gender, batches.age), before, strict=True):
+    for array, kept in zip((batches.image, batches.labels.gender, batches.labels.age), before, strict=True):
         assert np.array_equal(array, kept)
 
 
@@ -502,7 +512,11 @@ def test_the_whole_augmentation_erases_after_it_mixes():
     # Grey images of one value: whatever is mixed or moved stays that grey, so that only erasing can change it.
     grey = np.full((40, 32, 32, 3), 90, np.uint8)
     batches = generator(
-        image=grey, age=np.zeros(40, int), gender=np.zeros(40, int), augmentation=Augmentation(erase=1.0), batch_size=40
+        image=grey,
+        age=np.zeros(40, int),
+        gender=np.zeros(40, int),
+        augmentation=CLASSIC._replace(erase=1.0),
+        batch_size=40,
     )
     changed = (batches[0][0] != 90).any(axis=3)
     for mask in changed:

@@ -18,7 +18,11 @@ def help_of(script: str) -> str:
     """What `python script --help` prints on a terminal of 110 columns, whatever this machine's number of cores."""
     environment = {**os.environ, "COLUMNS": "110"}
     said = subprocess.run(
-        [sys.executable, str(ROOT / script), "--help"], capture_output=True, text=True, env=environment, check=True
+        [sys.executable, str(ROOT / script), "--help-all" if script == "train.py" else "--help"],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=True,
     ).stdout
     return re.sub(r"(threads that (?:decode|read) \(default: )\d+", r"\1all cores", said)
 

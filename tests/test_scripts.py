@@ -22,10 +22,13 @@ import evaluate
 import train
 from age_gender import tables
 from age_gender.description import Description
-from age_gender.labels import MALE
+from age_gender.labels import MALE, YEARS
 from evaluation import protocols, reports
 from evaluation.metrics import Estimate, Scores
 from networks.models import inspect, load
+from training import reports as training_reports
+from training.data import Data
+from training.reports import collapsed_heads
 from training.resume import RESUME_FILE
 from utils import open_database, read_paths, split
 
@@ -257,41 +260,6 @@ def test_the_newest_checkpoint_is_so_by_its_own_word(trained, tmp_path):
     assert choose(tmp_path / "copied", tmp_path).name == last.name == names[-1]
 
 
-def test_train_stopped_and_resumed_ends_where_an_unbroken_run_does(drawn, tmp_path, monkeypatch, capsys):
-    from training.callbacks import Resume
-
-    arguments = ["-i", str(drawn / "wiki_db.mat"), "--aug", "--nb_epochs", "4", *SMALL_RUN, "--lr", "0.01"]
-    train.main([*arguments, "--output_path", str(tmp_path / "whole")])
-
-    keep = Resume.on_epoch_end
-
-    def keep_and_stop(self, epoch, logs=None):
-        keep(self, epoch, logs)
-        if epoch == 1:
-            raise KeyboardInterrupt
-
-    broken = tmp_path / "broken"
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Resume, "on_epoch_end", keep_and_stop)
-        train.main([*arguments, "--output_path", str(broken)])
-    refused_by_parser(
-        train, [*arguments, "--output_path", broken], "--resume continues it, --restart discards it", capsys
-    )
-    refused_by_parser(train, ["--resume", "--depth", "16", "--output_path", broken], "another --depth", capsys)
-    train.main(["--resume", "--output_path", str(broken)])
-
-    def history(folder):
-        with open(folder / "history.csv", newline="", encoding="utf-8") as file:
-            return [{k: float(v) for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
-
-    whole, resumed = history(tmp_path / "whole"), history(broken)
-    assert len(whole) == len(resumed) == 4
-    for one, other in zip(whole, resumed, strict=True):
-        assert one == pytest.approx(other, rel=2e-3, abs=2e-3)  # threads add up in any order
-    names = [sorted(path.name for path in folder.glob("weights.*")) for folder in (tmp_path / "whole", broken)]
-    assert names[0] == names[1]
-
-
 def test_resumed_dropout_goes_on_with_its_own_random_numbers(drawn, tmp_path):
     from training.resume import dropout_seeds, set_dropout_seeds
     from wide_resnet import wide_resnet
@@ -307,7 +275,7 @@ def test_resumed_dropout_goes_on_with_its_own_random_numbers(drawn, tmp_path):
     assert np.array_equal(first, np.asarray(model(images, training=True)[1]))
 
 
-def test_train_that_goes_to_nan_says_so_and_fails(drawn, tmp_path, capsys):
+def test_train_that_goes_to_nan_says_so_and_fails(drawn, tmp_path, quick_runs, capsys):
     status = train.main(
         [
             "-i",
@@ -330,21 +298,21 @@ def test_train_that_goes_to_nan_says_so_and_fails(drawn, tmp_path, capsys):
 def test_a_head_that_answers_every_face_alike_is_called_collapsed(drawn):
     database = open_database(drawn / "wiki_db.mat")
     rows = np.arange(len(database))
-    data = train.Data([database], database.image, database.age, database.gender, rows, rows, rows[:0])
+    data = Data([database], database.image, database.age, database.gender, rows, rows, rows[:0])
     learned = {"val_pred_age_spread": 9.0, "val_pred_gender_male_share": 0.5}
-    assert train.collapsed_heads(learned, data) == []
-    assert train.collapsed_heads({**learned, "val_pred_age_spread": 0.2}, data) == ["age"]
-    assert train.collapsed_heads({**learned, "val_pred_gender_male_share": 1.0}, data) == ["gender"]
+    assert collapsed_heads(learned, data, YEARS) == []
+    assert collapsed_heads({**learned, "val_pred_age_spread": 0.2}, data, YEARS) == ["age"]
+    assert collapsed_heads({**learned, "val_pred_gender_male_share": 1.0}, data, YEARS) == ["gender"]
     one_gender = replace(data, gender=np.full(len(database), MALE))
-    assert train.collapsed_heads({**learned, "val_pred_gender_male_share": 1.0}, one_gender) == []
+    assert collapsed_heads({**learned, "val_pred_gender_male_share": 1.0}, one_gender, YEARS) == []
 
 
-def test_a_collapsed_run_exits_with_1_once_it_had_steps_enough(drawn, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(train, "collapsed_heads", lambda values, data: ["age"])
+def test_a_collapsed_run_exits_with_1_once_it_had_steps_enough(drawn, tmp_path, quick_runs, monkeypatch, capsys):
+    monkeypatch.setattr(training_reports, "collapsed_heads", lambda values, data, scale: ["age"])
     arguments = ["-i", str(drawn / "wiki_db.mat"), "--nb_epochs", "1", *SMALL_RUN, "--output_path", str(tmp_path)]
     assert train.main(arguments) == 0
     assert "train longer" in capsys.readouterr().out
-    monkeypatch.setattr(train, "LEARNING_STEPS", 1)
+    monkeypatch.setattr(training_reports, "LEARNING_STEPS", 1)
     assert train.main(arguments) == 1
     assert "the training collapsed: every face gets the same age: try" in capsys.readouterr().err
 
@@ -359,6 +327,7 @@ def test_train_refuses(drawn, tmp_path, capsys, monkeypatch):
     refused(train, ["--resume"], "there is no stopped run in checkpoints")
     refused_by_parser(train, ["--depth", "12"], "argument --depth: invalid choice", capsys)
     refused_by_parser(train, ["--validation_split", "1"], "1.0 is not strictly between 0 and 1", capsys)
+    refused_by_parser(train, ["@recipes/none.args"], "recipes/none.args, a file of arguments, is not there", capsys)
     refused_by_parser(train, ["--resume", "--restart"], "--resume and --restart exclude each other", capsys)
     (tmp_path / "cut.mat").write_bytes((drawn / "wiki_db.mat").read_bytes()[:50_000])
     refused(train, ["-i", "cut.mat"], "cut.mat cannot be read .* cut off or damaged")

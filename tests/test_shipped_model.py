@@ -73,31 +73,32 @@ def test_a_face_has_no_handedness(predictor):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-def recipe(training) -> list[dict]:
+RECIPES = ("model_first", "model_second", "model_third")
+
+
+def trainings(said: dict) -> list[dict]:
     """The arguments of each training that a checkpoint went through, first to last."""
-    return [*(recipe(training["start"]) if "start" in training else []), training["arguments"]]
+    return [*(trainings(said["start"]) if "start" in said else []), said["arguments"]]
 
 
-def arguments_of(command: str) -> dict[str, object]:
-    """What a command line of train.py means, as a checkpoint says it."""
-    import train
-
-    args = train.build_parser().parse_args(shlex.split(command))
-    train.complete(args)
-    args.input = args.input or []
-    return train.plain(args)
+def absolute(arguments: dict) -> dict:
+    """Arguments as they are kept today, with absolute paths."""
+    paths = {name: [str(ROOT / path) for path in arguments[name]] for name in ("input", "teacher") if name in arguments}
+    weights = {"weights": str(ROOT / arguments["weights"])} if "weights" in arguments else {}
+    return arguments | paths | weights
 
 
-def test_the_readme_and_the_makefile_have_the_commands_that_made_it():
+def test_its_recipes_are_the_arguments_that_made_it(monkeypatch):
     from networks.models import SHIPPED, inspect
+    from train import build_parser
+    from training.options import Options
 
-    trainings = recipe(inspect(SHIPPED).training)
-    for name in ("README.md", "Makefile"):
-        text = (ROOT / name).read_text(encoding="utf-8").replace("\\\n", " ")
-        commands = [line for line in re.findall(r"train\.py (.*)", text) if "checkpoints/model" in line]
-        for command, said in zip(commands, trainings, strict=True):
-            unsaid = arguments_of(f"--aug {said['aug']}")  # options that are younger than the training
-            assert arguments_of(command) == {**unsaid, **said}, name
+    monkeypatch.chdir(ROOT)
+    for name, said in zip(RECIPES, trainings(inspect(SHIPPED).training), strict=True):
+        args = vars(build_parser().parse_args([f"@recipes/{name}.args"]))
+        unsaid = Options.of(vars(build_parser().parse_args(["--input", "x", "--aug", said["aug"]]))).plain()
+        # Options that are younger than the training have their defaults.
+        assert Options.of(args).plain() == unsaid | absolute(said), name
 
 
 def test_the_model_card_has_the_figures_that_its_commands_give(shared, tmp_path):

@@ -1,30 +1,46 @@
 """What train.py makes of its options: rates, the network and its loss, and runs that average, stop and go on."""
 
-import csv
 import json
+import re
 import shutil
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import noise, write_database
+from conftest import noise, training_options, write_database
 
 import train
 from age_gender.description import Description
-from mixup_generator import AUGMENTATIONS
 from networks import models
-from networks.models import inspect
+from networks.models import SHIPPED, inspect
+from training import arguments, reports, run
+from training.data import load_data, make_batches
 from training.losses import age_loss
+from training.options import DEFAULT_RATES, Options
 from training.resume import RESUME_ATTRIBUTE, RESUME_FILE
-from training.schedules import StepDecay, WarmCosine
-from wide_resnet import two_heads
+from training.schedules import Phase, StepDecay, learning_rate
+from training.teachers import ask_teachers
 
 TINY = ["--depth", "10", "--width", "1"]
+RECIPES = Path(__file__).resolve().parent.parent / "recipes"
 
 
 def parsed(*options, path="faces.mat"):
-    return train.parse(["-i", str(path), *options])[0]
+    return training_options("-i", path, *options)
+
+
+def parse(*argv):
+    return arguments.parse(train.build_parser(), list(map(str, argv)))
+
+
+def stopped_run(folder, options, epoch=1, **kept):
+    """Writes what a stopped run leaves, as far as its command line reads it."""
+    with h5py.File(folder / RESUME_FILE, "w") as file:
+        file.attrs[RESUME_ATTRIBUTE] = json.dumps({"arguments": options.plain(), "epoch": epoch} | kept)
 
 
 # -------------------------------------------------------------------------------------------------------- options
@@ -50,8 +66,8 @@ def parsed(*options, path="faces.mat"):
     ],
 )
 def test_options_mean_what_the_help_says(options, chosen):
-    args = vars(parsed(*options))
-    assert {name: args[name] for name in chosen} == chosen
+    said = parsed(*options)
+    assert {name: getattr(said, name) for name in chosen} == chosen
 
 
 @pytest.mark.parametrize(
@@ -91,56 +107,107 @@ EVERY_OPTION = [
 
 @pytest.mark.parametrize("options", [[], ["--aug"], EVERY_OPTION])
 def test_a_resumed_run_has_the_options_of_the_stopped_one(options, tmp_path, capsys):
-    args = parsed(*options)
-    with h5py.File(tmp_path / RESUME_FILE, "w") as file:
-        file.attrs[RESUME_ATTRIBUTE] = json.dumps({"arguments": train.plain(args), "epoch": 1})
+    first = parsed(*options)
+    stopped_run(tmp_path, first)
     resume = ["--resume", "--output_path", str(tmp_path)]
-    resumed, stopped = train.parse(resume)
-    assert train.plain(resumed) == train.plain(args) and stopped["epoch"] == 1
-    assert train.plain(train.parse([*resume, *options])[0]) == train.plain(args)  # saying it again does no harm
+    resumed, folder, stopped = parse(*resume)
+    assert resumed.plain() == first.plain() and stopped["epoch"] == 1 and folder == tmp_path
+    assert parse(*resume, *options)[0] == resumed  # saying it again does no harm
     for name, *other in (["aug", "none" if options else "strong"], ["opt", "adam"], ["test_split", "0.3"]):
         with pytest.raises(SystemExit):
-            train.parse([*resume, f"--{name}", *other])
+            parse(*resume, f"--{name}", *other)
         assert f"the stopped run had another --{name}; leave it out" in capsys.readouterr().err
 
 
 def test_a_run_of_a_version_with_other_options_is_refused(tmp_path):
-    old = {name: value for name, value in train.plain(parsed("--aug")).items() if name != "test_split"}
-    with h5py.File(tmp_path / RESUME_FILE, "w") as file:
-        file.attrs[RESUME_ATTRIBUTE] = json.dumps({"arguments": {**old, "aug": True}, "epoch": 1})
+    old = {name: value for name, value in parsed("--aug").plain().items() if name != "test_split"}
+    stopped_run(tmp_path, parsed(), arguments={**old, "aug": True})
     with pytest.raises(ValueError, match="stopped in a version with other options; --restart discards it"):
-        train.parse(["--resume", "--output_path", str(tmp_path)])
+        parse("--resume", "--output_path", tmp_path)
 
 
-def test_the_choices_are_those_that_the_modules_know():
-    assert train.AUGMENTATION_NAMES == tuple(AUGMENTATIONS)
-    assert {name: augmentation.mixup_alpha for name, augmentation in AUGMENTATIONS.items()} == train.MIXUP_ALPHAS
-    for name in train.AGE_LOSS_NAMES:
-        assert callable(age_loss(name, 2.0, 1.0))
+def test_a_recipe_is_a_file_of_words_and_what_is_typed_wins_wherever_it_stands(tmp_path, capsys):
+    recipe = tmp_path / "mine.args"
+    recipe.write_text("# mine\n--aug strong --lr 0.5  # fast\n\n--input 'a b.mat' c.mat\n--nb_epochs 3\n--mirror\n")
+    expected = {"aug": "strong", "lr": 0.5, "input": (Path("a b.mat"), Path("c.mat")), "nb_epochs": 3, "mirror": True}
+    said = training_options(f"@{recipe}")
+    assert {name: getattr(said, name) for name in expected} == expected
+    for words in ([f"@{recipe}", "--lr", "0.1", "-i", "d.mat"], ["--lr", "0.1", "-i", "d.mat", f"@{recipe}"]):
+        said = training_options(*words)
+        assert (said.lr, said.input, said.aug, said.nb_epochs) == (0.1, (Path("d.mat"),), "strong", 3)
+    recipe.write_text("--nb_epochs 0")
+    for words, message in ((["@nowhere.args"], "nowhere.args, a file of arguments, is not there; recipes/ has those"),
+                           ([f"@{recipe}"], "argument --nb_epochs: 0 is not 1 or more")):  # fmt: skip
+        with pytest.raises(SystemExit):
+            training_options(*words)
+        assert message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_the_recipes_that_come_with_the_suite_are_what_they_say():
+    recipes = {path.stem: training_options(f"@{path}", "-i", "x.mat") for path in sorted(RECIPES.glob("*.args")) if
+               not path.stem.startswith(("model_", "fine_tune"))}  # fmt: skip
+    assert set(recipes) == {"classic", "strong", "quickstart"}
+    assert recipes["classic"] == parsed("--aug", path="x.mat")  # the defaults, and --aug
+    first = parsed(f"@{RECIPES / 'model_first.args'}", "--test_split", "0", "--validation_split", "0.1", path="x.mat")
+    assert recipes["strong"] == first
+    said = training_options(f"@{RECIPES / 'fine_tune.args'}", "--weights", SHIPPED, "-i", "x.mat")
+    network = {name: getattr(said, name) for name in ("depth", "width", "stages", "stem_stride")}
+    assert network == inspect(SHIPPED).arguments
+
+
+def test_paths_are_kept_absolute_and_used_as_they_were_typed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    said = parsed("--model", "vgg16", path="data/faces.mat")
+    assert said.input == (Path("data/faces.mat"),)
+    kept = said.plain()
+    assert kept["input"] == [str(tmp_path / "data" / "faces.mat")] and kept["weights"] == "imagenet"
+    assert Options.of(kept).plain() == kept == json.loads(json.dumps(kept))
+
+
+def help_of(option):
+    with pytest.raises(SystemExit) as ended:
+        train.main([option])
+    assert ended.value.code == 0
+
+
+def test_help_shows_what_people_use_and_help_all_everything(capsys):
+    help_of("--help")
+    short = capsys.readouterr().out
+    help_of("--help-all")
+    everything = capsys.readouterr().out
+    found = [set(re.findall(r"^  (?:-h, )?(--[\w-]+)", text, re.MULTILINE)) for text in (short, everything)]
+    assert found[0] == {f"--{name}" for name in arguments.EVERYDAY - {"help_all"}} | {"--help-all"}
+    names = {each.name for each in fields(Options)}
+    assert found[1] == {f"--{name}" for name in names | {"help", "output_path", "resume", "restart"}} | {"--help-all"}
+    assert "loss:" in everything and "loss:" not in short
 
 
 # -------------------------------------------------------------------------------------- rate, network and loss
 
 
 def test_the_schedule_warms_up_over_a_tenth_of_the_run_and_500_steps_at_most():
-    for options, kind in (([], StepDecay), (["--schedule", "cosine"], WarmCosine)):
-        args = parsed("--nb_epochs", "10", "--lr", "0.4", *options)
+    phase = Phase("", 0, 10, None, 0.4)
+    for name, kind, full in (("steps", StepDecay, -1), ("cosine", keras.optimizers.schedules.CosineDecay, 0)):
         for steps_per_epoch, warmup in ((10, 10), (1000, 500)):
-            rate = train.schedule(args, steps_per_epoch)
+            rate = learning_rate(name, phase, steps_per_epoch)
             assert type(rate) is kind and rate.warmup_steps == warmup
-            assert float(rate(warmup - 1)) == pytest.approx(0.4)
-    assert float(train.schedule(args, 10)(99)) < 0.4 * 1e-3  # the cosine's last step of the whole run
+            assert float(rate(warmup + full)) == pytest.approx(0.4) and float(rate(warmup + full - 1)) < 0.3995
+    assert float(learning_rate("cosine", phase, 10)(99)) < 0.4 * 1e-3  # the cosine's last step of the whole run
 
 
 def built(*options):
-    args = parsed(*TINY, *options)
-    arguments = {name: getattr(args, name) for name in ("depth", "width", "stages", "stem_stride")}
-    return train.build_model(Description("wide_resnet", arguments, 32), args, 0.1), args
+    chosen = parsed(*TINY, *options)
+    network = {name: getattr(chosen, name) for name in ("depth", "width", "stages", "stem_stride")}
+    if chosen.age_loss == "coral":
+        network["ordinal"] = True
+    model = run.build_model(Description("wide_resnet", network, 32), chosen)
+    run.compile_model(model, chosen, 0.1)
+    return model, chosen
 
 
 @pytest.mark.parametrize(("opt", "decay"), [("sgd", None), ("adam", None), ("adamw", None), ("adamw", "0.5")])
 def test_weight_decay_is_a_penalty_or_decoupled_but_never_both(opt, decay):
-    model, args = built("--opt", opt, *(["--weight_decay", decay] if decay else []))
+    model, chosen = built("--opt", opt, *(["--weight_decay", decay] if decay else []))
     kernels = [weight for weight in model.trainable_variables if weight.path.endswith("kernel")]
     if opt != "adamw":
         squares = sum(np.sum(np.asarray(kernel, np.float64) ** 2) for kernel in kernels)
@@ -149,16 +216,14 @@ def test_weight_decay_is_a_penalty_or_decoupled_but_never_both(opt, decay):
         assert model.losses == []
     before = [np.asarray(weight) for weight in model.trainable_variables]
     model.optimizer.apply([np.zeros_like(weight) for weight in before], model.trainable_variables)
-    shrunk = 1 - 0.1 * (args.weight_decay if opt == "adamw" else 0)  # the rate is 0.1
+    shrunk = 1 - 0.1 * (chosen.weight_decay if opt == "adamw" else 0)  # the rate is 0.1
     for variable, old in zip(model.trainable_variables, before, strict=True):
         factor = shrunk if variable.path.endswith("kernel") else 1
         np.testing.assert_allclose(np.asarray(variable), factor * old, rtol=1e-6)
 
 
 def test_thresholds_of_the_ordinal_head_do_not_decay():
-    args = parsed(*TINY, "--opt", "adamw", "--age_loss", "coral")
-    arguments = {**{name: getattr(args, name) for name in ("depth", "width", "stages", "stem_stride")}, "ordinal": True}
-    model = train.build_model(Description("wide_resnet", arguments, 32), args, 0.1)
+    model, _ = built("--opt", "adamw", "--age_loss", "coral")
     threshold = model.get_layer("pred_age").threshold
     before = np.asarray(threshold)
     variables = model.trainable_variables
@@ -167,89 +232,52 @@ def test_thresholds_of_the_ordinal_head_do_not_decay():
 
 
 def test_averages_are_those_of_the_momentum_asked_for():
-    for opt in train.DEFAULT_RATES:
+    for opt in DEFAULT_RATES:
         optimizer = built("--opt", opt, "--ema", "0.75")[0].optimizer
         assert (optimizer.use_ema, optimizer.ema_momentum) == (True, 0.75)
     assert not built()[0].optimizer.use_ema
 
 
-def micro_network(image_size, depth, width, stages, stem_stride, weight_decay=0.0, dropout=0.0, **heads):
-    """Stands for the wide residual network in runs of which the network does not matter."""
-    image = keras.Input((image_size, image_size, 3), dtype="uint8")
-    x = keras.layers.Conv2D(8, 3, strides=4, name="stem")(keras.layers.Rescaling(1 / 127.5, -1.0)(image))
-    x = keras.layers.ReLU()(keras.layers.BatchNormalization(name="norm")(x))
-    return keras.Model(image, two_heads(keras.layers.GlobalAveragePooling2D()(x), **heads), name="micro")
-
-
-def test_the_loss_is_the_age_loss_and_the_weighted_gender_loss(monkeypatch):
-    monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
+def test_the_loss_is_the_age_loss_and_the_weighted_gender_loss(quick_runs):
     images, gender, age = noise(6, 32), np.eye(2)[[0, 1, 1, 0, 1, 0]], np.eye(101)[[5, 30, 99, 60, 18, 44]]
     for options, loss in ((["--age_loss", "ldl", "--age_sigma", "4"], ("ldl", 4, 0)),
                           (["--age_loss", "dldl_v2", "--age_error_weight", "0.5"], ("dldl_v2", 2, 0.5)),
                           ([], ("cross_entropy", 2, 0))):  # fmt: skip
         model, _ = built(*options, "--gender_weight", "3")
-        model.run_eagerly = True
         p_gender, p_age = map(np.asarray, model(images))
         of_age = np.asarray(age_loss(*loss)(np.float32(age), p_age)).mean()
         expected = of_age - 3 * np.log((gender * p_gender).sum(axis=1)).mean()
         assert model.test_on_batch(images, [gender, age])[0] == pytest.approx(expected, rel=1e-4)
 
 
+def test_the_largest_database_decides_how_the_demo_cuts_and_what_is_unlike_it_is_said(tmp_path, capsys):
+    few = write_database(tmp_path / "few.mat", noise(10, 32), scalars={"margin": 0.4}, gender=np.arange(10) % 2)
+    texts = {"db": "imdb", "detector": "dlib"}
+    many = write_database(
+        tmp_path / "many.mat", noise(30, 32, 1), texts=texts, scalars={"margin": 0.1}, gender=np.arange(30) % 2
+    )
+    for paths in ((few, many), (many, few)):
+        chosen = training_options("-i", *paths, *TINY)
+        data = load_data(chosen)
+        description = run.describe(data, chosen, {"age": 30, "gender": 1})
+        assert (description.margin, description.detector) == (0.1, "dlib")
+        reports.announce(data, description, SimpleNamespace(name="net", count_params=lambda: 5))
+        said = capsys.readouterr().out
+        assert "cut with a margin of 0.4, those of the training with 0.1, found by " in said
+        assert said.count("whose ways demo.py follows") == 1
+
+
 # ----------------------------------------------------------------------------------------------------------- runs
 
 
-def test_a_run_that_averages_ends_the_same_wherever_it_was_stopped(tmp_path, monkeypatch):
-    """A stop leaves what was kept after the last whole epoch: here after the first, and after the very last."""
-    from training.callbacks import Resume
-
-    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
-    keep, build_model, built = Resume.on_epoch_end, train.build_model, []
-
-    def keep_and_copy(self, epoch, logs=None):
-        keep(self, epoch, logs)
-        if self.path.parent.name == "whole":
-            shutil.copytree(self.path.parent, tmp_path / str(epoch + 1))
-
-    monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
-    monkeypatch.setattr(train, "build_model", lambda *given: built.append(build_model(*given)) or built[-1])
-    monkeypatch.setattr(train, "tensorboard", lambda folder: [])
-    monkeypatch.setattr("training.callbacks.save_training_curve", lambda rows, path: None)
-    monkeypatch.setattr(Resume, "on_epoch_end", keep_and_copy)
-    options = ["--opt", "adamw", "--ema", "0.8", "--nb_epochs", "4", "--schedule", "cosine", "--aug", "strong", *TINY]
-    options += ["--lr", "0.1", "--batch_size", "8", "--validation_split", "0.2", "--test_split", "0.1", "--mirror"]
-    assert train.main(["-i", str(faces), *options, "--output_path", str(tmp_path / "whole")]) == 0
-
-    def history(folder):
-        rows = list(csv.DictReader((folder / "history.csv").read_text().splitlines()))
-        return np.array([[float(value) for name, value in row.items() if name != "seconds"] for row in rows])
-
-    for stop in (1, 4):
-        assert train.main(["--resume", "--output_path", str(tmp_path / str(stop))]) == 0
-        np.testing.assert_allclose(history(tmp_path / "whole"), history(tmp_path / str(stop)), rtol=1e-3, atol=1e-3)
-        if stop < 4:  # after the last epoch nothing is left to do but the report
-            for one, other in zip(built[0].get_weights(), built[-1].get_weights(), strict=True):
-                np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-    kept = inspect(next((tmp_path / "whole").glob("weights.*")))
-    assert (kept.image_size, kept.mirror, kept.split["test_split"]) == (32, True, 0.1)
-
-
-@pytest.fixture
-def quick_runs(monkeypatch):
-    """Runs whose network does not matter, without TensorBoard and pictures."""
-    monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
-    monkeypatch.setattr(train, "tensorboard", lambda folder: [])
-    monkeypatch.setattr("training.callbacks.save_training_curve", lambda rows, path: None)
-
-
-def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(tmp_path, quick_runs, capsys):
-    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
+def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(faces, tmp_path, quick_runs, capsys):
     still = ["-i", str(faces), "--nb_epochs", "1", "--validation_split", "0.2", "--lr", "1e-30", *TINY]
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
     assert train.main([*still, "--test_split", "0.1", "--output_path", str(first)]) == 0
     options = ["--test_split", "0.1", "--weights", str(first), "--seed", "0", "--weight_decay", "0"]
     assert train.main([*still, *options, "--output_path", str(second)]) == 0
     said = capsys.readouterr().out
-    assert f"{models.choose(first, '')}: the weights of 4 of 4 layers; new: none\n" in said
+    assert f"{models.choose(first, '')}: the weights of 8 of 8 layers; new: none\n" in said
     assert "another split" not in said
     # Only batch norm's statistics have moved at such a rate.
     models_of = [models.load(models.choose(folder, ""))[0] for folder in (first, second)]
@@ -266,16 +294,15 @@ def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(t
     assert inspect(models.choose(third, "")).training["start"]["start"]["arguments"]["weights"] is None
 
 
-def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(tmp_path, quick_runs, capsys):
-    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
-    run = ["-i", str(faces), "--nb_epochs", "1", "--test_split", "0.2", *TINY]
+def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(faces, tmp_path, quick_runs, capsys):
+    words = ["-i", str(faces), "--nb_epochs", "1", "--test_split", "0.2", *TINY]
     first, second, pupil = (tmp_path / name for name in ("first", "second", "pupil"))
     for folder, seed in ((first, "0"), (second, "1")):
-        assert train.main([*run, "--seed", seed, "--output_path", str(folder)]) == 0
-    args, _ = train.parse(["--teacher", str(first), str(second), *run])
-    data = train.load_data(args)
+        assert train.main([*words, "--seed", seed, "--output_path", str(folder)]) == 0
+    chosen = training_options("--teacher", first, second, *words)
+    data = load_data(chosen)
     capsys.readouterr()
-    gender, age = train.ask_teachers(data, args)
+    gender, age = ask_teachers(data, chosen)
     said = capsys.readouterr().out
     assert said.count("another split") == 1  # the second one's, which had another seed
     teachers = [models.load(models.choose(folder, ""))[0] for folder in (first, second)]
@@ -286,39 +313,38 @@ def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(tmp_path
     assert len(unasked) and not gender[unasked].any() and not age[unasked].any()
 
     options = ["--teacher", str(first), "--teacher_weight", "0.75", "--output_path", str(pupil)]
-    assert train.main([*run, *options]) == 0
+    assert train.main([*words, *options]) == 0
     kept = inspect(models.choose(pupil, ""))
     one = inspect(models.choose(first, ""))
     assert kept.training["teachers"] == [{**one.training, "split": one.split}]
     assert (kept.training["arguments"]["teacher"], kept.training["arguments"]["teacher_weight"]) == (
         *([str(models.choose(first, ""))], 0.75),
     )
-    batches, _ = train.make_batches(data, args, (gender, age))
+    batches, _ = make_batches(data, chosen, (gender, age))
     _, (_, mixed), (_, known) = batches[0]
     assert known.all() and np.all((mixed > 0).sum(axis=1) > 2)
 
 
-def test_a_resumed_run_keeps_its_first_weights_and_teacher_though_its_folder_has_newer_ones(tmp_path, quick_runs):
-    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
-    folder, run = tmp_path / "run", ["-i", str(faces), *TINY]
-    assert train.main([*run, "--nb_epochs", "1", "--output_path", str(folder)]) == 0
+def test_a_resumed_run_keeps_its_first_weights_and_teacher_though_its_folder_has_newer_ones(
+    faces, tmp_path, quick_runs
+):
+    folder, words = tmp_path / "run", ["-i", str(faces), *TINY]
+    assert train.main([*words, "--nb_epochs", "1", "--output_path", str(folder)]) == 0
     first = models.choose(folder, "")
     again = ["--weights", str(folder), "--teacher", str(folder), "--output_path", str(folder)]
-    args, _ = train.parse([*run, "--nb_epochs", "3", *again])
-    with h5py.File(folder / RESUME_FILE, "w") as file:
-        file.attrs[RESUME_ATTRIBUTE] = json.dumps({"arguments": train.plain(args), "epoch": 1})
+    stopped_run(folder, parse(*words, "--nb_epochs", "3", *again)[0])
     shutil.copy(first, folder / "weights.02-0.10.hdf5")
     with h5py.File(folder / "weights.02-0.10.hdf5", "r+") as file:
         said = json.loads(file.attrs["age_gender"])
         said["training"]["saved"] += 10
         file.attrs["age_gender"] = json.dumps(said)
     assert models.choose(folder, "") != first
-    args, _ = train.parse(["--resume", "--output_path", str(folder)])
-    assert (str(args.weights), [str(path) for path in args.teacher]) == (str(first), [str(first)])
+    for typed in ([], [*words, "--nb_epochs", "3", *again]):  # the folder is what was typed: a recipe may say it again
+        resumed, _, _ = parse("--resume", *typed, "--output_path", folder)
+        assert (resumed.weights, resumed.teacher) == (str(first), (first,))
 
 
-def test_a_share_for_no_teacher_and_a_teacher_that_is_not_there_are_refused(tmp_path, quick_runs, capsys):
-    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
+def test_a_share_for_no_teacher_and_a_teacher_that_is_not_there_are_refused(faces, tmp_path, quick_runs, capsys):
     with pytest.raises(SystemExit):
         train.main(["-i", str(faces), "--teacher_weight", "0.3", *TINY])
     assert "--teacher_weight is for --teacher" in capsys.readouterr().err
@@ -327,8 +353,7 @@ def test_a_share_for_no_teacher_and_a_teacher_that_is_not_there_are_refused(tmp_
     assert not list((tmp_path / "run").glob("*"))
 
 
-def test_weights_that_are_not_there_are_refused_before_anything_is_written(tmp_path, quick_runs):
-    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
+def test_weights_that_are_not_there_are_refused_before_anything_is_written(faces, tmp_path, quick_runs):
     for weights in (tmp_path / "nowhere.hdf5", tmp_path):
         with pytest.raises(FileNotFoundError, match=r"nowhere\.hdf5 is not there|there is no checkpoint in"):
             train.main(["-i", str(faces), "--weights", str(weights), "--output_path", str(tmp_path / "run"), *TINY])
@@ -340,12 +365,11 @@ def test_ages_spread_as_their_database_says(tmp_path):
     std = np.r_[5.0, 1.0, np.nan, np.full(17, 3.0)]
     apparent = write_database(tmp_path / "apparent.mat", noise(20, 32), age=np.full(20, 50), age_std=std)
     plain = write_database(tmp_path / "plain.mat", noise(20, 32, seed=1), age=np.full(20, 20))
-    args = parsed("--age_loss", "ldl", "--age_spread", *TINY)
-    args.input = [apparent, plain]
-    data = train.load_data(args)
-    batches, _ = train.make_batches(data, args)
-    np.testing.assert_allclose(batches.age_width[:4], [np.sqrt(21), 0, 0, np.sqrt(5)])
-    assert np.all(batches.age_width[20:] == 0)
+    words = ["--age_loss", "ldl", "--age_spread", *TINY]
+    chosen = training_options("-i", apparent, plain, *words)
+    width = make_batches(load_data(chosen), chosen)[0].labels.age_width
+    np.testing.assert_allclose(width[:4], [np.sqrt(21), 0, 0, np.sqrt(5)])
+    assert np.all(width[20:] == 0)
     years = np.arange(101)
     smooth = np.exp(-0.5 * ((years[:, None] - years) / 2.0) ** 2)
     smooth /= smooth.sum(axis=1, keepdims=True)  # what the loss does with --age_sigma 2
@@ -353,21 +377,18 @@ def test_ages_spread_as_their_database_says(tmp_path):
     from mixup_generator import widen
 
     row[0, 50] = 1
-    widen(row, np.array([50]), batches.age_width[:1])
+    widen(row, np.array([50]), width[:1])
     target = row[0] @ smooth
     assert np.sqrt(target @ (years - 50) ** 2) == pytest.approx(5.0, rel=1e-3)
 
-    args.input = [plain]
     with pytest.raises(ValueError, match="--age_spread: no database knows how far"):
-        train.load_data(args)
+        load_data(training_options("-i", plain, *words))
 
 
-def test_the_share_of_mixing_is_the_one_asked_for(tmp_path):
-    faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40), gender=np.arange(40) % 2)
+def test_the_share_of_mixing_is_the_one_asked_for(faces):
     for options, mixes in ((["gentle"], False), (["gentle", "--mixup_alpha", "1"], True), (["classic"], True)):
-        args = parsed("--aug", *options, *TINY)
-        args.input = [faces]
-        batches, validation = train.make_batches(train.load_data(args), args)
+        chosen = parsed("--aug", *options, *TINY, path=faces)
+        batches, validation = make_batches(load_data(chosen), chosen)
         _, (_, age), _ = batches[0]
         assert bool(np.any((age > 0) & (age < 1))) is mixes
         assert validation.augmentation.mixup_alpha == 0
@@ -375,14 +396,14 @@ def test_the_share_of_mixing_is_the_one_asked_for(tmp_path):
 
 @pytest.mark.parametrize("aug", ["none", "strong"])
 @pytest.mark.parametrize(("head", "other"), [("age", "gender"), ("gender", "age")])
-def test_a_head_without_labels_does_not_move(head, other, aug, tmp_path):
+def test_a_head_without_labels_does_not_move(head, other, aug, tmp_path, quick_runs):
     """One step of plain SGD, on a database with one label: its head's weights stay exactly what they were."""
     columns = {"age": np.arange(8) * 9, "gender": np.arange(8) % 2, head: np.full(8, -1)}
-    args = parsed("--aug", aug, "--lr", "0.5", "--weight_decay", "0", *TINY)
-    args.input = [write_database(tmp_path / "faces.mat", noise(8, 32), **columns)]
-    data = train.load_data(args)
-    batches, _ = train.make_batches(data, args)
-    model = train.build_model(Description("wide_resnet", {"depth": 10, "width": 1}, 32), args, 0.5)
+    path = write_database(tmp_path / "faces.mat", noise(8, 32), **columns)
+    chosen = parsed("--aug", aug, "--weight_decay", "0", *TINY, path=path)
+    batches, _ = make_batches(load_data(chosen), chosen)
+    model = run.build_model(Description("wide_resnet", {"depth": 10, "width": 1}, 32), chosen)
+    run.compile_model(model, chosen, 0.5)
     before = {name: model.get_layer(f"pred_{name}").get_weights() for name in (head, other)}
     images, labels, weights = batches[0]
     model.train_on_batch(images, labels, weights)
@@ -421,7 +442,5 @@ def test_datasets_of_the_same_people_are_warned_of(tmp_path, capsys):
         write_database(tmp_path / f"{name}.mat", noise(20, 32, seed), texts={"db": name, "detector": "none"})
         for seed, name in enumerate(names)
     ]
-    args = parsed(*TINY)
-    args.input = paths
-    train.load_data(args)
+    load_data(training_options("-i", *paths, *TINY))
     assert "utkface and utkface_wild have the same people" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 """The schedule by hand, metrics against NumPy, callbacks step by step, and what a masked label may move."""
 
 import csv
+import io
 import json
 import os
 from types import SimpleNamespace
@@ -11,17 +12,20 @@ import pytest
 from conftest import noise
 
 from age_gender.description import Description
-from mixup_generator import AUGMENTATIONS, NO_AUGMENTATION, Augmentation, MixupGenerator
-from train import writer
+from mixup_generator import NO_AUGMENTATION, Augmentation, Labels, MixupGenerator
+from training.augmentations import AUGMENTATIONS
 from training.callbacks import Epochs, Journal, KeepBest, Resume, StopAtNan
 from training.losses import age_loss
 from training.metrics import AgeError, AgeSpread, MaleShare, weighted_metrics
 from training.resume import read_resume
-from training.schedules import StepDecay, WarmCosine
+from training.run import writer
+from training.schedules import Phase, StepDecay, learning_rate
 from wide_resnet import two_heads
 
+CLASSIC, STRONG = (Augmentation(**AUGMENTATIONS[name]) for name in ("classic", "strong"))
 
-def small_model(seed=0, optimizer=None, loss_of_age="categorical_crossentropy", eager=False):
+
+def small_model(seed=0, optimizer=None, loss_of_age="categorical_crossentropy", eager=True):
     """Two heads on a batch norm and a dense layer: everything a training touches, at no cost."""
     keras.utils.set_random_seed(seed)
     image = keras.Input((8, 8, 3), dtype="uint8")
@@ -81,16 +85,16 @@ def test_the_warm_up_rises_linearly_from_its_first_step():
     ("steps", "warmup", "expected"),
     [
         # quarters of the half cosine: (1 + cos 45 degrees) / 2 is 0.853553
-        (110, 10, {0: 0.01, 4: 0.05, 9: 0.1, 10: 0.1, 35: 0.0853553, 60: 0.05, 85: 0.0146447, 110: 0, 999: 0}),
-        (40, 0, {0: 0.1, 10: 0.0853553, 20: 0.05, 30: 0.0146447, 40: 0}),
+        (100, 10, {0: 0, 1: 0.01, 5: 0.05, 10: 0.1, 55: 0.05, 100: 0, 999: 0}),
+        (8, 0, {0: 0.1, 2: 0.0853553, 4: 0.05, 6: 0.0146447, 8: 0}),
         (1, 0, {0: 0.1, 1: 0}),
     ],
 )
 def test_the_cosine_falls_to_nothing_after_a_linear_warm_up(steps, warmup, expected):
-    schedule = WarmCosine(0.1, steps, warmup)
+    schedule = learning_rate("cosine", Phase("", 3, 4, None, 0.1), steps)
     np.testing.assert_allclose(rates(schedule, expected), list(expected.values()), rtol=1e-5, atol=1e-8)
     every = rates(schedule, range(steps))
-    assert np.all(np.diff(every[:warmup]) > 0) and np.all(np.diff(every[warmup:]) < 0) and min(every) > 0
+    assert np.all(np.diff(every[:warmup]) > 0) and np.all(np.diff(every[warmup:]) < 0) and min(every[warmup > 0 :]) > 0
 
 
 def test_an_optimiser_follows_the_schedule():
@@ -170,12 +174,12 @@ def test_the_losses_of_a_mixture_differ_as_the_mixture_of_their_differences(name
     assert abs(difference(one) - difference(other)) > 0.1
 
 
-@pytest.mark.parametrize("augmentation", ["none", "strong"])
+@pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, STRONG], ids=["none", "strong"])
 @pytest.mark.parametrize("name", ["ldl", "dldl_v2"])
 def test_faces_without_an_age_move_the_age_head_nowhere_whatever_the_loss(name, augmentation):
-    model = small_model(loss_of_age=age_loss(name, 2.0, 1.0), eager=True)
+    model = small_model(loss_of_age=age_loss(name, 2.0, 1.0))
     batches = MixupGenerator(
-        noise(16), np.arange(16) % 2, np.full(16, -1), batch_size=8, augmentation=AUGMENTATIONS[augmentation]
+        noise(16), Labels(np.arange(16) % 2, np.full(16, -1)), batch_size=8, augmentation=augmentation
     )
     before = {name: model.get_layer(name).get_weights() for name in ("pred_age", "pred_gender")}
     history = fit(model, batches)
@@ -187,12 +191,14 @@ def test_faces_without_an_age_move_the_age_head_nowhere_whatever_the_loss(name, 
 
 @pytest.mark.parametrize("name", ["cross_entropy", "ldl", "dldl_v2"])
 def test_a_prediction_of_zeros_and_ones_gives_finite_steps(name):
-    model = small_model(loss_of_age=age_loss(name, 2.0, 1.0), eager=True)
+    model = small_model(loss_of_age=age_loss(name, 2.0, 1.0))
     head = model.get_layer("pred_age")
     head.set_weights([head.get_weights()[0] * 1e5, head.get_weights()[1]])
     said = np.unique(model.predict(noise(8), verbose=0)[1])
     assert {0.0, 1.0} == set(said)
-    history = fit(model, MixupGenerator(noise(8), np.arange(8) % 2, np.arange(8) * 12, batch_size=8, shuffle=False))
+    history = fit(
+        model, MixupGenerator(noise(8), Labels(np.arange(8) % 2, np.arange(8) * 12), batch_size=8, shuffle=False)
+    )
     assert np.isfinite(history["loss"]).all() and history["loss"][0] > 1
     assert all(np.isfinite(weight).all() for weight in model.get_weights())
 
@@ -202,7 +208,7 @@ def test_a_prediction_of_zeros_and_ones_gives_finite_steps(name):
 
 def test_a_checkpoint_holds_the_averaged_weights_and_the_training_goes_on_from_its_own(tmp_path):
     def batches():
-        return MixupGenerator(noise(8), np.arange(8) % 2, np.arange(8) * 12, batch_size=8, seed=1)
+        return MixupGenerator(noise(8), Labels(np.arange(8) % 2, np.arange(8) * 12), batch_size=8, seed=1)
 
     def trainable(model):
         return [np.asarray(weight) for weight in model.trainable_variables]
@@ -221,8 +227,10 @@ def test_a_checkpoint_holds_the_averaged_weights_and_the_training_goes_on_from_i
             self.values.append(logs["val_loss"])
 
     def run(watch, optimizer, callbacks):
-        model = small_model(optimizer=optimizer, eager=True)
-        validation = MixupGenerator(noise(8, seed=5), np.arange(8) % 2, np.arange(8) * 9, batch_size=8, shuffle=False)
+        model = small_model(optimizer=optimizer)
+        validation = MixupGenerator(
+            noise(8, seed=5), Labels(np.arange(8) % 2, np.arange(8) * 9), batch_size=8, shuffle=False
+        )
         watch = watch(model)
         callbacks = [Epochs(batches()), *callbacks, watch]
         model.fit(batches(), epochs=4, shuffle=False, verbose=0, validation_data=validation, callbacks=callbacks)
@@ -298,7 +306,7 @@ def test_evaluation_reports_what_numpy_computes():
     age[3] = -1
     images = noise(21)
     values = model.evaluate(
-        MixupGenerator(images, gender, age, batch_size=8, shuffle=False), return_dict=True, verbose=0
+        MixupGenerator(images, Labels(gender, age), batch_size=8, shuffle=False), return_dict=True, verbose=0
     )
     p_gender, p_age = model.predict(images, verbose=0)
     expected = p_age @ np.arange(101)
@@ -312,14 +320,14 @@ def test_evaluation_reports_what_numpy_computes():
 # ------------------------------------------------------------------------------------------------ masked labels
 
 
-@pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, Augmentation()], ids=["plain", "augmented"])
+@pytest.mark.parametrize("augmentation", [NO_AUGMENTATION, CLASSIC], ids=["plain", "augmented"])
 @pytest.mark.parametrize(("masked", "other"), [("gender", "age"), ("age", "gender")])
 def test_a_head_without_labels_does_not_move_and_the_other_does(augmentation, masked, other):
     labels = {"gender": np.arange(16) % 2, "age": np.arange(16) * 6}
     labels[masked] = np.full(16, -1)
     model = small_model()
     before = {name: model.get_layer(f"pred_{name}").get_weights() for name in labels}
-    batches = MixupGenerator(noise(16), labels["gender"], labels["age"], batch_size=8, augmentation=augmentation)
+    batches = MixupGenerator(noise(16), Labels(**labels), batch_size=8, augmentation=augmentation)
     history = fit(model, batches, epochs=2)
     after = {name: model.get_layer(f"pred_{name}").get_weights() for name in labels}
     assert all(np.array_equal(old, new) for old, new in zip(before[masked], after[masked], strict=True))
@@ -335,7 +343,7 @@ def test_a_face_without_a_label_moves_its_head_nowhere():
     for gender, rows in ((labels, np.arange(8)), (np.tile(labels[:4], 2), np.arange(8))):
         model = small_model()
         before = model.get_layer("pred_gender").get_weights()[0]
-        fit(model, MixupGenerator(images, gender, np.full(8, 30), rows, batch_size=8, shuffle=False))
+        fit(model, MixupGenerator(images, Labels(gender, np.full(8, 30)), rows, batch_size=8, shuffle=False))
         steps.append(model.get_layer("pred_gender").get_weights()[0] - before)
     assert np.abs(steps[1]).max() > 1e-4
     cosine = np.sum(steps[0] * steps[1]) / np.linalg.norm(steps[0]) / np.linalg.norm(steps[1])
@@ -443,7 +451,7 @@ def test_a_run_whose_loss_is_no_number_is_stopped():
 def test_a_resumed_training_ends_where_an_unbroken_one_does(tmp_path):
     def batches():
         return MixupGenerator(
-            noise(20), np.arange(20) % 2, np.arange(20) * 5, batch_size=8, augmentation=Augmentation(), seed=2
+            noise(20), Labels(np.arange(20) % 2, np.arange(20) * 5), batch_size=8, augmentation=CLASSIC, seed=2
         )
 
     def optimizer():
@@ -484,24 +492,61 @@ def test_a_resume_file_that_is_missing_or_damaged_is_refused(tmp_path):
         read_resume(tmp_path)
 
 
-def test_the_journal_keeps_every_epoch_and_goes_on_after_a_stop(tmp_path, capsys):
-    def end_epoch(journal, epoch):
-        journal.set_params({"steps": 2})
-        journal.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=2 * (epoch + 1))))
-        names = ("loss", "pred_age_mae", "pred_gender_accuracy")
-        logs = {name: epoch + 0.5 for name in [*names, *(f"val_{name}" for name in names)]}
-        journal.on_epoch_begin(epoch)
-        journal.on_train_batch_end(0, logs)
-        journal.on_epoch_end(epoch, logs)
+def journal_of(folder, phase_ends=4, rows=None):
+    journal = Journal(folder, 4, rows)
+    journal.begin_phase(StepDecay(0.1, epochs=4, steps_per_epoch=2, warmup_steps=0), 77, phase_ends)
+    return journal
 
-    rate = StepDecay(0.1, epochs=4, steps_per_epoch=2, warmup_steps=0)
-    first = Journal(tmp_path, 4, rate)
+
+def end_epoch(journal, epoch):
+    """An epoch of two steps."""
+    journal.set_params({"steps": 2})
+    journal.set_model(SimpleNamespace(optimizer=SimpleNamespace(iterations=2 * (epoch + 1))))
+    names = ("loss", "pred_age_mae", "pred_gender_accuracy")
+    logs = {name: epoch + 0.5 for name in [*names, *(f"val_{name}" for name in names)]}
+    journal.on_epoch_begin(epoch)
+    for step in range(2):
+        journal.on_train_batch_end(step, logs)
+    journal.on_epoch_end(epoch, logs)
+
+
+def test_the_journal_keeps_every_epoch_and_goes_on_after_a_stop(tmp_path, capsys):
+    first = journal_of(tmp_path)
     end_epoch(first, 0)
-    second = Journal(tmp_path, 4, rate, json.loads(json.dumps(first.rows)))
+    second = journal_of(tmp_path, rows=json.loads(json.dumps(first.rows)))
     end_epoch(second, 1)
     with open(tmp_path / "history.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2"] and [row["val_loss"] for row in rows] == ["0.5", "1.5"]
     np.testing.assert_allclose([float(row["learning_rate"]) for row in rows], [0.1, 0.02], rtol=1e-5)
+    assert [row["trained_parameters"] for row in rows] == ["77", "77"]
     assert (tmp_path / "training_curve.png").read_bytes().startswith(b"\x89PNG")
-    assert "epoch   2/4  loss 1.500  val loss 1.500  age error 1.50" in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert [line[:11] for line in said.out.splitlines()] == ["epoch   1/4", "epoch   2/4"] and not said.err
+    assert "epoch   2/4  loss 1.500  val loss 1.500  age error 1.50" in said.out
+
+
+class Terminal(io.StringIO):
+    """Says that it is one."""
+
+    encoding = "utf-8"
+
+    def isatty(self):
+        return True
+
+
+def test_on_a_terminal_the_epochs_of_a_phase_are_one_line_that_is_written_over(tmp_path, monkeypatch):
+    monkeypatch.setattr("training.callbacks.save_training_curve", lambda rows, path: None)
+    monkeypatch.setattr("sys.stdout", terminal := Terminal())
+    journal = journal_of(tmp_path, phase_ends=3)
+    for epoch in range(3):
+        end_epoch(journal, epoch)
+    journal.on_train_end()
+    written = terminal.getvalue()
+    assert written.count("\n") == 1 and written.endswith("\n")
+    shown = written.split("\r")
+    assert "epoch   1/4  loss 0.500" in written and "100%" in shown[-1] and "epoch   3/4  loss 2.500" in shown[-1]
+    journal.begin_phase(journal.rate, 78, 4)  # the next phase has a line of its own
+    end_epoch(journal, 3)
+    journal.on_train_end()
+    assert terminal.getvalue().count("\n") == 2 and len(journal.rows) == 4

@@ -6,60 +6,29 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-import keras
+import h5py
 import numpy as np
 import pytest
-from conftest import give_every_weight_a_value, noise, write_database
+from conftest import give_every_weight_a_value, micro_network, noise, training_options, write_database
 from test_applications import vggface_resnet50, vggface_vgg16, write_keras_2_weights
 
 import train
 from age_gender.description import Description
-from networks import models
+from age_gender.labels import AGE_SCALES
 from networks.applications import application
 from networks.models import STAGES, build, choose, inspect, load, save
+from training import schedules
 from training.callbacks import Resume, train_last_stages
-from wide_resnet import two_heads, wide_resnet
+from training.data import load_data, make_batches, split_of
+from training.resume import RESUME_ATTRIBUTE, RESUME_FILE
+from training.run import compile_model
+from wide_resnet import wide_resnet
 
 ROOT = Path(__file__).resolve().parent.parent
 HEADS = ["pred_gender", "pred_age"]
-
-
-def micro_network(image_size, depth=10, width=1, stages=3, stem_stride=1, weight_decay=0.0, dropout=0.0, **heads):
-    """Stands for the wide residual network where only its stages matter."""
-    x = image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
-    x = keras.layers.Rescaling(1 / 127.5, -1.0)(x)
-    for name in ("stem", "group2", "group3"):
-        x = keras.layers.Conv2D(6, 3, strides=2, name=f"{name}_conv")(x)
-        x = keras.layers.ReLU()(keras.layers.BatchNormalization(name=f"{name}_bn", momentum=0.5)(x))
-        x = keras.layers.Dropout(0.2, name=f"{name}_dropout")(x)
-    return keras.Model(image, two_heads(keras.layers.GlobalAveragePooling2D()(x), **heads), name="micro")
-
-
-@pytest.fixture
-def plain_runs(monkeypatch):
-    """Runs without TensorBoard and pictures, and without a compiler, which takes longer than so few steps."""
-    compile_model = train.compile_model
-
-    def compile_to_run_eagerly(model, args, rate):
-        compile_model(model, args, rate)
-        model.run_eagerly = True
-
-    monkeypatch.setattr(train, "compile_model", compile_to_run_eagerly)
-    monkeypatch.setattr(train, "tensorboard", lambda folder: [])
-    monkeypatch.setattr("training.callbacks.save_training_curve", lambda rows, path: None)
-
-
-@pytest.fixture
-def quick_runs(plain_runs, monkeypatch):
-    """Such runs of the micro network."""
-    monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
-
-
-@pytest.fixture
-def faces(tmp_path):
-    return write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
 
 
 @pytest.fixture
@@ -124,14 +93,13 @@ def test_the_stages_of_other_networks_begin_where_the_image_is_halved(name, last
 
 def test_a_frozen_network_keeps_every_bit_and_its_batch_norms_infer(faces, tmp_path):
     """Real layers, plain SGD: the base keeps its bits in the first phase, and loses them all in the second."""
-    args = train.parse(["-i", str(faces), "--depth", "10", "--width", "1", "--dropout", "0.3"])[0]
-    data = train.load_data(args)
-    batches, _ = train.make_batches(data, args)
+    options = training_options("-i", faces, "--depth", "10", "--width", "1", "--dropout", "0.3")
+    batches, _ = make_batches(load_data(options), options)
     said = Description("wide_resnet", {"depth": 10, "width": 1}, 32)
     model = give_every_weight_a_value(build(said, dropout=0.3, weight_decay=0.1))
     start = weights_by_layer(model)
     train_last_stages(model, STAGES["wide_resnet"], 0)
-    train.compile_model(model, args, 0.1)
+    compile_model(model, options, 0.1)
     assert len(model.losses) == 2  # what is frozen is not penalised either
     model.train_on_batch(*batches[0])
     frozen = weights_by_layer(model)
@@ -139,41 +107,48 @@ def test_a_frozen_network_keeps_every_bit_and_its_batch_norms_infer(faces, tmp_p
     save(model, tmp_path / "frozen.hdf5", said)
     assert not moved(frozen, weights_by_layer(load(tmp_path / "frozen.hdf5")[0]))
     train_last_stages(model, STAGES["wide_resnet"], 1)
-    train.compile_model(model, args, 0.1)
+    compile_model(model, options, 0.1)
     model.train_on_batch(*batches[0])
     tuned = weights_by_layer(model)
     last = {name for name in start if name.startswith(("group3", "final", "pred"))}
     assert moved(frozen, tuned) == last
     train_last_stages(model, STAGES["wide_resnet"], None)
-    train.compile_model(model, args, 0.1)
+    compile_model(model, options, 0.1)
     model.train_on_batch(*batches[0])
     assert moved(tuned, weights_by_layer(model)) == set(start)
 
 
 def test_phases_have_their_own_epochs_rates_and_schedules():
     def phases(*options):
-        args = train.parse(["-i", "f.mat", "--model", "vgg16", "--nb_epochs", "10", "--lr", "0.4", *options])[0]
-        return args, [tuple(phase[1:]) for phase in train.phases(args)]
+        chosen = training_options("-i", "f.mat", "--model", "vgg16", "--nb_epochs", "10", "--lr", "0.4", *options)
+        return chosen, [tuple(phase[1:]) for phase in schedules.phases(chosen)]
 
     assert phases()[1] == [(0, 10, None, 0.4)]
     assert phases("--unfreeze_stages", "2")[1] == [(0, 10, 2, 0.4)]
     assert phases("--freeze_epochs", "10")[1] == [(0, 10, 0, 0.4)]
-    args, (heads, rest) = phases("--freeze_epochs", "4", "--unfreeze_stages", "1", "--schedule", "cosine")
+    chosen, (heads, rest) = phases("--freeze_epochs", "4", "--unfreeze_stages", "1", "--schedule", "cosine")
     assert (heads, rest) == ((0, 4, 0, 0.4), (4, 10, 1, pytest.approx(0.04)))
     assert phases("--freeze_epochs", "4", "--fine_tune_lr", "0.3")[1][1] == (4, 10, None, 0.3)
-    for phase, epochs, highest in zip(train.phases(args), (4, 6), (0.4, 0.04), strict=True):
-        rate = train.schedule(args, 10, phase)
-        assert (rate.steps, rate.warmup_steps) == (10 * epochs, epochs)
+    for phase, epochs, highest in zip(schedules.phases(chosen), (4, 6), (0.4, 0.04), strict=True):
+        rate = schedules.learning_rate("cosine", phase, 10)
+        assert (rate.decay_steps + rate.warmup_steps, rate.warmup_steps) == (10 * epochs, epochs)
         assert float(rate(epochs)) == pytest.approx(highest, rel=1e-2) and float(rate(10 * epochs - 1)) < 0.01 * highest
 
 
 # ------------------------------------------------------------------------------------------------------------ runs
 
 
-def test_a_run_in_two_phases_is_one_history_and_ends_the_same_wherever_it_was_stopped(
+def numbers(folder):
+    return np.array([[float(v) for name, v in row.items() if name != "seconds"] for row in history(folder)])
+
+
+def test_a_run_with_everything_is_one_history_and_ends_the_same_wherever_it_was_stopped(
     faces, earlier, tmp_path, quick_runs, monkeypatch, capsys
 ):
-    """Stops after each of the four epochs: within the first phase, at its end, within the second, at the very end."""
+    """Two phases, dropout, averaged weights, a teacher, mixed and mirrored faces, an optimiser with a memory.
+
+    Stops after each of the first epochs: within the first phase, at its end, within the second, at the very end.
+    """
     keep, seen = Resume.on_epoch_end, {}
 
     def keep_and_copy(self, epoch, logs=None):
@@ -181,13 +156,24 @@ def test_a_run_in_two_phases_is_one_history_and_ends_the_same_wherever_it_was_st
         if self.path.parent.name == "whole":
             seen[epoch + 1] = weights_by_layer(self.model)
             shutil.copytree(self.path.parent, tmp_path / str(epoch + 1))
+        if self.path.parent.name == "stopped" and epoch == 0:
+            raise KeyboardInterrupt
 
     monkeypatch.setattr(Resume, "on_epoch_end", keep_and_copy)
-    options = ["-i", str(faces), "--weights", str(earlier), "--freeze_epochs", "2", "--nb_epochs", "5"]
-    options += ["--unfreeze_stages", "2", "--fine_tune_lr", "0.05", "--lr", "0.2", "--opt", "adamw", "--ema", "0.7"]
-    options += ["--batch_size", "8", "--validation_split", "0.2", "--schedule", "cosine", "--patience", "9"]
+    recipe = tmp_path / "everything.args"
+    recipe.write_text(
+        f"""# A recipe, with all that a training can have
+        --input {faces} --validation_split 0.2 --test_split 0.1 --aug strong --mirror --batch_size 8
+        --weights {earlier} --freeze_epochs 2 --unfreeze_stages 2 --fine_tune_lr 0.05  # two phases
+        --teacher {earlier}
+        --opt adamw --lr 0.2 --ema 0.7 --schedule cosine
+        --nb_epochs 50
+        """,
+        encoding="utf-8",
+    )
+    words = ["--nb_epochs", "5", "--patience", "9", f"@{recipe}"]
     whole = tmp_path / "whole"
-    assert train.main([*options, "--output_path", str(whole)]) == 0
+    assert train.main([*words, "--output_path", str(whole)]) == 0
     said = capsys.readouterr().out
     assert "earlier.hdf5: the weights of 8 of 8 layers; new: none" in said
     assert "epochs 1 to 2: the heads on a frozen network, 721 parameters" in said
@@ -201,16 +187,73 @@ def test_a_run_in_two_phases_is_one_history_and_ends_the_same_wherever_it_was_st
     trained_parameters = [int(row["trained_parameters"]) for row in rows]
     assert trained_parameters[:2] == [7 * 103] * 2 and len(set(trained_parameters[2:])) == 1
     assert trained_parameters[2] > trained_parameters[0]
-    assert float(rows[4]["learning_rate"]) < float(rows[2]["learning_rate"]) <= 0.05
-
-    def numbers(folder):
-        return np.array([[float(v) for name, v in row.items() if name != "seconds"] for row in history(folder)])
-
-    for stop in (1, 2, 3, 5):
-        assert train.main(["--resume", "--output_path", str(tmp_path / str(stop))]) == 0
-        np.testing.assert_allclose(numbers(whole), numbers(tmp_path / str(stop)), rtol=1e-3, atol=1e-3)
+    assert float(rows[4]["learning_rate"]) < float(rows[3]["learning_rate"]) <= 0.05
     kept = inspect(choose(whole, ""))
     assert kept.training["arguments"]["freeze_epochs"] == 2 and kept.training["start"]["split"] == {"seed": 0}
+    assert (kept.image_size, kept.mirror, kept.split["test_split"]) == (32, True, 0.1)
+    assert kept.training["arguments"]["teacher"] == [str(earlier)]
+    assert kept.calibration.ages == 8 == len(load_data(training_options(*words)).validation)
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train.main([*words, "--output_path", "stopped"])
+    assert "stopped after 1 whole epochs; --resume goes on at epoch 2" in capsys.readouterr().out
+    for more, message in (([], "--resume continues it, --restart discards it"), (["--depth", "10"], "another --depth")):
+        with pytest.raises(SystemExit):
+            train.main([*words, *more, *["--resume"] * bool(more), "--output_path", "stopped"])
+        assert message in capsys.readouterr().err.splitlines()[-1]
+    assert train.main(["--resume", "--output_path", "stopped", *words]) == 0  # with the recipe, which says the same
+    monkeypatch.chdir(faces.parent.parent)
+    for stop in (2, 3, 5):
+        assert train.main(["--resume", "--output_path", str(tmp_path / str(stop))]) == 0
+    for folder in ("stopped", "2", "3", "5"):
+        np.testing.assert_allclose(numbers(whole), numbers(tmp_path / folder), rtol=1e-3, atol=1e-3)
+        assert not (tmp_path / folder / RESUME_FILE).exists()
+
+    shutil.copytree(tmp_path / "4", waiting := tmp_path / "waiting")
+    # As if the next epoch were the second, and last, of those that it may wait.
+    with h5py.File(waiting / RESUME_FILE, "r+") as file:
+        state = json.loads(file.attrs[RESUME_ATTRIBUTE])
+        state["best"] |= {"best": -9.0, "waited": 1}
+        state["arguments"] |= {"patience": 2, "nb_epochs": 9}
+        file.attrs[RESUME_ATTRIBUTE] = json.dumps(state)
+    assert train.main(["--resume", "--output_path", str(waiting)]) == 0
+    assert len(history(waiting)) == 5 and "no better val_loss in 2 epochs" in capsys.readouterr().out
+
+
+def never(*given, **named):
+    raise AssertionError("something slow was done before the refusal")
+
+
+def test_what_can_be_known_is_refused_before_teachers_are_asked_and_the_network_is_built(
+    faces, earlier, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("training.teachers.open_model", never)
+    monkeypatch.setattr("training.run.build", never)
+    run = ["--teacher", str(earlier), "--output_path", str(tmp_path / "run")]
+    genders = write_database(tmp_path / "genders.mat", noise(40, 32), age=np.full(40, -1), gender=np.arange(40) % 2)
+    with pytest.raises(ValueError, match="--monitor val_pred_age_mae: no validation face has that label"):
+        train.main(["-i", str(genders), "--monitor", "val_pred_age_mae", *run])
+    with pytest.raises(ValueError, match="is a wide_resnet, not a vgg16: --model wide_resnet"):
+        train.main(["-i", str(faces), "--model", "vgg16", "--weights", str(earlier), *run])
+    save_as(earlier, tmp_path / "grouped.hdf5", age_scale=AGE_SCALES["adult_child"])
+    with pytest.raises(ValueError, match="adult_child cannot be folded onto years"):
+        train.main(["-i", str(faces), "--teacher", str(tmp_path / "grouped.hdf5"), *run[2:]])
+
+    options = training_options("-i", faces, *run)
+    split = split_of(load_data(options), options)
+    with h5py.File(tmp_path / "run" / RESUME_FILE, "w") as file:
+        file.attrs[RESUME_ATTRIBUTE] = json.dumps({"arguments": options.plain(), "epoch": 1, "split": split})
+    write_database(faces, noise(40, 32), age=np.arange(40), gender=np.arange(40) % 2)  # other labels, the same name
+    with pytest.raises(ValueError, match="not those that the stopped run was trained on; --restart discards it"):
+        train.main(["--resume", "--output_path", str(tmp_path / "run")])
+
+
+def save_as(path, other, **changed):
+    """Copies a checkpoint that says something else of itself."""
+    shutil.copy(path, other)
+    with h5py.File(other, "r+") as file:
+        file.attrs["age_gender"] = replace(inspect(path), **changed).to_json()
 
 
 def test_the_best_of_both_phases_is_kept_and_patience_waits_for_the_second(

@@ -2,17 +2,18 @@
 
 import csv
 import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
+from tqdm import tqdm
 
 from age_gender.files import replacing
 from mixup_generator import MixupGenerator
 from training.curve import save_training_curve
 from training.resume import RESUME_FILE, write_resume
-from training.schedules import StepDecay
 
 
 def train_last_stages(model, stages: Sequence[str], last: int | None) -> None:
@@ -118,17 +119,18 @@ class KeepBest(keras.callbacks.Callback):
             return
         self.state["waited"] += 1
         if self.patience and self.state["waited"] >= self.patience:
-            print(f"no better {self.monitor} in {self.patience} epochs: the run ends")
+            tqdm.write(f"no better {self.monitor} in {self.patience} epochs: the run ends")
             self.model.stop_training = True
 
 
 class Journal(keras.callbacks.Callback):
-    """Shows one line for each epoch and keeps `history.csv` and `training_curve.png` up to date.
+    """Shows the epochs and keeps `history.csv` and `training_curve.png` up to date.
+
+    On a terminal, one line shows the last epoch and how far the phase is; elsewhere there is one line for each epoch.
 
     Args:
         folder: where the files go.
         epochs: of the whole run.
-        rate: the learning rate as a function of the step.
         rows: the history of the run that is resumed.
     """
 
@@ -140,31 +142,36 @@ class Journal(keras.callbacks.Callback):
         ("learning_rate", "rate", ".2g"),
     )  # fmt: skip
 
-    def __init__(self, folder: Path, epochs: int, rate: StepDecay, rows: list[dict] | None = None):
+    def __init__(self, folder: Path, epochs: int, rows: list[dict] | None = None):
         super().__init__()
-        self.folder, self.epochs, self.rate, self.rows = Path(folder), epochs, rate, rows or []
+        self.folder, self.epochs, self.rows = Path(folder), epochs, rows or []
+        self.rate: Callable = float
         self.phase: dict[str, float] = {}
+        self.last = epochs
         self.bar = None
 
-    def begin_phase(self, rate: Callable, trained_parameters: int) -> None:
-        """Sets the rate for a phase of the run, and how many parameters it trains, which `history.csv` says."""
-        self.rate, self.phase = rate, {"trained_parameters": trained_parameters}
+    def begin_phase(self, rate: Callable, trained_parameters: int, last: int) -> None:
+        """Sets the rate as a function of the step for a phase of the run, how many parameters it trains, which
+        `history.csv` says, and its last epoch."""
+        self.rate, self.phase, self.last = rate, {"trained_parameters": trained_parameters}, last
 
     def on_epoch_begin(self, epoch, logs=None):
-        from tqdm import tqdm
-
-        self.bar = tqdm(
-            total=self.params["steps"], desc=f"epoch {epoch + 1}/{self.epochs}", unit="batch", leave=False, disable=None
-        )  # a bar is for terminals, not for log files
+        if self.bar is None:
+            self.bar = tqdm(
+                total=(self.last - epoch) * self.params["steps"],
+                desc=f"epoch {epoch + 1}/{self.epochs}",
+                bar_format="{percentage:3.0f}% {bar:10} {remaining} left  {desc}",  # cut off where the line ends
+                dynamic_ncols=True,
+                file=sys.stdout,
+                disable=None,  # where it is no terminal
+            )
         self.started = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None):
         self.bar.update()
-        self.bar.set_postfix(loss=f"{logs['loss']:.3f}", refresh=False)
 
     def on_epoch_end(self, epoch, logs=None):
         seconds = time.perf_counter() - self.started
-        self.bar.close()
         row = {
             "epoch": epoch + 1,
             **{name: float(value) for name, value in logs.items()},
@@ -174,7 +181,11 @@ class Journal(keras.callbacks.Callback):
         }
         self.rows.append(row)
         shown = "  ".join(f"{title} {row[name]:{style}}" for name, title, style in self.COLUMNS if name in row)
-        print(f"epoch {epoch + 1:>3}/{self.epochs}  {shown}  {seconds:.0f} s", flush=True)
+        line = f"epoch {epoch + 1:>3}/{self.epochs}  {shown}  {seconds:.0f} s"
+        if self.bar.disable:
+            print(line, flush=True)
+        else:
+            self.bar.set_description_str(line)
         with replacing(self.folder / "history.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, self.rows[0])
             table.writeheader()
@@ -184,6 +195,7 @@ class Journal(keras.callbacks.Callback):
     def on_train_end(self, logs=None):
         if self.bar is not None:
             self.bar.close()
+            self.bar = None
 
 
 class Resume(keras.callbacks.Callback):

@@ -1,14 +1,20 @@
-"""The losses of the age head, by name."""
+"""The losses of the age head, by name. Keras is imported inside the functions, so that the names cost nothing."""
 
 from collections.abc import Callable
 
-import keras
 import numpy as np
-from keras import ops
 
 from age_gender.labels import YEARS, AgeScale
 
 MEAN_WEIGHT, VARIANCE_WEIGHT = 0.2, 0.05  # lambda 1 and 2 of the mean-variance loss, as its paper sets them
+AGE_LOSSES: dict[str, Callable] = {  # name -> function of sigma, error weight and scale that returns a loss
+    "cross_entropy": lambda sigma, error_weight, scale: _cross_entropy(),
+    "ldl": lambda sigma, error_weight, scale: _distribution_loss(sigma, 0.0, scale),
+    "dldl_v2": lambda sigma, error_weight, scale: _distribution_loss(sigma, error_weight, scale),
+    "mean_variance": lambda sigma, error_weight, scale: _mean_variance_loss(scale),
+    "coral": lambda sigma, error_weight, scale: _coral_loss(len(scale.groups)),
+}
+SOFT_LOSSES = ("ldl", "dldl_v2")  # whose labels are distributions around the true age
 
 
 def age_loss(name: str, sigma: float, error_weight: float, scale: AgeScale = YEARS) -> Callable:
@@ -37,19 +43,21 @@ def age_loss(name: str, sigma: float, error_weight: float, scale: AgeScale = YEA
     Raises:
         ValueError: for another name.
     """
-    losses = {
-        "cross_entropy": lambda: keras.losses.categorical_crossentropy,
-        "ldl": lambda: _distribution_loss(sigma, 0.0, scale),
-        "dldl_v2": lambda: _distribution_loss(sigma, error_weight, scale),
-        "mean_variance": lambda: _mean_variance_loss(scale),
-        "coral": lambda: _coral_loss(len(scale.groups)),
-    }
-    if name not in losses:
+    if name not in AGE_LOSSES:
         raise ValueError(f"there is no age loss '{name}'")
-    return losses[name]()
+    return AGE_LOSSES[name](sigma, error_weight, scale)
+
+
+def _cross_entropy() -> Callable:
+    import keras
+
+    return keras.losses.categorical_crossentropy
 
 
 def _distribution_loss(sigma: float, error_weight: float, scale: AgeScale) -> Callable:
+    import keras
+    from keras import ops
+
     years = scale.centres
     around = np.exp(-0.5 * ((years[:, None] - years) / sigma) ** 2)
     around = (around / around.sum(axis=1, keepdims=True)).astype(np.float32)  # row: the target for one true age
@@ -63,6 +71,9 @@ def _distribution_loss(sigma: float, error_weight: float, scale: AgeScale) -> Ca
 
 
 def _mean_variance_loss(scale: AgeScale) -> Callable:
+    import keras
+    from keras import ops
+
     years = scale.centres
 
     def loss(y_true, y_pred):
@@ -76,6 +87,9 @@ def _mean_variance_loss(scale: AgeScale) -> Callable:
 
 
 def _coral_loss(classes: int) -> Callable:
+    import keras
+    from keras import ops
+
     above = np.tri(classes, classes - 1, -1, dtype=np.float32)  # column k: the classes above class k
     least = keras.config.epsilon()
 
@@ -88,4 +102,7 @@ def _coral_loss(classes: int) -> Callable:
 
 
 def expected_age(distributions, centres: np.ndarray):
+    """(b, k) distributions -> (b,) expected ages in years, as tensors; centres: (k,) years."""
+    from keras import ops
+
     return ops.matmul(ops.cast(distributions, "float32"), ops.cast(centres[:, None], "float32"))[:, 0]

@@ -1,9 +1,14 @@
-"""The learning rate as a function of the step."""
+"""What is trained when, and the learning rate as a function of the step."""
 
 import math
+from typing import NamedTuple
 
 import keras
 from keras import ops
+
+from training.options import Options
+
+WARMUP_STEPS = 500  # at most, and at most a tenth of the run
 
 
 class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
@@ -24,15 +29,48 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
         return self.rate * warm * 0.2**passed
 
 
-class WarmCosine(keras.optimizers.schedules.LearningRateSchedule):
-    """Half a cosine from the full rate down to nothing (SGDR without restarts: Loshchilov and Hutter,
-    arXiv:1608.03983, section 3), after a linear warm-up."""
+class Phase(NamedTuple):
+    """Epochs of a run with one choice of what is trained.
 
-    def __init__(self, rate: float, steps: int, warmup_steps: int):
-        self.rate, self.steps, self.warmup_steps = rate, steps, warmup_steps
+    Attributes:
+        name: in words, for the log.
+        first, last: its epochs are first + 1 to last, counted from 1.
+        stages: how many of the network's last stages are trained beside the heads; None means all.
+        lr: highest learning rate.
+    """
 
-    def __call__(self, step):
-        step = ops.cast(step, "float32")
-        warm = ops.minimum(1.0, (step + 1) / max(self.warmup_steps, 1))
-        done = ops.clip((step - self.warmup_steps) / max(self.steps - self.warmup_steps, 1), 0.0, 1.0)
-        return self.rate * warm * 0.5 * (1.0 + ops.cos(math.pi * done))
+    name: str
+    first: int
+    last: int
+    stages: int | None
+    lr: float
+
+
+def phases(options: Options) -> list[Phase]:
+    """What is trained when: the heads on a frozen network first, if so asked, then the network or its last stages."""
+    stages, frozen, last = options.unfreeze_stages, options.freeze_epochs, options.nb_epochs
+    rest = "the whole network" if stages is None else f"the last {stages} stages and the heads"
+    if not frozen:
+        return [Phase(rest, 0, last, stages, options.lr)]
+    found = [Phase("the heads on a frozen network", 0, frozen, 0, options.lr)]
+    if frozen < last:
+        found.append(Phase(rest, frozen, last, stages, options.fine_tune_lr))
+    return found
+
+
+def learning_rate(name: str, phase: Phase, steps_per_epoch: int) -> keras.optimizers.schedules.LearningRateSchedule:
+    """The rate of a phase as a function of its step, by its name in `train.py --schedule`.
+
+    steps: see StepDecay.
+    cosine: half a cosine down to nothing (SGDR without restarts: Loshchilov and Hutter, arXiv:1608.03983, section 3),
+        after the same warm-up.
+    """
+    epochs = phase.last - phase.first
+    steps = steps_per_epoch * epochs
+    warmup = min(WARMUP_STEPS, steps // 10)
+    if name == "steps":
+        return StepDecay(phase.lr, epochs, steps_per_epoch, warmup)
+    cosine = keras.optimizers.schedules.CosineDecay
+    if not warmup:
+        return cosine(phase.lr, steps)
+    return cosine(0.0, steps - warmup, warmup_target=phase.lr, warmup_steps=warmup)

@@ -1,0 +1,407 @@
+"""The command line of train.py: options in groups, files of arguments, and what is refused before a file is opened.
+
+`--help` shows the options that people use, `--help-all` every one. `@recipes/strong.args` reads arguments from a file:
+words as in a shell, on any number of lines, and # for comments. What is typed besides wins, wherever it stands.
+"""
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+from age_gender import cli
+from age_gender.labels import AGE_SCALES, YEARS, age_scale
+from networks.models import BACKBONES, STAGES, choose
+from training.augmentations import AUGMENTATIONS
+from training.data import newest_database
+from training.losses import AGE_LOSSES, SOFT_LOSSES
+from training.options import DEFAULT_RATES, MONITORS, PUBLISHED, WIDE_RESNET_ARGUMENTS, Options
+from training.resume import RESUME_FILE, read_resume
+from training.starting import weights_file
+
+EVERYDAY = {  # what --help shows
+    *("help", "help_all", "input", "aug", "model", "width", "weights"),
+    *("nb_epochs", "batch_size", "opt", "lr", "output_path", "resume"),
+}
+NOT_OF_THE_RUN = {"resume", "restart", "output_path"}  # arguments that do not say what is trained
+
+
+def build_parser(script_docstring: str, usage: str) -> argparse.ArgumentParser:
+    """The parser of train.py."""
+    parser = cli.parser_for(script_docstring, usage)
+    parser.formatter_class = EverydayHelp
+    parser.add_argument(
+        "--help-all", action=HelpAll, nargs=0, default=argparse.SUPPRESS, help="show every option and exit"
+    )
+    parser.fromfile_prefix_chars = "@"
+    parser.convert_arg_line_to_args = lambda line: shlex.split(line, comments=True)
+    for add in (_add_data, _add_network, _add_transfer, _add_loss, _add_fit, _add_output):
+        add(parser)
+    return parser
+
+
+class EverydayHelp(cli.HelpFormatter):
+    """Leaves out what few people use."""
+
+    def add_argument(self, action: argparse.Action) -> None:
+        if action.dest in EVERYDAY:
+            super().add_argument(action)
+
+
+class HelpAll(argparse.Action):
+    """Shows all that there is."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        parser.formatter_class = cli.HelpFormatter
+        parser.print_help()
+        parser.exit()
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    """Which faces, how they are split, and how they are changed."""
+    group = parser.add_argument_group("data")
+    group.add_argument(
+        "--input", "-i", type=Path, nargs="+", metavar="FILE", help="databases (default: the newest .mat in data/)"
+    )
+    group.add_argument(
+        "--validation_split",
+        type=cli.number(float, 0, 1, exclusive=True),
+        default=0.1,
+        metavar="SHARE",
+        help="share of the faces held out to choose the checkpoint by, whole people at a time",
+    )
+    group.add_argument(
+        "--test_split",
+        type=cli.number(float, 0, 0.9),
+        default=0.0,
+        metavar="SHARE",
+        help="share of the faces kept out of training and choice, the same for the same databases whatever the seed; "
+        "evaluate.py scores them",
+    )
+    group.add_argument(
+        "--split",
+        choices=("random", "part"),
+        default="random",
+        help="part: faces that their dataset has in a part named train, valid or test stand there; others as random",
+    )
+    group.add_argument(
+        "--fold",
+        type=cli.number(int, 0),
+        metavar="N",
+        help="keep the dataset's own fold N for the test, such as 0 to 4 of Adience",
+    )
+    group.add_argument(
+        "--aug",
+        choices=AUGMENTATIONS,
+        nargs="?",
+        default="none",
+        const="classic",
+        help="classic, if not said otherwise: mixup, shifts, mirror images and random erasing; strong: "
+        "rotation, scale, light and loss of colour too; gentle: strong without mixup, half of the faces kept sharp, "
+        "to end a training with",
+    )
+    group.add_argument(
+        "--mixup_alpha",
+        type=cli.number(float, 0, 10),
+        metavar="ALPHA",
+        help="of the Beta distribution that the shares of two mixed faces come from; 0 mixes none (default: 0.2 where "
+        "--aug is classic or strong, else 0)",
+    )
+    group.add_argument(
+        "--seed",
+        type=cli.number(int, 0),
+        default=0,
+        metavar="N",
+        help="of the split, the order, the augmentation and the first weights",
+    )
+
+
+def _add_network(parser: argparse.ArgumentParser) -> None:
+    """The network."""
+    group = parser.add_argument_group("network")
+    group.add_argument(
+        "--model",
+        choices=BACKBONES,
+        default="wide_resnet",
+        metavar="NAME",
+        help=f"network, of {', '.join(BACKBONES)}; inception_resnet_v2 takes images of 75 pixels or more, others of 32",
+    )
+    group.add_argument(
+        "--depth", type=int, choices=(10, 16, 22, 28, 34, 40), help="depth of the wide_resnet (default: 16)"
+    )
+    group.add_argument(
+        "--width", type=cli.number(int, 1, 32), metavar="K", help="width of the wide_resnet (default: 8)"
+    )
+    group.add_argument("--stages", type=int, choices=(3, 4), help="wide_resnet: groups of blocks (default: 3)")
+    group.add_argument(
+        "--stem_stride",
+        type=int,
+        choices=(1, 2, 4),
+        help="wide_resnet: 2 halves the image first: a quarter of the work; 4 sees images of twice the size at the "
+        "work of 2 (default: 1)",
+    )
+    group.add_argument(
+        "--dropout",
+        type=cli.number(float, 0, 0.9),
+        default=0.0,
+        metavar="SHARE",
+        help="share dropped within each block of the wide_resnet, of other networks' features before the heads",
+    )
+    group.add_argument(
+        "--weight_decay",
+        type=cli.number(float, 0, 1),
+        metavar="DECAY",
+        help="of all kernels: half of it is the L2 penalty, for adamw it is the decoupled decay, times the rate "
+        "(default: 0.0005, for adamw 0.02)",
+    )
+    group.add_argument(
+        "--mirror",
+        action="store_true",
+        help="the finished model averages what it says of an image and of its mirror image; validation does not",
+    )
+
+
+def _add_transfer(parser: argparse.ArgumentParser) -> None:
+    """What the network starts from, and what of it is trained."""
+    group = parser.add_argument_group("transfer learning")
+    group.add_argument(
+        "--weights",
+        metavar="imagenet|none|FILE",
+        help="what to start from: imagenet, which Keras downloads; none; a checkpoint, or the best of this folder's "
+        "newest run, of the same network (layers that it lacks start anew, a block that it lacks as the identity); "
+        "for vgg16 and resnet50 also a published VGGFace file (default: none for wide_resnet, imagenet for others)",
+    )
+    group.add_argument(
+        "--freeze_epochs",
+        type=cli.number(int, 0),
+        default=0,
+        metavar="N",
+        help="of --nb_epochs, the first that train the heads alone, on a frozen network with batch norm in inference "
+        "mode; the others train all of it, or --unfreeze_stages",
+    )
+    group.add_argument(
+        "--fine_tune_lr",
+        type=cli.number(float, 0, exclusive=True),
+        metavar="RATE",
+        help="highest learning rate after --freeze_epochs (default: a tenth of --lr)",
+    )
+    group.add_argument(
+        "--unfreeze_stages",
+        type=cli.number(int, 1),
+        metavar="N",
+        help="train the last N stages of the network and the heads, and leave the others frozen to the end",
+    )
+
+
+def _add_loss(parser: argparse.ArgumentParser) -> None:
+    """What the heads are trained for."""
+    group = parser.add_argument_group("loss")
+    group.add_argument(
+        "--age_scale",
+        type=cli.checked(age_scale),
+        default=YEARS.name,
+        metavar="SCALE",
+        help=f"classes of the age head: {', '.join(AGE_SCALES)}, or groups of years such as 0-12,13-17,18-100",
+    )
+    group.add_argument(
+        "--teacher",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="checkpoints, or folders of runs, whose average answer to each training face is mixed into its labels, "
+        "which makes noisy labels less noisy; they must not have seen the faces held out",
+    )
+    group.add_argument(
+        "--teacher_weight",
+        type=cli.number(float, 0, 1, exclusive=True),
+        metavar="SHARE",
+        help="of the teachers' answer in the labels (default: 0.5)",
+    )
+    group.add_argument(
+        "--age_loss",
+        choices=AGE_LOSSES,
+        default="cross_entropy",
+        help="cross-entropy on the classes; ldl: soft labels around the true age; dldl_v2: these and the error of the "
+        "expected age; mean_variance: cross-entropy, that error squared and the variance; coral: an ordinal head",
+    )
+    group.add_argument(
+        "--age_sigma",
+        type=cli.number(float, 0, 50, exclusive=True),
+        metavar="YEARS",
+        help="width of the soft labels of ldl and dldl_v2 (default: 2)",
+    )
+    group.add_argument(
+        "--age_error_weight",
+        type=cli.number(float, 0, 100),
+        metavar="W",
+        help="of the error of the expected age in dldl_v2, in years (default: 1)",
+    )
+    group.add_argument(
+        "--age_spread",
+        action="store_true",
+        help="soft labels as wide as the opinions on each face spread, where the database knows (APPA-REAL's apparent "
+        "ages), --age_sigma at least",
+    )
+    group.add_argument(
+        "--gender_weight",
+        type=cli.number(float, 0, 100),
+        default=1.0,
+        metavar="W",
+        help="of the gender loss; the age loss has 1",
+    )
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    """How long and how fast."""
+    group = parser.add_argument_group("training")
+    group.add_argument("--nb_epochs", type=cli.number(int, 1), default=30, metavar="N", help="epochs")
+    group.add_argument("--batch_size", type=cli.number(int, 1), default=32, metavar="N", help="faces in a batch")
+    group.add_argument("--opt", choices=DEFAULT_RATES, default="sgd", help="optimiser; sgd has Nesterov momentum 0.9")
+    group.add_argument(
+        "--lr",
+        type=cli.number(float, 0, exclusive=True),
+        metavar="RATE",
+        help="highest learning rate (default: 0.1 for sgd, 0.001 for adam, 0.002 for adamw)",
+    )
+    group.add_argument(
+        "--schedule",
+        choices=("steps", "cosine"),
+        default="steps",
+        help="steps: the rate is divided by 5 at 1/4, 1/2 and 3/4 of the epochs; cosine: half a cosine down to 0",
+    )
+    group.add_argument(
+        "--ema",
+        type=cli.number(float, 0, 1, exclusive=True),
+        metavar="MOMENTUM",
+        help="validate and keep a moving average of the weights, such as 0.998, instead of the weights themselves; "
+        "batch norm's statistics are the current ones",
+    )
+    group.add_argument("--monitor", choices=MONITORS, default="val_loss", help="what makes a checkpoint the best")
+    group.add_argument(
+        "--patience",
+        type=cli.number(int, 0),
+        default=0,
+        metavar="EPOCHS",
+        help="end after so many epochs without a better checkpoint, counted after --freeze_epochs; 0 never does",
+    )
+    group.add_argument(
+        "--mixed_precision",
+        choices=("bfloat16", "float16"),
+        nargs="?",
+        const="bfloat16",
+        help="compute in 16 bits, bfloat16 if not said otherwise; GPUs gain, and CPUs with AVX-512 BF16 or AMX",
+    )
+
+
+def _add_output(parser: argparse.ArgumentParser) -> None:
+    """Where it goes, and what of a stopped run becomes of it."""
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--output_path", type=Path, default=Path("checkpoints"), metavar="DIR", help="folder for checkpoints and logs"
+    )
+    group.add_argument(
+        "--resume", action="store_true", help="continue the stopped run in --output_path, with its own arguments"
+    )
+    group.add_argument("--restart", action="store_true", help="discard the stopped run in --output_path")
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tuple[Options, Path, dict]:
+    """What is to be trained, the folder it goes to, and what a stopped run left: {} unless it is resumed.
+
+    Raises:
+        SystemExit: with status 2 and one line, for arguments that do not go together.
+        FileNotFoundError, ValueError: for files that are not there or damaged.
+    """
+    argv = _files_first(parser, sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(argv)
+    folder = args.output_path
+    if args.resume and args.restart:
+        parser.error("--resume and --restart exclude each other")
+    if args.resume:
+        stopped = read_resume(folder)
+        return _resumed(parser, argv, stopped["arguments"], folder), folder, stopped
+    if (left := folder / RESUME_FILE).exists() and not args.restart:
+        parser.error(
+            f"{left} is a stopped run: --resume continues it, --restart discards it, "
+            "another --output_path leaves it alone"
+        )
+    _refuse_contradictions(parser, args)
+    _refuse_idle_network_options(parser, args)
+    args.input = args.input or [newest_database()]
+    # Files, since a folder's newest run may be this one when it is resumed.
+    args.weights = str(weights_file(args.weights) or args.weights or "") or None
+    args.teacher = [choose(path, "") for path in args.teacher or ()]
+    return Options.of(vars(args)), folder, {}
+
+
+def _files_first(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
+    """The arguments with @files before the others, so that these win."""
+    for name in (word[1:] for word in argv if word.startswith("@")):
+        if not Path(name).is_file():
+            parser.error(f"{name}, a file of arguments, is not there; recipes/ has those that come with the suite")
+    return sorted(argv, key=lambda word: not word.startswith("@"))
+
+
+def _resumed(parser: argparse.ArgumentParser, argv: list[str], kept: dict, folder: Path) -> Options:
+    """The options of a stopped run, which are the defaults of what is typed; what says otherwise is refused."""
+    if kept.keys() != vars(parser.parse_args(argv)).keys() - NOT_OF_THE_RUN:
+        raise ValueError(f"the run in {folder} was stopped in a version with other options; --restart discards it")
+    parser.set_defaults(**kept)  # a text that stands for a value is parsed again
+    options, typed = Options.of(kept), Options.of(vars(parser.parse_args(argv)))
+    said, kept = typed.plain(), options.plain()
+    changed = [name for name, value in kept.items() if said[name] != value and not _holds(said[name], value)]
+    if changed:
+        parser.error(f"the stopped run had another --{' --'.join(changed)}; leave it out, or --restart")
+    return options
+
+
+def _holds(typed: object, kept: object) -> bool:
+    """Whether what is typed are the folders of the checkpoints that were found in them."""
+    if isinstance(typed, list) and isinstance(kept, list) and len(typed) == len(kept):
+        return all(map(_holds, typed, kept))
+    paths = isinstance(typed, str) and isinstance(kept, str) and kept not in PUBLISHED
+    return paths and Path(kept).parent == Path(typed)
+
+
+def _refuse_contradictions(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuses options that exclude each other, and those that the chosen loss or scale has no use for."""
+    if args.fold is not None and args.test_split:
+        parser.error("--fold keeps that fold for the test, --test_split a share of all faces: choose one")
+    if args.split == "part" and args.fold is not None:
+        parser.error("--split part takes the parts named train, valid and test, --fold those named fold_N: choose one")
+    if args.age_error_weight is not None and args.age_loss != "dldl_v2":
+        parser.error(f"--age_error_weight is for --age_loss dldl_v2; this is {args.age_loss}")
+    if args.age_sigma is not None and args.age_loss not in SOFT_LOSSES:
+        parser.error(f"--age_sigma is for --age_loss ldl and dldl_v2; {args.age_loss} has hard labels")
+    if args.teacher_weight is not None and not args.teacher:
+        parser.error("--teacher_weight is for --teacher: name a checkpoint")
+    if args.age_spread and args.age_loss not in SOFT_LOSSES:
+        parser.error(f"--age_spread is for --age_loss ldl and dldl_v2; {args.age_loss} has hard labels")
+    if args.age_spread and args.age_scale != YEARS:
+        parser.error(f"--age_spread is for ages in years; --age_scale {args.age_scale.name} has groups")
+    if args.monitor == "val_pred_age_accuracy" and args.age_scale == YEARS:
+        parser.error("--monitor val_pred_age_accuracy is for age groups; ages in years have val_pred_age_mae")
+
+
+def _refuse_idle_network_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuses options of another network, and options of transfer learning where nothing is transferred."""
+    wide = args.model == "wide_resnet"
+    if idle := [name for name in WIDE_RESNET_ARGUMENTS if not wide and getattr(args, name) is not None]:
+        parser.error(f"--{' --'.join(idle)} is for --model wide_resnet; this is {args.model}")
+    if wide and args.weights == "imagenet":
+        parser.error("--weights imagenet is for the networks of keras.applications: name one with --model")
+    if args.weights == "none" or (wide and not args.weights):
+        for name in ("freeze_epochs", "unfreeze_stages"):
+            if getattr(args, name):
+                parser.error(f"--{name} keeps what --weights brings: name weights, as random ones are worth nothing")
+    if args.freeze_epochs > args.nb_epochs:
+        parser.error(f"--freeze_epochs {args.freeze_epochs} are more than the {args.nb_epochs} of --nb_epochs")
+    stages = (args.stages or WIDE_RESNET_ARGUMENTS["stages"]) if wide else len(STAGES[args.model]) + 1
+    if args.unfreeze_stages and args.unfreeze_stages > stages:
+        parser.error(f"--unfreeze_stages {args.unfreeze_stages}: {args.model} has {stages}")
+    if 0 < args.freeze_epochs < args.nb_epochs:
+        return
+    if args.fine_tune_lr:
+        parser.error("--fine_tune_lr is for the epochs after --freeze_epochs: there are none; without them it is --lr")
+    if args.unfreeze_stages and args.freeze_epochs:
+        parser.error("--unfreeze_stages is for the epochs after --freeze_epochs: there are none")

@@ -1,0 +1,151 @@
+"""The faces of a run: opened, labelled on the age scale, split, and made into batches."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from age_gender.labels import UNKNOWN, AgeScale
+from networks.applications import require_size
+from training.augmentations import AUGMENTATIONS
+from training.options import Options
+from utils import Database, ImageStack, kindred, open_database, split
+
+Teacher = tuple[np.ndarray, np.ndarray]  # (n, 2) and (n, k) float32 distributions, zeros where it was not asked
+
+
+@dataclass(frozen=True)
+class Data:
+    """The faces of a run, n of them: what they are and which rows train, validate and test.
+
+    Attributes:
+        databases: where they come from, one after the other.
+        image: takes arrays of rows, (m, size, size, 3) uint8 BGR.
+        age: (n,) class on the run's age scale, -1 unknown.
+        gender: (n,) 0 female, 1 male, -1 unknown.
+        training, validation, test: sorted rows.
+        age_std: (n,) years, how far opinions on the age spread, NaN unknown; None where not asked.
+    """
+
+    databases: list[Database]
+    image: ImageStack | np.ndarray
+    age: np.ndarray
+    gender: np.ndarray
+    training: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+    age_std: np.ndarray | None = None
+
+    @property
+    def database(self) -> Database:
+        """The largest of the databases: its image size, margin and detector are the model's."""
+        return max(self.databases, key=len)
+
+    def validation_labels(self) -> tuple[np.ndarray, np.ndarray]:
+        """The known age classes and the known genders of the validation faces."""
+        ages, genders = self.age[self.validation], self.gender[self.validation]
+        return ages[ages != UNKNOWN], genders[genders != UNKNOWN]
+
+
+def newest_database() -> Path:
+    """The .mat file in data/ that was written last."""
+    found = sorted(Path("data").glob("*.mat"), key=lambda path: path.stat().st_mtime)
+    if not found:
+        raise FileNotFoundError("there is no database in data/: make one with create_db.py, or name one with --input")
+    return found[-1]
+
+
+def load_data(options: Options) -> Data:
+    """Opens the databases and splits their faces.
+
+    Raises:
+        FileNotFoundError: if a database is not there.
+        ValueError: if one is no database, their sizes differ or do not suit the network, or they cannot be split.
+    """
+    databases = [open_database(path) for path in options.input]
+    require_size(options.model, databases[0].image_size)
+    for one, other in combinations(sorted({database.db for database in databases}), 2):
+        if kindred(one, other):
+            print(f"{one} and {other} have the same people, who may stand on both sides of the split")
+    image = ImageStack(databases)
+    scale = options.age_scale
+    age = np.concatenate([scale.group_of(each.age, each.age_low, each.age_high) for each in databases])
+    _say_what_is_in_no_group(databases, age, scale)
+    stds = [np.full(len(database), np.nan) if database.age_std is None else database.age_std for database in databases]
+    age_std = np.concatenate(stds)
+    if options.age_spread and not np.any(age_std > 0):
+        raise ValueError("--age_spread: no database knows how far the opinions on an age spread (APPA-REAL's does)")
+    sides = split(
+        databases,
+        options.validation_split,
+        options.seed,
+        options.test_split,
+        options.split == "part",
+        options.fold,
+    )
+    return Data(databases, image, age, np.concatenate([each.gender for each in databases]), *sides, age_std)
+
+
+def _say_what_is_in_no_group(databases: list[Database], groups: np.ndarray, scale: AgeScale) -> None:
+    """Counts the faces whose age label trains nothing, since it is in no group of the scale."""
+    labelled = [
+        (database.age != UNKNOWN) | (False if database.age_low is None else database.age_low != UNKNOWN)
+        for database in databases
+    ]
+    left_out = int(np.sum(np.concatenate(labelled) & (groups == UNKNOWN)))
+    if left_out:
+        print(
+            f"{left_out:,} of {len(groups):,} faces have an age label that belongs to no class of {scale.name}: they "
+            "train and validate genders alone"
+        )
+
+
+def split_of(data: Data, options: Options) -> dict[str, object]:
+    """How a run's faces are split, as its checkpoints say it."""
+    return {
+        "validation_split": options.validation_split,
+        "test_split": options.test_split,
+        "parts": options.split == "part",
+        "fold": options.fold,
+        "seed": options.seed,
+        "image_size": data.database.image_size,
+        "databases": [database.fingerprint() for database in data.databases],
+        "datasets": sorted({database.db for database in data.databases}),
+    }
+
+
+def refuse(data: Data, options: Options, stopped: dict) -> None:
+    """Refuses what the faces do not allow, before anything slow happens.
+
+    Raises:
+        ValueError: if the databases are not those of the stopped run, or no validation face has the label that the
+            checkpoint is to be chosen by.
+    """
+    if stopped and stopped["split"] != split_of(data, options):
+        raise ValueError("the databases are not those that the stopped run was trained on; --restart discards it")
+    ages, genders = data.validation_labels()
+    monitor = options.monitor
+    if (monitor.startswith("val_pred_age") and not len(ages)) or (
+        monitor.startswith("val_pred_gender") and not len(genders)
+    ):
+        raise ValueError(
+            f"--monitor {monitor}: no validation face has that label; --monitor val_loss uses what there is"
+        )
+
+
+def make_batches(data: Data, options: Options, teacher: Teacher | None = None):
+    """The training batches, augmented if so asked, and the validation batches, always plain."""
+    from mixup_generator import NO_AUGMENTATION, Augmentation, Labels, MixupGenerator
+
+    width = None
+    if options.age_spread:  # the loss adds the variance of --age_sigma, so that the sum is the label's own
+        width = np.sqrt(np.maximum(np.nan_to_num(data.age_std) ** 2 - options.age_sigma**2, 0))
+    plain = Labels(data.gender, data.age, len(options.age_scale.groups))
+    soft = plain._replace(age_width=width, teacher=teacher, teacher_weight=options.teacher_weight)
+    augmentation = Augmentation(**AUGMENTATIONS[options.aug] | {"mixup_alpha": options.mixup_alpha})
+    size, seed = options.batch_size, options.seed
+    return (
+        MixupGenerator(data.image, soft, data.training, size, augmentation, shuffle=True, seed=seed),
+        MixupGenerator(data.image, plain, data.validation, size, NO_AUGMENTATION, shuffle=False, seed=seed),
+    )

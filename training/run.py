@@ -1,0 +1,191 @@
+"""A run: its network built and compiled, its phases fitted, its checkpoints written."""
+
+import time
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from age_gender.description import Description
+from networks import backend
+from networks.applications import VGGFACE_MEANS_BGR, vggface_network
+from networks.models import STAGES, build, inspect, save
+from training.callbacks import (
+    Epochs,
+    Journal,
+    KeepBest,
+    PlainValidationLoss,
+    Resume,
+    StopAtNan,
+    train_last_stages,
+)
+from training.data import Data, split_of
+from training.losses import age_loss
+from training.metrics import weighted_metrics
+from training.options import MONITORS, WIDE_RESNET_ARGUMENTS, Options
+from training.reports import Outcome
+from training.resume import set_dropout_seeds
+from training.schedules import learning_rate, phases
+from training.starting import history_of, weights_file
+
+
+def describe(data: Data, options: Options, trivial: dict[str, int]) -> Description:
+    """What every checkpoint of this run will say of itself.
+
+    Args:
+        data: the faces.
+        options: of the run.
+        trivial: the answers that use no picture, see Description.
+
+    Raises:
+        FileNotFoundError, ValueError: if what the run starts or learns from is not there, or is another network's.
+    """
+    versions = {"keras": version("keras"), "backend": keras.backend.backend(), "numpy": np.__version__}
+    training = {"arguments": options.plain(), "versions": versions}
+    path = weights_file(options.weights)
+    vggface = vggface_network(path) if path else None
+    arguments = {name: getattr(options, name) for name in WIDE_RESNET_ARGUMENTS if options.model == "wide_resnet"}
+    earlier = inspect(path) if path and not vggface else None
+    found = vggface or (earlier and earlier.network) or options.model
+    if found != options.model:
+        of = f"has VGGFace's weights of {found}, not of" if vggface else f"is a {found}, not a"
+        raise ValueError(f"{path} {of} {options.model}: --model {found}")
+    if earlier:
+        training["start"] = history_of(path)
+    if options.model in VGGFACE_MEANS_BGR:
+        arguments["vggface"] = bool(vggface or (earlier and earlier.arguments.get("vggface")))
+    if options.age_loss == "coral":
+        arguments["ordinal"] = True
+    for teacher in options.teacher:
+        inspect(teacher).age_scale.folds_onto(options.age_scale)
+    if options.teacher:
+        training["teachers"] = [history_of(path) for path in options.teacher]
+    database = data.database
+    return Description(
+        network=options.model,
+        arguments=arguments,
+        image_size=database.image_size,
+        margin=database.margin,
+        detector=database.detector,
+        align=database.align,
+        mirror=options.mirror,
+        age_scale=options.age_scale,
+        trivial=trivial,
+        split=split_of(data, options),
+        training=training,
+    )
+
+
+def build_model(description: Description, options: Options):
+    """The network, not compiled, with its first weights drawn by the run's seed."""
+    keras.utils.set_random_seed(options.seed)
+    if options.mixed_precision:
+        keras.mixed_precision.set_global_policy(f"mixed_{options.mixed_precision}")
+    decay = 0.0 if options.opt == "adamw" else options.weight_decay  # AdamW has its own
+    return build(description, weight_decay=decay, dropout=options.dropout)
+
+
+def compile_model(model, options: Options, rate) -> None:
+    """Gives a network a new optimiser of this learning rate, the losses and the metrics."""
+    average = {"use_ema": True, "ema_momentum": options.ema} if options.ema else {}
+    if options.opt == "adamw":
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=options.weight_decay, **average)
+        others = [weight for weight in model.trainable_variables if not weight.path.endswith("kernel")]
+        optimizer.exclude_from_weight_decay(var_list=others)
+    elif options.opt == "adam":
+        optimizer = keras.optimizers.Adam(rate, **average)
+    else:
+        optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **average)
+    of_age = age_loss(options.age_loss, options.age_sigma, options.age_error_weight, options.age_scale)
+    model.compile(
+        optimizer,
+        loss=["categorical_crossentropy", of_age],
+        loss_weights=[options.gender_weight, 1.0],
+        weighted_metrics=weighted_metrics(options.age_scale),
+    )
+
+
+def fit(model, options: Options, description: Description, batches: tuple, folder: Path, stopped: dict) -> Outcome:
+    """Trains a network phase by phase; the best checkpoint, the history and what a resume needs go to a folder.
+
+    Args:
+        model: of `build_model`, changed in place.
+        options: of the run.
+        description: what each checkpoint says of itself.
+        batches: for training and for validation.
+        folder: where everything goes.
+        stopped: what `read_resume` gave of a run that is resumed, else {}.
+    """
+    training, validation = batches
+    averaged = [keras.callbacks.SwapEMAWeights()] if options.ema else []  # validates the averages
+    guard = StopAtNan()
+    write = writer(model, description, averaged)
+    less_is_better = MONITORS[options.monitor]
+    best = KeepBest(folder, write, options.monitor, less_is_better, options.patience, stopped.get("best"))
+    journal = Journal(folder, options.nb_epochs, stopped.get("history"))
+    kept = {"arguments": options.plain(), "split": description.split}
+    resume = Resume(folder, lambda: kept | {"best": best.state, "history": journal.rows})
+    before = [guard, Epochs(training), *averaged, PlainValidationLoss(options.gender_weight), *tensorboard(folder)]
+    done = stopped.get("epoch", 0)
+    if not stopped:
+        resume.path.unlink(missing_ok=True)  # --restart
+    try:
+        for phase in phases(options):
+            if phase.last < done:
+                continue
+            rate = learning_rate(options.schedule, phase, len(training))
+            train_last_stages(model, STAGES[options.model], phase.stages)
+            compile_model(model, options, rate)
+            if phase.first < done:  # the phase that the stopped run was in
+                model.optimizer.build(model.trainable_variables)
+                model.load_weights(resume.path)
+                set_dropout_seeds(model, stopped["dropout_seeds"])
+            last = phase.last == options.nb_epochs
+            best.begin_phase(options.patience if last else 0, anew=done <= phase.first)
+            trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
+            journal.begin_phase(rate, trained, phase.last)
+            if options.freeze_epochs or options.unfreeze_stages:
+                print(f"epochs {phase.first + 1} to {phase.last}: {phase.name}, {trained:,} parameters", flush=True)
+            model.fit(
+                training,
+                validation_data=validation,
+                epochs=phase.last,
+                initial_epoch=max(done, phase.first),
+                shuffle=False,
+                verbose=0,
+                callbacks=[*before, best, journal, resume],
+            )
+            if guard.stopped:
+                break
+    except KeyboardInterrupt:
+        done = resume.saved or done
+        print(f"\nstopped after {done} whole epochs" + (f"; --resume goes on at epoch {done + 1}" if done else ""))
+        raise
+    resume.path.unlink(missing_ok=True)  # finished, or not worth continuing
+    keras.mixed_precision.set_global_policy("float32")  # as the checkpoint will be used
+    return Outcome(best.state, journal.rows, len(training) * len(journal.rows), guard.stopped)
+
+
+def writer(model, description: Description, averaged: list):
+    """A function of path, epoch and values that writes a checkpoint of the run, of averaged weights where there are."""
+
+    def write(path: Path, epoch: int, values: dict) -> None:
+        metrics = {name: float(value) for name, value in values.items()}
+        reached = {"epoch": epoch, "metrics": metrics, "saved": time.time()}
+        for swap in averaged:
+            swap.on_test_begin()
+        save(model, path, replace(description, training={**description.training, **reached}))
+        for swap in averaged:
+            swap.on_test_end()
+
+    return write
+
+
+def tensorboard(folder: Path) -> list:
+    """Keras's TensorBoard callback; none where TensorFlow, which it writes with, is not installed."""
+    if not backend.can_write_tensorboard():
+        print("TensorBoard's logs are left out: they need the packages tensorflow and tensorboard")
+        return []
+    return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)]

@@ -1,0 +1,72 @@
+"""What a run starts from: the weights that `--weights` names, and whether they may have seen this run's faces."""
+
+from pathlib import Path
+
+from age_gender.description import Description
+from training.options import Options
+
+SPLIT_NAMES = ("validation_split", "test_split", "parts", "fold", "seed", "databases")  # what decides who is held out
+
+
+def weights_file(weights: str | None) -> Path | None:
+    """The file that `--weights` means; None where it means imagenet or none.
+
+    Raises:
+        FileNotFoundError: if it is not there; of a published VGGFace file, with its address.
+    """
+    from networks.applications import VGGFACE_URL
+    from networks.models import choose
+
+    if weights in (None, "none", "imagenet"):
+        return None
+    path = Path(weights)
+    if path.name.startswith("rcmalli_vggface") and not path.exists():
+        raise FileNotFoundError(f"{path} is not there: fetch {VGGFACE_URL}{path.name} and name its path")
+    return choose(path, "")
+
+
+def history_of(path: Path) -> dict[str, object]:
+    """How a checkpoint came about, for those that start or learn from it."""
+    from networks.models import inspect
+
+    earlier = inspect(path)
+    return {**earlier.training, "split": earlier.split}
+
+
+def start_from(model, options: Options, checkpoint: Description) -> None:
+    """Takes the weights that --weights names, and says what of them, and whether they may have seen this run's faces.
+
+    Raises:
+        ValueError: if they cannot be fetched, or are another network's.
+    """
+    from networks.applications import load_imagenet, load_vggface, shortened, vggface_network
+    from networks.models import copy_weights, inspect
+
+    if options.weights == "imagenet":
+        print(load_imagenet(model, options.model), flush=True)
+        return
+    path = weights_file(options.weights)
+    if not path:
+        if options.weights == "none":
+            print("--weights none: every weight is random")
+        return
+    if vggface_network(path):
+        print(f"{path}: {load_vggface(model, options.model, path)}", flush=True)
+        return
+    earlier = inspect(path)
+    fresh = copy_weights(path, model, ["pred_age"] if earlier.age_scale != checkpoint.age_scale else [])
+    if (options.freeze_epochs or options.unfreeze_stages) and (random := set(fresh) - set(model.output_names)):
+        raise ValueError(
+            f"{path} is another network: of this one {len(random)} layers beside the heads would be new, such as "
+            f"{min(random)}, and frozen layers must not be; train without --freeze_epochs and --unfreeze_stages"
+        )
+    weighty = sum(bool(layer.weights) for layer in model.layers)
+    print(f"{path}: the weights of {weighty - len(fresh)} of {weighty} layers; new: {shortened(fresh)}")
+    say_if_it_saw(checkpoint.training["start"]["split"], checkpoint.split)
+
+
+def say_if_it_saw(earlier: dict[str, object], split: dict[str, object]) -> None:
+    """Says so where weights come from another split than this run's."""
+    earlier = {"parts": False, "fold": None, **earlier}
+    if any(earlier.get(name) != split[name] for name in SPLIT_NAMES):
+        print("  it comes from another split: faces that validate or test this run may have trained it")
