@@ -46,6 +46,7 @@ class Description:
         origin: who wrote the file.
         sides: a database's fingerprint -> (n,) uint8, where each of its faces stood: TRAINING, VALIDATION, TEST or
             ON_NO_SIDE, plus EARLIER. Not part of the JSON text; {} unknown.
+        path: the file it was read from; None before it is written. Not part of the JSON text.
     """
 
     network: str
@@ -63,11 +64,18 @@ class Description:
     training: Mapping[str, Any] = field(default_factory=dict)
     origin: str = ORIGIN_OURS
     sides: Mapping[str, np.ndarray] = field(default_factory=dict)
+    path: Path | None = field(default=None, compare=False)
 
     @property
     def inputs(self) -> list[Path]:
-        """The databases that it was trained on, by their paths then; [] unknown."""
-        return [Path(path) for path in self.training.get("arguments", {}).get("input") or []]
+        """The databases that it was trained on, by their paths then, or beside the file itself where they are gone from
+        there; [] unknown."""
+        paths = [Path(path) for path in self.training.get("arguments", {}).get("input") or []]
+        folder = self.path.parent if self.path else Path()
+        beside = [folder / path.name for path in paths]
+        return [
+            there if there.is_file() and not path.is_file() else path for path, there in zip(paths, beside, strict=True)
+        ]
 
     def differs_from(self, margin: float, detector: str, align: bool) -> list[str]:
         """In what faces differ from those that the model was trained on, a phrase each; [] if in nothing.
@@ -107,7 +115,7 @@ class Description:
         return json.dumps(said | more)
 
     def _plain(self) -> dict[str, Any]:
-        said = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "sides"}
+        said = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("sides", "path")}
         scale, calibration = self.age_scale, self.calibration
         return said | {
             "age_scale": scale.name if scale == YEARS else scale._asdict(),
@@ -137,7 +145,7 @@ class Description:
                 said["origin"] = f"exported from {said['source']}"
                 for name in ("version", "source", "precision", "colours"):
                     said.pop(name, None)
-            description = _checked(cls(**{**said, **_decoded(said)}))
+            description = _checked(cls(**{**said, **_decoded(said)}, path=Path(path)))
         except (AttributeError, TypeError, KeyError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"{path}: what it says of itself cannot be understood: {error}") from None
         if description.genders != GENDERS:

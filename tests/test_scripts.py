@@ -238,6 +238,7 @@ def test_train_keeps_what_explains_itself(trained, drawn):
     )
     assert (checkpoint.image_size, checkpoint.margin, checkpoint.genders) == (32, 0.4, ("F", "M"))
     assert checkpoint.split["databases"] == [open_database(drawn / "wiki_db.mat").fingerprint()]
+    assert checkpoint.training["arguments"]["input"] == [str((drawn / "wiki_db.mat").absolute())]
     with open(trained / "history.csv", newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
@@ -284,14 +285,14 @@ def test_train_that_goes_to_nan_says_so_and_fails(drawn, tmp_path, quick_runs, c
             "2",
             *SMALL_RUN,
             "--lr",
-            "1e18",
+            "1e38",
             "--output_path",
             str(tmp_path),
         ]
     )
     assert status == 1
     said = capsys.readouterr().err
-    assert "not a number in epoch 1: " in said and "try a tenth of the rate (--lr 1e+17)" in said
+    assert "not a number in epoch 1: " in said and "try a tenth of the rate (--lr 1e+37)" in said
     assert not (tmp_path / RESUME_FILE).exists()
 
 

@@ -164,6 +164,19 @@ def test_paths_are_kept_absolute_and_used_as_they_were_typed(tmp_path, monkeypat
     assert Options.of(kept).plain() == kept == json.loads(json.dumps(kept))
 
 
+def test_a_checkpoints_databases_are_found_where_they_were_or_beside_it(tmp_path):
+    there, gone = tmp_path / "there.mat", tmp_path / "gone" / "moved.mat"
+    there.touch()
+    folder = tmp_path / "run"
+    folder.mkdir()
+    said = Description("wide_resnet", {}, 32, training={"arguments": {"input": [str(there), str(gone)]}})
+    read = Description.from_json(said.to_json(), folder / "weights.hdf5")
+    assert read == said and read.inputs == [there, gone]  # what is nowhere keeps its name, for messages
+    (folder / "moved.mat").touch()
+    (folder / "there.mat").touch()
+    assert read.inputs == [there, folder / "moved.mat"] and said.inputs == [there, gone]
+
+
 def help_of(option):
     with pytest.raises(SystemExit) as ended:
         train.main([option])
