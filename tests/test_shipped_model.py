@@ -104,7 +104,7 @@ def test_its_recipes_are_the_arguments_that_made_it(monkeypatch):
 def test_the_model_card_has_the_figures_that_its_commands_give(shared, tmp_path):
     with tarfile.open(shared / "data" / "UTKFace.tar.gz") as archive:
         archive.extractall(tmp_path / "data", filter="data")
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reproduce_model.md").read_text(encoding="utf-8")
     commands = re.findall(r"^python ((?:check_dataset|create_db)\.py --db utkface .*_check\.csv)$", text, re.MULTILINE)
     assert len(commands) == 3
     weights = ROOT / "checkpoints" / "age_gender.hdf5"
