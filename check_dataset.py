@@ -336,49 +336,39 @@ def write_report(path: Path, args, folder: Path, records: Records, findings, gro
     """Writes the page: tables, histograms, a sample of faces, and the groups of like ones."""
     from evaluation import pages, plots
 
-    def show(rows: list[int], captions: list[str]) -> str:
-        return pages.faces([face_of(folder, records, row, READERS[args.db].margin) for row in rows], captions)
+    def faces(rows: list[int], with_path: bool = False) -> list[tuple[np.ndarray | None, str]]:
+        margin = READERS[args.db].margin
+        labels = [label_of(records, row) + f" {records.path[row]}" * with_path for row in rows]
+        return [(face_of(folder, records, row, margin), label) for row, label in zip(rows, labels, strict=True)]
 
-    rng = np.random.default_rng(args.seed)
-    sample = rng.permutation(kept)[:SHOWN_FACES]
+    sample = np.random.default_rng(args.seed).permutation(kept)[:SHOWN_FACES]
     sample = sample[np.argsort(records.age[sample], kind="stable")].tolist()
     total = len(records) + sum(map(len, records.skipped.values()))
-    cleaning = [("records", total), *((f"- {reason}", n) for reason, n in dropped.items()), ("kept", len(kept))]
-    sections = [
-        ("", [pages.paragraph(f"{records_in(folder, args.db)}: {in_words(records, slice(None))}.")]),
-        (
-            "What cleaning removes",
-            [
-                pages.table(cleaning, ("", "records")),
-                pages.paragraph(f"What is left: {in_words(records, kept)}."),
-                pages.figure(
-                    plots.draw_ages(records.age, records.age[kept], records.gender[kept]), "ages before and after"
-                ),
-            ],
-        ),
-    ]
+    scores = None
     if records.face_score is not None:
         above = int(np.sum(records.face_score >= MIN_SCORE))
-        words = f"{above:,} records have a face score of {MIN_SCORE:g} or more, {len(records) - above:,} have not."
-        scores = plots.draw_face_scores(records.face_score, MIN_SCORE)
-        sections.append(("Face scores", [pages.paragraph(words), pages.figure(scores, "histogram of face scores")]))
-    sections += [
-        ("What was found", [pages.table(findings, ("", "groups", "files", "listed"))]),
-        ("Some of the faces that are kept", [show(sample, [label_of(records, row) for row in sample])]),
-    ]
-    for kind, chosen in groups.items():
-        if chosen:
-            members = [
-                show(rows, [f"{label_of(records, row)} {records.path[row]}" for row in rows])
-                for rows in (group[:6] for group in chosen[:SHOWN_GROUPS])
-            ]
-            shown = f"{len(chosen):,} groups" + (f", the first {SHOWN_GROUPS} of them" * (len(chosen) > SHOWN_GROUPS))
-            sections.append((kind.capitalize(), [pages.paragraph(shown), pages.groups(members)]))
-    if records.skipped:
-        reasons = Counter({reason: len(names) for reason, names in records.skipped.items()})
-        rows = [(reason, count, ", ".join(records.skipped[reason][:5])) for reason, count in reasons.most_common()]
-        sections.append(("What could not be understood", [pages.table(rows, ("", "files", "such as"))]))
-    pages.write_page(path, f"What is in {args.db}", sections)
+        says = f"{above:,} records have a face score of {MIN_SCORE:g} or more, {len(records) - above:,} have not."
+        scores = {"says": says, "png": plots.draw_face_scores(records.face_score, MIN_SCORE)}
+    reasons = Counter({reason: len(names) for reason, names in records.skipped.items()})
+    pages.write_page(
+        path,
+        "dataset.html",
+        title=f"What is in {args.db}",
+        source=records_in(folder, args.db),
+        labelled=in_words(records, slice(None)),
+        cleaning=[("records", total), *((f"- {reason}", n) for reason, n in dropped.items()), ("kept", len(kept))],
+        kept=in_words(records, kept),
+        ages=plots.draw_ages(records.age, records.age[kept], records.gender[kept]),
+        scores=scores,
+        findings=findings,
+        sample=faces(sample),
+        alike=[
+            (kind, len(chosen), [faces(group[:6], with_path=True) for group in chosen[:SHOWN_GROUPS]])
+            for kind, chosen in groups.items()
+            if chosen
+        ],
+        skipped=[(reason, n, ", ".join(records.skipped[reason][:5])) for reason, n in reasons.most_common()],
+    )
 
 
 def face_of(folder: Path, records: Records, row: int, margin: float) -> np.ndarray | None:

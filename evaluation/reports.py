@@ -127,23 +127,23 @@ def report_on(evaluations: list[Evaluation], comparisons: list[Comparison], fold
     """Prints what was found, and writes it into a folder; of several evaluations each has a folder of its own in it."""
     folder.mkdir(parents=True, exist_ok=True)
     several = len(evaluations) > 1
-    sections = []
+    parts, overview = [], None
     for evaluation, own in zip(evaluations, folders(evaluations), strict=True):
         text = text_of(evaluation)
         drawn = pictures(evaluation)
         write(folder / own, evaluation, text, [*drawn, *face_pictures(evaluation, seed)])
-        sections += sections_of(evaluation, drawn, seed, f"{own}: " * several)
+        parts.append(part_of(evaluation, drawn, seed, f"{own}: " * several))
         print(f"\n{text}" if not several else f"{evaluation.weight_file}: {evaluation.name}, {evaluation.says}")
     if several:
-        text, parts, drawn = across(evaluations, comparisons)
-        for picture in drawn:
+        text, overview = across(evaluations, comparisons)
+        for picture in overview["pictures"]:
             write_picture(folder, picture)
-        sections = [("", parts), *sections]
         write_text(folder / "table.txt", text)
         write_json(folder / "metrics.json", metrics_of_several(evaluations, comparisons))
         print(f"\n{text}")
     write_scores(folder / "scores.csv", evaluations)
-    pages.write_page(folder / "report.html", "Age and gender: evaluation", sections)
+    title = "Age and gender: evaluation"
+    pages.write_page(folder / "report.html", "report.html", title=title, overview=overview, evaluations=parts)
     kinds = "report.html, table.txt, metrics.json, scores.csv, predictions.csv and plots"
     print(f"\nintervals: 95%, bootstrap over faces. {kinds} in {folder}/{' and its folders' * several}")
 
@@ -299,26 +299,25 @@ def foremost(scores: Scores) -> tuple[str, Estimate]:
 # ------------------------------------------------------------------------------------------------- across several
 
 
-def across(evaluations: list[Evaluation], comparisons: list[Comparison]) -> tuple[str, list[str], list[Picture]]:
+def across(evaluations: list[Evaluation], comparisons: list[Comparison]) -> tuple[str, dict[str, object]]:
     """All evaluations in one table, the comparisons, mean and deviation over checkpoints; as text and for the page."""
     names = shown(evaluations[0].overall, FOREMOST)
-    headings = ["checkpoint", "faces", "n", *map(heading, names)]
+    titles = ("checkpoint", "faces", "n", *map(heading, names))
     rows = [
         (each.weight_file, each.name, each.overall.n, *(with_interval(name, each.overall[name]) for name in names))
         for each in evaluations
     ]
-    text, parts = [tabulated(rows, headings)], [pages.table(rows, tuple(headings))]
+    tables = [("", titles, rows)]
     if spread := deviations(evaluations):
-        titles = ["faces", "checkpoints", *(f"{heading(name)}, mean and deviation" for name in names)]
+        titles = ("faces", "checkpoints", *(f"{heading(name)}, mean and deviation" for name in names))
         rows = [
             (faces, count, *(f"{number(name, found[name][0])} ± {number(name, found[name][1])}" for name in names))
             for faces, count, found in spread
         ]
         says = "Mean and standard deviation over the checkpoints (of the sample), each on its own faces:"
-        text += ["", says, tabulated(rows, titles)]
-        parts += [pages.paragraph(says), pages.table(rows, tuple(titles))]
+        tables.append((says, titles, rows))
     if comparisons:
-        titles = ["checkpoint", "faces", "n", *(text for name in names for text in (heading(name), "p"))]
+        titles = ("checkpoint", "faces", "n", *(text for name in names for text in (heading(name), "p")))
         rows = []
         for each in comparisons:
             cells = []
@@ -327,16 +326,18 @@ def across(evaluations: list[Evaluation], comparisons: list[Comparison]) -> tupl
                 cells += [with_interval(name, found, signed=True), f"{found.p:.3f}"] if found else ["-", "-"]
             rows.append((each.weight_file, each.name, each.n, *cells))
         says = f"More than {comparisons[0].other} on the same faces (95% interval, p of the paired bootstrap):"
-        text += ["", says, tabulated(rows, titles)]
-        parts += [pages.paragraph(says), pages.table(rows, tuple(titles))]
+        tables.append((says, titles, rows))
+    apart = not_compared(evaluations, comparisons)
+    blocks = [f"{says}\n{tabulated(rows, titles)}".strip() for says, titles, rows in tables]
+    overview = {"tables": tables, "apart": apart, "pictures": separation(evaluations)}
+    return "\n\n".join([*blocks, *[apart] * bool(apart)]), overview
+
+
+def not_compared(evaluations: list[Evaluation], comparisons: list[Comparison]) -> str:
+    """Says which checkpoints share no faces with the first; "" if all do."""
     first, compared_ones = evaluations[0].weight_file, {each.weight_file for each in comparisons}
-    others = dict.fromkeys(each.weight_file for each in evaluations if each.weight_file != first)
-    if apart := [name for name in others if name not in compared_ones]:
-        says = f"Not compared with {first}, for want of faces in common: {', '.join(apart)}."
-        text += ["", says]
-        parts.append(pages.paragraph(says))
-    drawn = separation(evaluations)
-    return "\n".join(text), parts + [pages.figure(each.png, each.says) for each in drawn], drawn
+    apart = dict.fromkeys(each.weight_file for each in evaluations if each.weight_file not in {first, *compared_ones})
+    return f"Not compared with {first}, for want of faces in common: {', '.join(apart)}." if apart else ""
 
 
 def deviations(evaluations: list[Evaluation]) -> list[tuple[str, int, dict[str, tuple[float, float]]]]:
@@ -637,9 +638,8 @@ def captions(evaluation: Evaluation, chosen: np.ndarray) -> tuple[list[str], lis
     )
 
 
-def sections_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str) -> list[tuple[str, list[str]]]:
-    """An evaluation's part of the page."""
-    origin = f"{evaluation.weight_file} on {', '.join(evaluation.input)}: {evaluation.says}."
+def part_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str) -> dict[str, object]:
+    """An evaluation's part of the page, as its template takes it."""
     overall = evaluation.overall
     rows = [
         (heading(name), with_interval(name, overall[name]), number(name, overall[name].trivial))
@@ -648,30 +648,26 @@ def sections_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix:
     small, crossed = (
         [group for group in evaluation.groups if is_crossed(group[0]) == wanted] for wanted in (False, True)
     )
-    body, headings = score_rows(overall, small, "")
-    worst = [pages.paragraph(line + ".") for line in worst_groups(evaluation.groups).splitlines()]
-    sections = [
-        (
-            f"{prefix}all faces",
-            [
-                pages.paragraph(origin),
-                *(pages.paragraph(f"{note[0].upper()}{note[1:]}.") for note in evaluation.notes),
-                pages.table(rows, ("", "value (95% interval)", "trivial answer")),
-            ],
-        ),
-        (f"{prefix}by age, gender and race", [*worst, pages.table(body, tuple(headings))]),
-    ]
-    if intervals := interval_rows(evaluation):
-        body, headings = intervals
-        sections.append((f"{prefix}{evaluation.level:.0%} age intervals", [pages.table(body, tuple(headings))]))
-    sections.append((f"{prefix}pictures", [pages.figures(pages.figure(each.png, each.says) for each in drawn)]))
-    for name, says, chosen in grids(evaluation, seed):
-        true, predicted, _ = captions(evaluation, chosen)
-        below = [f"{known} → {said}" for known, said in zip(true, predicted, strict=True)]
-        images = evaluation.images[evaluation.rows[chosen]]
-        grid = [pages.paragraph(f"{says}; true → predicted."), pages.faces(images, below)]
-        sections.append((f"{prefix}{name}", grid))
-    if crossed:
-        body, headings = score_rows(overall, crossed, "")
-        sections.append((f"{prefix}by {crossed[0][0]} together", [pages.table(body[1:], tuple(headings))]))
-    return sections
+    crossed_rows, titles = score_rows(overall, crossed, "")
+    intervals = interval_rows(evaluation)
+    return {
+        "prefix": prefix,
+        "origin": f"{evaluation.weight_file} on {', '.join(evaluation.input)}: {evaluation.says}.",
+        "notes": evaluation.notes,
+        "overall": (("", "value (95% interval)", "trivial answer"), rows),
+        "worst": worst_groups(evaluation.groups).splitlines(),
+        "groups": score_rows(overall, small, "")[::-1],
+        "level": f"{evaluation.level:.0%}",
+        "intervals": intervals and intervals[::-1],
+        "pictures": drawn,
+        "faces": [(name, says, faces_of(evaluation, chosen)) for name, says, chosen in grids(evaluation, seed)],
+        "crossed_by": crossed[0][0] if crossed else "",
+        "crossed": (titles, crossed_rows[1:]) if crossed else None,
+    }
+
+
+def faces_of(evaluation: Evaluation, chosen: np.ndarray) -> list[tuple[np.ndarray, str]]:
+    """Some faces, each with what is true and what was predicted."""
+    true, predicted, _ = captions(evaluation, chosen)
+    images = evaluation.images[evaluation.rows[chosen]]
+    return [(image, f"{known} → {said}") for image, known, said in zip(images, true, predicted, strict=True)]

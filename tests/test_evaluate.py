@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -54,8 +55,8 @@ def runs(databases, tmp_path_factory):
     how = {**HOW, "databases": [open_database(databases["utkface"]).fingerprint()], "datasets": ["utkface"]}
     paths = []
     for epoch in (2, 1):
-        checkpoint = Description("wide_resnet", {"depth": 10, "width": 1}, 32, split=how)
-        checkpoint.training = {"epoch": epoch, "arguments": {"input": [str(databases["utkface"])]}}
+        training = {"epoch": epoch, "arguments": {"input": [str(databases["utkface"])]}}
+        checkpoint = Description("wide_resnet", {"depth": 10, "width": 1}, 32, split=how, training=training)
         paths.append(folder / f"weights.{epoch:02d}-4.00.hdf5")
         models.save(give_every_weight_a_value(wide_resnet(32, depth=10, width=1), epoch), paths[-1], checkpoint)
     return paths
@@ -104,13 +105,12 @@ def test_training_faces_among_those_scored_are_counted():
     )
     assert np.flatnonzero(found.chose).tolist() == validation.tolist()
     # of a training that this one went on from
-    later = trained_on(other)
-    later.training = {"start": {"split": trained_on(one).split}}
+    later = replace(trained_on(other), training={"start": {"split": trained_on(one).split}})
     (_, found) = protocols.kept_out([other, one], later)
     assert f"{len(training)} training faces among them" in found.says
     # and of an earlier one with another seed, on the same database
-    again = trained_on(one)
-    again.training = {"teachers": [{"split": {**again.split, "test_split": 0.0, "seed": 4}}]}
+    how = {**trained_on(one).split, "test_split": 0.0, "seed": 4}
+    again = replace(trained_on(one), training={"teachers": [{"split": how}]})
     earlier = np.intersect1d(test, split([one], 0.3, 4)[0])
     (found,) = protocols.kept_out([one], again)
     assert f"{len(earlier)} training faces of an earlier training among them" in found.says and len(earlier) > 3
@@ -151,8 +151,8 @@ def test_adience_is_five_folds_each_by_the_one_that_did_not_see_it(databases, tm
     paths = []
     for fold in range(5):
         how = {"validation_split": 0.3, "seed": 0, "fold": fold, "databases": [database.fingerprint()]}
-        checkpoint = Description("wide_resnet", {"depth": 10, "width": 1}, 32, split=how)
-        checkpoint.training = {"arguments": {"input": [str(databases["adience"])]}}
+        training = {"arguments": {"input": [str(databases["adience"])]}}
+        checkpoint = Description("wide_resnet", {"depth": 10, "width": 1}, 32, split=how, training=training)
         paths.append(str(tmp_path / f"{fold}.hdf5"))
         models.save(wide_resnet(32, depth=10, width=1), tmp_path / f"{fold}.hdf5", checkpoint)
     evaluate.main(["--weight_file", *paths, "--protocol", "adience", "--output_dir", str(tmp_path / "out")])
