@@ -171,8 +171,8 @@ def choose_faces(args: argparse.Namespace, databases: list, checkpoint) -> list:
 def calibrate(weight_file: Path, checkpoint, databases: list, images):
     """Fits intervals and temperature on the validation part, and stores them in the checkpoint."""
     from age_gender.description import ORIGIN_OURS
+    from evaluation import calibration
     from evaluation.protocols import kept_out
-    from networks import models
     from utils import labels_of
 
     if checkpoint.origin != ORIGIN_OURS:
@@ -180,8 +180,8 @@ def calibrate(weight_file: Path, checkpoint, databases: list, images):
             f"{weight_file} was written by {checkpoint.origin}: --calibrate is for checkpoints of this suite"
         )
     rows = kept_out(databases, checkpoint, "validation")[0].rows
-    found = models.calibrate(weight_file, images, rows, *labels_of(databases, rows))
-    print(f"{weight_file}: {models.calibration_in_words(found)}", flush=True)
+    found = calibration.calibrate(weight_file, images, rows, *labels_of(databases, rows))
+    print(f"{weight_file}: {calibration.calibration_in_words(found)}", flush=True)
     return found
 
 
@@ -328,7 +328,8 @@ def calibrated(faces, p_age: np.ndarray, checkpoint, own: np.ndarray, seed: int,
         seed: of the halves.
         intervals: whether there are to be age intervals, which are of years.
     """
-    from age_gender.intervals import age_interval, fit, tempered
+    from age_gender.intervals import age_interval, tempered
+    from evaluation.calibration import fit
 
     if checkpoint.calibration is None:
         return ["no age intervals: the checkpoint has no calibration yet, see --calibrate"]

@@ -31,8 +31,8 @@ def main(argv: list[str] | None = None) -> int:
     from networks import backend
 
     print(f"computing on {backend.start()}", flush=True)
+    from evaluation.calibration import calibrate, calibration_in_words
     from evaluation.metrics import trivial_answers
-    from networks.models import calibrate, calibration_in_words
     from training import reports, run
     from training.starting import start_from
     from training.teachers import ask_teachers

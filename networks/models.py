@@ -17,8 +17,8 @@ import numpy as np
 
 from age_gender.description import KEY, ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
 from age_gender.files import replacing
-from age_gender.intervals import Calibration, fit
-from age_gender.labels import MALE, NUM_AGES, NUM_GENDERS, UNKNOWN, YEARS
+from age_gender.intervals import Calibration
+from age_gender.labels import NUM_AGES, NUM_GENDERS
 from age_gender.runtimes import format_of
 from networks.applications import NETWORKS, application, set_weights
 
@@ -92,38 +92,6 @@ def store_calibration(path: Path, calibration: Calibration) -> None:
         with h5py.File(temporary, "r+") as file:
             file.attrs[KEY] = checkpoint.to_json()
     path.chmod(mode)
-
-
-def calibrate(path: Path, image, rows: np.ndarray, age: np.ndarray, gender: np.ndarray) -> Calibration:
-    """Fits a checkpoint's calibration on faces that trained nothing, and stores it in the file.
-
-    Args:
-        path: a checkpoint of this suite.
-        image: takes arrays of rows, (n, h, h, 3) uint8 BGR.
-        rows: (m,) row numbers of the faces.
-        age, gender: (m,) their true labels, -1 unknown.
-    """
-    from networks import open_model, predict_rows
-
-    model = open_model(path)
-    p_gender, p_age = predict_rows(model, image, rows)
-    checkpoint = model.description
-    if checkpoint.age_scale != YEARS:  # intervals are of years
-        age = np.full_like(age, UNKNOWN)
-    calibration = fit(p_age, p_gender[:, MALE], age, gender)
-    store_calibration(path, calibration)
-    return calibration
-
-
-def calibration_in_words(calibration: Calibration) -> str:
-    """For a log."""
-    ages = (
-        f"{calibration.level:.0%} age intervals, the network's own widened by {calibration.widen:+.2f} years "
-        f"(on {calibration.ages:,} faces)"
-        if calibration.widen is not None
-        else "no age intervals"
-    )
-    return f"{ages}; gender at temperature {calibration.temperature:.2f} (on {calibration.genders:,} faces)"
 
 
 def load(path: Path, mirror: bool = True):

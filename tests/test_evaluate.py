@@ -12,10 +12,11 @@ from conftest import give_every_weight_a_value, make_database, noise, write_data
 
 import evaluate
 from age_gender.description import Description
-from age_gender.intervals import Calibration, age_interval, fit, tempered
+from age_gender.intervals import Calibration, age_interval, tempered
 from age_gender.labels import AGE_SCALES
 from age_gender.predictor import Predictor
 from evaluation import protocols
+from evaluation.calibration import fit
 from networks import models, open_model
 from utils import open_database, split
 

@@ -10,13 +10,11 @@ from age_gender.intervals import (
     Calibration,
     age_interval,
     age_quantile,
-    conformal_widening,
-    fit,
-    fit_temperature,
     tempered,
     unsure,
 )
 from age_gender.labels import NUM_AGES
+from evaluation.calibration import conformal_widening, fit, fit_temperature
 
 
 def spread(low: int, high: int) -> np.ndarray:
