@@ -225,8 +225,6 @@ def predict(weight_file: Path, databases: list, images, rows: np.ndarray):
     print(f"{weight_file}: {len(rows):,} faces, computing on {model.device}", flush=True)
     p_gender, p_age = predict_rows(model, images, rows)
     checkpoint = model.description
-    if not (np.isfinite(p_gender).all() and np.isfinite(p_age).all()):
-        raise ValueError(f"{weight_file} predicts what is no number: its weights are damaged, or its training failed")
     age, gender = labels_of(databases, rows)
     paths = [path for database in databases for path in read_paths(database.source) or [""] * len(database)]
     names = np.concatenate([[database.db] * len(database) for database in databases])

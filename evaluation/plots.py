@@ -5,7 +5,8 @@ import numpy as np
 from age_gender.labels import DECADES, GENDERS, NUM_AGES, decade_of
 from evaluation.metrics import Estimate, Reliability
 
-FEMALE_COLOUR, MALE_COLOUR, GREY = "#c0504d", "#3b6ea5", "#808080"
+FEMALE_COLOUR, MALE_COLOUR, GREY, BLACK = "#c0504d", "#3b6ea5", "#808080", "#000000"
+TILE, LINE, GAP = 120, 18, 8  # of a grid of faces, in pixels: a face's side, a line of text, and what is between
 
 
 def _figure(rows: int = 1, columns: int = 1, width: float = 6.4, height: float = 4.4):
@@ -220,28 +221,37 @@ def draw_separation(panels: list[tuple[str, np.ndarray, np.ndarray]], columns: i
 def draw_samples(images: np.ndarray, true: list[str], said: list[str], wrong: np.ndarray, columns: int = 8) -> bytes:
     """A grid of faces, each with what it is above and what was said of it below, as a PNG.
 
+    OpenCV draws it, in a hundredth of the time that Matplotlib takes for as many axes; its letters are ASCII's.
+
     Args:
         images: (n, h, w, 3) uint8, BGR.
         true, said: n texts each.
         wrong: (n,) bool, whose text below is of another colour.
         columns: faces in a row.
     """
-    rows = -(-len(images) // columns)
-    figure, axes = _figure(rows, columns, width=1.35 * columns, height=1.75 * rows)
-    for axis in axes.flat:
-        axis.axis("off")
-    for axis, image, above, below, off in zip(axes.flat, images, true, said, wrong, strict=False):
-        axis.imshow(image[:, :, ::-1])
-        axis.set_title(_plain(above), fontsize=9, pad=2)
-        axis.text(
-            0.5,
-            -0.04,
-            _plain(below),
-            transform=axis.transAxes,
-            ha="center",
-            va="top",
-            fontsize=9,
-            color=FEMALE_COLOUR if off else MALE_COLOUR,
-        )
-    figure.suptitle("above: true, below: predicted", fontsize=9)
-    return _png(figure)
+    import cv2
+
+    columns = min(columns, len(images))
+    height, width = TILE + 2 * LINE + GAP, TILE + GAP
+    grid = np.full((LINE + -(-len(images) // columns) * height, columns * width, 3), 255, np.uint8)
+    _write(grid, "above: true, below: predicted", 0, columns * width, GREY)
+    for place, (image, above, below, off) in enumerate(zip(images, true, said, wrong, strict=True)):
+        top, left = LINE + place // columns * height, place % columns * width
+        face = grid[top + LINE :, left + GAP // 2 :][:TILE, :TILE]
+        face[:] = cv2.resize(image, (TILE, TILE), interpolation=cv2.INTER_AREA)
+        cell = grid[top : top + height, left : left + width]
+        _write(cell, above, 0, width, BLACK)
+        _write(cell, below, LINE + TILE, width, FEMALE_COLOUR if off else MALE_COLOUR)
+    return cv2.imencode(".png", grid)[1].tobytes()
+
+
+def _write(picture: np.ndarray, text: str, top: int, width: int, colour: str) -> None:
+    """Writes a line in the middle of a picture, smaller where it is too long: (h, w, 3) uint8 BGR, changed."""
+    import cv2
+
+    text = text.encode("ascii", "replace").decode("ascii")
+    font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.45
+    while (across := cv2.getTextSize(text, font, size, 1)[0][0]) > width - 4 and size > 0.2:
+        size *= 0.95
+    bgr = tuple(int(colour[place : place + 2], 16) for place in (5, 3, 1))
+    cv2.putText(picture, text, ((width - across) // 2, top + LINE - 5), font, size, bgr, 1, cv2.LINE_AA)

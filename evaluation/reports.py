@@ -601,10 +601,11 @@ def grids(evaluation: Evaluation, seed: int) -> list[tuple[str, str, np.ndarray]
         away = away + np.where(away == 0, -faces.p_said, faces.p_said)
     order = np.flatnonzero(known)[np.argsort(away[known], kind="stable")]
     sample = np.sort(np.random.default_rng(seed).permutation(len(faces))[:SAMPLES])
+    half = len(order) // 2
     chosen = [
         ("samples", "A sample of the faces", sample),
-        ("best", "The ages that are nearest to the truth", order[:EXTREMES]),
-        ("worst", "The ages that are farthest from the truth, the worst first", order[::-1][:EXTREMES]),
+        ("best", "The ages that are nearest to the truth", order[:half][:EXTREMES]),
+        ("worst", "The ages that are farthest from the truth, the worst first", order[half:][::-1][:EXTREMES]),
     ]
     return [each for each in chosen if len(each[2])]
 
@@ -660,10 +661,18 @@ def part_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str
         "level": f"{evaluation.level:.0%}",
         "intervals": intervals and intervals[::-1],
         "pictures": drawn,
-        "faces": [(name, says, faces_of(evaluation, chosen)) for name, says, chosen in grids(evaluation, seed)],
+        "faces": shown_once(evaluation, grids(evaluation, seed)),
         "crossed_by": crossed[0][0] if crossed else "",
         "crossed": (titles, crossed_rows[1:]) if crossed else None,
     }
+
+
+def shown_once(evaluation: Evaluation, chosen: list[tuple[str, str, np.ndarray]]) -> list[tuple]:
+    """The groups of `grids` with their faces: the sample without those that are in the others."""
+    (name, _, sample), *extremes = chosen
+    others = np.setdiff1d(sample, np.concatenate([places for *_, places in extremes] or [[]]))
+    groups = [(name, f"A sample of the {'other ' * bool(extremes)}faces", others), *extremes]
+    return [(name, says, faces_of(evaluation, places)) for name, says, places in groups if len(places)]
 
 
 def faces_of(evaluation: Evaluation, chosen: np.ndarray) -> list[tuple[np.ndarray, str]]:

@@ -240,6 +240,7 @@ def test_the_report_is_one_file_with_everything_in_it(several):
     assert "<script" not in page and "http" not in page
     assert page.count("<figure>") == page.count("data:image/png;base64,") >= 4 * 6
     assert page.count("<h2>2_appa_real: ") >= 4 and "on the same faces" in page
+    assert page.count("data:image/jpeg;base64,") == 2 * (16 + 30)  # no face twice
     assert "How the ages separate as training goes on" in page and (several / "separation.png").stat().st_size > 5000
 
 
@@ -312,7 +313,7 @@ def test_what_cannot_be_scored_is_refused(runs, databases, tmp_path):
     races = write_database(tmp_path / "races.mat", noise(3, 32), race=np.array([0, 1, 2]))
     utkface = str(databases["utkface"])
     for options, reason in (
-        (["--weight_file", str(tmp_path / "nan.hdf5"), "-i", utkface], "nan.hdf5 predicts what is no number"),
+        (["--weight_file", str(tmp_path / "nan.hdf5"), "-i", utkface], "nan.hdf5 answers what is no number"),
         (["--weight_file", str(runs[0]), "--output_dir", str(tmp_path / "file")], "file is a file; --output_dir names"),
         (["--weight_file", str(runs[0]), "-i", str(races)], "'race' has numbers beyond the 0 of its 'race_names'"),
     ):
