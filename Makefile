@@ -58,7 +58,7 @@ model: .venv/installed
 	$(BIN)/python train.py @recipes/model_second.args
 	$(BIN)/python train.py @recipes/model_third.args
 	$(BIN)/python evaluate.py --weight_file checkpoints/model --output_dir checkpoints/model/evaluation
-	cp "`$(BIN)/python -c 'from networks import models; print(models.choose("checkpoints/model", ""))'`" checkpoints/new.hdf5
+	cp "`$(BIN)/python -c 'from networks.checkpoints import choose; print(choose("checkpoints/model"))'`" checkpoints/new.hdf5
 	mv checkpoints/new.hdf5 checkpoints/age_gender.hdf5
 
 test: .venv/installed-dev

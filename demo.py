@@ -25,7 +25,6 @@ from age_gender.detectors import DETECTORS, NO_DETECTOR
 from age_gender.intervals import UNSURE_BELOW
 from age_gender.labels import AGE_SCALES, age_scale
 
-CHECKPOINTS = Path("checkpoints")
 DEFAULT_OUTPUT = Path("demo_output")
 WRITABLE = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 WINDOW = "age and gender"
@@ -148,9 +147,9 @@ def refuse_to_overwrite(parser: argparse.ArgumentParser, args: argparse.Namespac
 def choose_weights(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Path:
     """The checkpoint to use; a depth or width that is not the checkpoint's is refused."""
     from age_gender import runtimes
-    from networks.models import SHIPPED, choose, inspect
+    from networks.checkpoints import SHIPPED, choose, inspect
 
-    weight_file = choose(args.weight_file, CHECKPOINTS)
+    weight_file = choose(args.weight_file)
     if args.depth or args.width:
         arguments = inspect(weight_file).arguments
         for name in ("depth", "width"):

@@ -36,8 +36,6 @@ from age_gender.labels import (
 )
 from evaluation.protocols import PROTOCOLS
 
-CHECKPOINTS = Path("checkpoints")
-
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
@@ -114,9 +112,9 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"{' and '.join(chosen)} each say which faces to score: choose one")
     from evaluation.protocols import check_folds
     from evaluation.reports import compared, report_on
-    from networks.models import SHIPPED, choose, inspect
+    from networks.checkpoints import SHIPPED, choose, inspect
 
-    weight_files = list(dict.fromkeys(choose(path, CHECKPOINTS) for path in args.weight_file or [None]))
+    weight_files = list(dict.fromkeys(choose(path) for path in args.weight_file or [None]))
     args.input = args.input and list(dict.fromkeys(args.input))  # what is named twice is taken once
     checkpoints = [inspect(path) for path in weight_files]
     if args.protocol == "adience":
@@ -125,7 +123,7 @@ def main(argv: list[str] | None = None) -> None:
     if not args.age_scale and len({checkpoint.age_scale for checkpoint in checkpoints}) > 1:
         raise ValueError("these checkpoints have other age scales: --age_scale names one that all can be folded onto")
     if args.calibrate and weight_files == [SHIPPED] and not args.weight_file:
-        raise ValueError(f"there is no training in {CHECKPOINTS}/: name the checkpoint to calibrate with --weight_file")
+        raise ValueError("there is no training in checkpoints/: name the checkpoint to calibrate with --weight_file")
     if args.output_dir.exists() and not args.output_dir.is_dir():
         raise ValueError(f"{args.output_dir} is a file; --output_dir names a folder")
     evaluations = []

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     model = run.build_model(description, options)
     reports.announce(data, description, model)
     if not stopped:
-        start_from(model, options, description)
+        start_from(model, options, data)
     outcome = run.fit(model, options, description, make_batches(data, options, teacher), folder, stopped)
     if reports.say_what_failed(outcome, options):
         return 1

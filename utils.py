@@ -1,4 +1,4 @@
-"""The .mat module: dataset metadata in, face databases out and in, and their split into training, validation, test.
+"""The .mat module: dataset metadata in, face databases out and in.
 
 A database is a MATLAB 7.3 file, which is HDF5 with a MATLAB header, so there is no 4 GiB wall; MATLAB, mat73 and
 h5py open it. Its images are one contiguous block that is memory-mapped: opening reads the labels alone.
@@ -14,13 +14,11 @@ import numpy as np
 
 from age_gender.description import ORIGINAL_MARGIN
 from age_gender.detectors import NO_DETECTOR
-from age_gender.files import digest, replacing
+from age_gender.files import replacing
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 
 USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
 ORIGINAL_UTKFACE = ("utk", "utkface")  # what the original suite called its databases of UTKFace
-SIDES = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "test": 2}  # part name -> side of the split
-TEST_SEED = 2016  # of the test part, whatever the seed of the run
 
 
 # ---------------------------------------------------------------------------------------------- metadata in
@@ -425,131 +423,3 @@ class ImageStack:
 def labels_of(databases: list[Database], rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ages and genders, (n,) each, of some rows, which go on from one database to the next."""
     return tuple(np.concatenate([getattr(each, name) for each in databases])[rows] for name in ("age", "gender"))
-
-
-# ---------------------------------------------------------------------------------------------- split
-
-
-def kindred(name: str, other: str) -> bool:
-    """Whether two datasets have the same people, as utkface and utkface_wild do."""
-    return name.startswith(other) or other.startswith(name)
-
-
-def split(
-    databases: list[Database],
-    validation_split: float,
-    seed: int,
-    test_split: float = 0.0,
-    parts: bool = False,
-    fold: int | None = None,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Splits the rows of some databases, taken one after the other, into training, validation and test.
-
-    Nobody stands on two sides: faces of one person (a subject of one dataset) stay together, and so do
-    byte-identical photos. Who is not known stands alone. The split depends on the seed and the labels alone; the test
-    part does not even depend on the seed, so that runs with other seeds are compared on the same faces.
-
-    The datasets' own parts are taken as they were published, even if they tear people apart. What is in no part is
-    split as above; a face that belongs together with one of a part stands on no side.
-
-    Args:
-        databases: one or more.
-        validation_split: the share of rows to hold out for choosing the checkpoint, in 0..1 exclusive.
-        seed: any non-negative integer.
-        test_split: the share of rows that nothing in the training sees, in 0..1.
-        parts: whether rows of a part named train, valid or test (see SIDES) stand where it says.
-        fold: the number of the fold, a part named fold_0, fold_1, ..., that is the test part; None means none.
-
-    Returns:
-        training, validation and test: sorted (k,) int64 rows; row numbers go on from one database to the next.
-
-    Raises:
-        ValueError: if training or validation would be empty, or test although it is asked for; if parts or a fold are
-            asked for and no database has them.
-    """
-    groups = _groups(databases)
-    side = np.concatenate([_published_side(database, parts, fold) for database in databases])
-    if (parts or fold is not None) and np.all(side == UNKNOWN):
-        wanted = "train, valid or test" if parts else f"fold_{fold}"
-        found = ", ".join(sorted({name for database in databases for name in database.part_names})) or "none"
-        raise ValueError(f"no database has parts named {wanted}; their parts: {found}")
-    if not np.any(side == 1):  # then the training part gives some of its own for validation
-        side[side == 0] = UNKNOWN
-    sizes = np.bincount(groups)
-    free = np.ones(len(sizes), bool)
-    free[groups[side != UNKNOWN]] = False
-    count = int(sizes[free].sum())
-
-    def take(share: float, seed) -> np.ndarray:
-        """Free groups in random order until the share is reached; their rows."""
-        order = np.random.default_rng(seed).permutation(len(sizes))
-        order = order[free[order]]
-        reached = np.cumsum(sizes[order])
-        wanted = share * count
-        taken = int(np.searchsorted(reached, wanted, side="right"))
-        # One that would pass the share by more than it falls short stays out.
-        if taken < len(order) and reached[taken] - wanted < wanted - (reached[taken - 1] if taken else 0):
-            taken += 1
-        chosen = np.zeros(len(sizes), bool)
-        chosen[order[:taken]] = True
-        free[chosen] = False
-        return np.flatnonzero(chosen[groups])
-
-    test = np.union1d(np.flatnonzero(side == 2), take(test_split, TEST_SEED))
-    validation = np.union1d(np.flatnonzero(side == 1), take(validation_split, seed))
-    training = np.union1d(np.flatnonzero(side == 0), np.flatnonzero(free[groups]))
-    if not len(training) or not len(validation) or (test_split and not len(test)):
-        raise ValueError(
-            f"{len(groups)} faces of {len(sizes)} people cannot be split into training and validation at a share of "
-            f"{validation_split:g}{f' and test at {test_split:g}' * bool(test_split)}; give more faces or another share"
-        )
-    return training, validation, test
-
-
-def split_again(databases: list[Database], how: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """`split` as a checkpoint's own words say it was done; of the same databases, the same parts."""
-    more = {name: how[name] for name in ("test_split", "parts", "fold") if name in how}
-    return split(databases, how["validation_split"], how["seed"], **more)
-
-
-def _published_side(database: Database, parts: bool, fold: int | None) -> np.ndarray:
-    """(n,) int64: 0 training, 1 validation, 2 test where the dataset's own parts say so, else -1."""
-    side = np.full(len(database), UNKNOWN)
-    if database.part is not None:
-        for number, name in enumerate(database.part_names):
-            if parts and name.lower() in SIDES:
-                side[database.part == number] = SIDES[name.lower()]
-            if fold is not None and name == f"fold_{fold}":
-                side[database.part == number] = 2
-    return side
-
-
-def _groups(databases: list[Database]) -> np.ndarray:
-    """(n,) int64: the same number for rows that must stay on one side."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    count = sum(map(len, databases))
-    digests = np.concatenate([_digests(database) for database in databases])
-    rows, number = [np.arange(count)], [np.unique(digests, return_inverse=True)[1]]
-    dataset = np.concatenate([np.full(len(database), database.db, object) for database in databases])
-    subject = np.concatenate(
-        [np.full(len(database), UNKNOWN) if database.subject is None else database.subject for database in databases]
-    )
-    for name in sorted(set(dataset)):  # a subject is (db, subject): one person in all databases of a dataset
-        known = np.flatnonzero((dataset == name) & (subject != UNKNOWN))
-        people = np.unique(subject[known], return_inverse=True)[1]
-        rows.append(known)
-        number.append(people + 1 + max(map(np.max, filter(len, number))))
-    # A graph of rows and of what ties them together: each digest and each subject is a node beyond the rows.
-    rows, number = np.concatenate(rows), np.concatenate(number) + count
-    size = int(number.max()) + 1
-    graph = coo_array((np.ones(len(rows), bool), (rows, number)), shape=(size, size))
-    component = connected_components(graph, directed=False)[1][:count]
-    return np.unique(component, return_inverse=True)[1]
-
-
-def _digests(database: Database) -> np.ndarray:
-    if database.digest is not None:
-        return database.digest
-    return np.array([digest(image.tobytes()) for image in database.image], np.int64)

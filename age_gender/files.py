@@ -103,6 +103,28 @@ def _umask() -> int:
     return mask
 
 
+@contextmanager
+def reading(path: Path, problem: str) -> Iterator[None]:
+    """Turns whatever a library raises of a damaged file into one ValueError that names the file.
+
+    Libraries raise many types: h5py OSError, RuntimeError, KeyError, TypeError. What names the file already passes, and
+    so do a file that is not there and a lack of memory, which is none of the file's faults.
+
+    Args:
+        path: the file that is read.
+        problem: what is then said of it, with its path.
+    """
+    try:
+        yield
+    except (FileNotFoundError, PermissionError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, ValueError) and str(error).startswith(str(path)):
+            raise
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise ValueError(f"{problem}: {said}") from None
+
+
 def read_names(path: Path) -> set[str]:
     """The names that a list holds: the first cell of each row, as check_dataset.py writes them.
 

@@ -13,6 +13,7 @@ from age_gender.labels import MAX_AGE, NUM_AGES
 
 LEVEL = 0.9  # the share of faces whose age their interval is to hold
 UNSURE_BELOW = 0.75  # of the likelier gender's probability: where more than one answer in four would be wrong
+LEAST = 1e-7  # no gender is less probable
 EDGES = np.arange(NUM_AGES + 1) - 0.5  # the age 30 is 29.5 to 30.5
 
 
@@ -79,6 +80,6 @@ def unsure(p_male: np.ndarray, below: float = UNSURE_BELOW) -> np.ndarray:
 
 def log_odds(p: np.ndarray) -> np.ndarray:
     """The logarithm of p / (1 - p), finite for certainties too: (n,) -> (n,) float64."""
-    p = np.clip(np.asarray(p, np.float64), 1e-7, 1 - 1e-7)
+    p = np.clip(np.asarray(p, np.float64), LEAST, 1 - LEAST)
     odds: np.ndarray = np.log(p) - np.log1p(-p)
     return odds

@@ -42,9 +42,9 @@ def main(argv: list[str] | None = None) -> None:
 
     from age_gender.labels import MALE
     from age_gender.predictor import Predictor
-    from networks import models
+    from networks import checkpoints
 
-    weight_file = models.choose(args.weight_file, Path("checkpoints"))
+    weight_file = checkpoints.choose(args.weight_file, Path("checkpoints"))
     predictor = Predictor(open_model(weight_file))
     checkpoint = predictor.description
     own, age, gender, paths = faces_kept_out(args, checkpoint)
@@ -80,15 +80,14 @@ def faces_kept_out(args: argparse.Namespace, checkpoint):
     import numpy as np
 
     from age_gender.labels import UNKNOWN
-    from utils import ImageStack, labels_of, open_database, read_paths, split_again
+    from networks.split import past_of
+    from utils import ImageStack, labels_of, open_database, read_paths
 
     inputs = args.input or checkpoint.inputs
     databases = [open_database(path) for path in inputs]
-    if [database.fingerprint() for database in databases] != checkpoint.split.get("databases"):
-        raise ValueError("the checkpoint was not trained on these databases: name them with --input")
-    *_, rows = split_again(databases, checkpoint.split)
+    rows = np.flatnonzero(past_of(databases, checkpoint).test)
     if not len(rows):
-        raise ValueError("the checkpoint was trained without --test_split: every face was seen or chose it")
+        raise ValueError("none of these faces was kept for a test of the checkpoint: name its databases with --input")
     paths = [path for database in databases for path in read_paths(database.source)]
     if len(paths) < sum(map(len, databases)):
         raise ValueError("the databases do not say which photos their faces come from")

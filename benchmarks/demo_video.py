@@ -99,10 +99,10 @@ def save_network(path: Path, depth: int, width: int) -> Path:
     """Writes a checkpoint with random weights."""
 
     backend.start()
-    from networks import models
+    from networks import backbones, checkpoints
 
     checkpoint = Description("wide_resnet", {"depth": depth, "width": width}, IMAGE_SIZE)
-    models.save(models.build(checkpoint), path, checkpoint)
+    checkpoints.save(backbones.build(checkpoint), path, checkpoint)
     return path
 
 
@@ -131,10 +131,10 @@ def tasks(video: Path, frames: list, predictor, checkpoints: dict[str, Path], fo
         WRITTEN: partial(stream_and_write, video, predictor, folder / "found"),
     }
     if not args.without_plain:
-        from networks import models
+        from networks import checkpoints
 
         for name, checkpoint in checkpoints.items():
-            sequence = partial(plain, video, detect, models.load(checkpoint)[0], predictor.margin)
+            sequence = partial(plain, video, detect, checkpoints.load(checkpoint)[0], predictor.margin)
             chosen[f"plain, {name}, a call for each frame"] = partial(sequence, face_by_face=False)
             chosen[f"plain, {name}, a call for each face"] = partial(sequence, face_by_face=True)
     return chosen

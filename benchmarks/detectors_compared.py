@@ -128,9 +128,9 @@ def on_faces(args) -> tuple[list[dict], str]:
     from age_gender.detectors import DETECTORS
     from age_gender.faces import crop_face, read_image
     from age_gender.predictor import Predictor
-    from networks import models
+    from networks import checkpoints
 
-    weight_file = models.choose(args.weight_file, Path("checkpoints"))
+    weight_file = checkpoints.choose(args.weight_file, Path("checkpoints"))
     predictor = Predictor(open_model(weight_file))
     _, age, _, paths = faces_kept_out(args, predictor.description)
     photos = [read_image(args.data_dir / path) for path in paths]

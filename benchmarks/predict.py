@@ -118,11 +118,11 @@ def arithmetic(model):
 
 def networks() -> dict:
     """The networks whose latency is measured, by name."""
-    from networks import models
+    from networks import checkpoints
     from wide_resnet import wide_resnet
 
     chosen = [wide_resnet(IMAGE_SIZE, depth, width) for depth, width in NETWORKS]
-    return {**{model.name: model for model in chosen}, "the shipped model": models.load(models.SHIPPED)[0]}
+    return {**{model.name: model for model in chosen}, "the shipped model": checkpoints.load(checkpoints.SHIPPED)[0]}
 
 
 def measure_latency(name: str, model, repeats: int) -> list[dict]:

@@ -8,7 +8,7 @@ import numpy as np
 from age_gender.intervals import LEVEL, Calibration, log_odds, own_interval
 from age_gender.labels import MALE, UNKNOWN, YEARS
 from networks import open_model, predict_rows
-from networks.models import store_calibration
+from networks.checkpoints import store_calibration
 
 PRIOR = 0.5  # of a temperature's logarithm: it is 0.4 to 2.7 before any face is seen, 19 times of 20
 

@@ -6,8 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from age_gender.description import ON_NO_SIDE, Description
 from age_gender.files import read_names
-from utils import Database, kindred, read_paths, split_again
+from networks.split import Past, kindred, past_of, splits_of
+from utils import Database, read_paths
 
 APPA_REAL = {"appa_real": "real age", "appa_real_apparent": "apparent age"}  # database -> whose age
 ADIENCE_FOLDS = 5
@@ -36,63 +38,50 @@ class FaceSet(NamedTuple):
     by_name: bool = True
 
 
-class Past(NamedTuple):
-    """What a checkpoint has seen of some databases: masks over all rows, whether more of them may have trained it, and
-    the training, validation and test rows of its own training; None where these cannot be told."""
-
-    trained: np.ndarray
-    chose: np.ndarray
-    untold: bool = False
-    sides: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
-
-
-def kept_out(databases: list[Database], checkpoint, part: str = "auto") -> list[FaceSet]:
+def kept_out(databases: list[Database], description: Description, part: str = "auto") -> list[FaceSet]:
     """The faces that a checkpoint's training kept out, and every face of databases that it was not trained on.
 
     Args:
         databases: the training's databases come from among them all or not at all; together they make one set, each
             other one makes a set of its own.
-        checkpoint: Description.
+        description: of the checkpoint.
         part: of the training's databases: "test", "validation", "auto" (the test part, else the validation part), or
             "all".
 
     Raises:
         ValueError: if these parts cannot be told, or there is no such part.
     """
-    known = checkpoint.split.get("databases", [])
-    given = [database.fingerprint() for database in databases]
-    own = [number for number, fingerprint in enumerate(given) if fingerprint in known]
-    if part in ("test", "validation") and not own or own and part != "all" and not _all_there(known, given):
+    past, known = past_of(databases, description), description.split.get("databases", [])
+    own = [number for number, database in enumerate(databases) if database.fingerprint() in known]
+    if part in ("test", "validation") and not own or own and part != "all" and past.untold:
         raise ValueError(
             "the faces held out can be told only with all the databases of the training: "
-            f"{', '.join(map(str, checkpoint.inputs)) or 'unknown'}; "
-            "--part all scores every face"
+            f"{', '.join(map(str, description.inputs)) or 'unknown'}; --part all scores every face"
         )
-    past, sets = past_of(databases, checkpoint), []
+    sets = []
     if own and part == "all":
-        rows = np.concatenate([_rows(databases, number) for number in own])
-        sets.append(_face_set("all", rows, databases, checkpoint, past))
+        sets.append(_face_set("all", np.flatnonzero(past.own), databases, description, past))
     elif own:
         sets.append(_part(part, past))
     for number, database in enumerate(databases):
         if number not in own:
             name = database.source.stem.removesuffix("_db")
-            sets.append(_face_set(name, _rows(databases, number), databases, checkpoint, past))
+            sets.append(_face_set(name, _rows(databases, number), databases, description, past))
     return [each._replace(by_name=False) for each in _distinct(sets)]
 
 
-def published(protocol: str, databases: list[Database], checkpoint) -> list[FaceSet]:
+def published(protocol: str, databases: list[Database], description: Description) -> list[FaceSet]:
     """The faces of a protocol in PROTOCOLS.
 
     Raises:
         ValueError: if the databases do not have them, or the checkpoint is not one for it.
     """
     if protocol == "adience":
-        if any(database.db != "adience" for database in databases) or checkpoint.split.get("fold") is None:
+        if any(database.db != "adience" for database in databases) or description.split.get("fold") is None:
             raise ValueError("--protocol adience takes checkpoints that were trained on Adience with --fold 0 to 4")
-        return [kept_out(databases, checkpoint, "test")[0]._replace(name="own fold", by_name=True)]
+        return [kept_out(databases, description, "test")[0]._replace(name="own fold", by_name=True)]
     wanted = ("valid", "test") if protocol == "appa_real" else None
-    past, sets = past_of(databases, checkpoint), []
+    past, sets = past_of(databases, description), []
     for number, database in enumerate(databases):
         if protocol == "appa_real" and database.db not in APPA_REAL:
             raise ValueError(f"--protocol appa_real takes its databases; {database.source} is of {database.db}")
@@ -100,7 +89,7 @@ def published(protocol: str, databases: list[Database], checkpoint) -> list[Face
             rows = _rows(databases, number)[database.part == index]
             if len(rows) and name in (wanted or (name,)):
                 whose = APPA_REAL[database.db] if wanted else database.source.stem.removesuffix("_db")
-                sets.append(_face_set(f"{name}, {whose}", rows, databases, checkpoint, past))
+                sets.append(_face_set(f"{name}, {whose}", rows, databases, description, past))
     if not sets:
         raise ValueError(f"--protocol {protocol}: no database has parts{' named valid or test' * bool(wanted)}")
     if wanted and (missing := set(APPA_REAL) - {database.db for database in databases}):
@@ -109,7 +98,7 @@ def published(protocol: str, databases: list[Database], checkpoint) -> list[Face
     return list(_distinct(sets))
 
 
-def check_folds(checkpoints: list) -> None:
+def check_folds(checkpoints: list[Description]) -> None:
     """Refuses checkpoints that are not those of Adience's five folds, once each."""
     folds = [checkpoint.split.get("fold") for checkpoint in checkpoints]
     if None in folds or sorted(folds) != list(range(ADIENCE_FOLDS)):
@@ -120,7 +109,7 @@ def check_folds(checkpoints: list) -> None:
         )
 
 
-def listed(paths: list[Path], databases: list[Database], checkpoint) -> list[FaceSet]:
+def listed(paths: list[Path], databases: list[Database], description: Description) -> list[FaceSet]:
     """The faces that lists name, a set for each list: paths below the dataset's folder, or bare file names.
 
     Raises:
@@ -130,7 +119,7 @@ def listed(paths: list[Path], databases: list[Database], checkpoint) -> list[Fac
     if len(names) < sum(map(len, databases)):
         raise ValueError("the databases do not say which photos their faces come from: --split_file needs that")
     short = [name.rsplit("/", 1)[-1] for name in names]
-    past, sets = past_of(databases, checkpoint), []
+    past, sets = past_of(databases, description), []
     for path in paths:
         wanted = read_names(path)
         rows = np.array([row for row, each in enumerate(zip(names, short, strict=True)) if wanted & set(each)], int)
@@ -138,7 +127,7 @@ def listed(paths: list[Path], databases: list[Database], checkpoint) -> list[Fac
             raise ValueError(f"--split_file {path}: none of its {len(wanted):,} names is in the databases")
         missing = len(wanted - set(names) - set(short))
         note = f" that {path} names" + f" ({missing:,} of its {len(wanted):,} names are in no database)" * bool(missing)
-        sets.append(_face_set(path.stem, rows, databases, checkpoint, past, note))
+        sets.append(_face_set(path.stem, rows, databases, description, past, note))
     return list(_distinct(sets))
 
 
@@ -157,41 +146,10 @@ def _rows(databases: list[Database], number: int) -> np.ndarray:
     return np.arange(start, start + len(databases[number]))
 
 
-def _all_there(known: list[str], given: list[str]) -> bool:
-    """Whether all databases of a training are among the given ones."""
-    return bool(known) and set(known) <= set(given)
-
-
-def _sides(databases: list[Database], how: dict) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Training, validation and test rows of a recorded split, all of whose databases are among the given ones."""
-    given = [database.fingerprint() for database in databases]
-    order = [given.index(fingerprint) for fingerprint in how["databases"]]
-    sides = split_again([databases[number] for number in order], how)
-    place = np.concatenate([_rows(databases, number) for number in order])
-    return tuple(np.sort(place[rows]) for rows in sides)
-
-
-def past_of(databases: list[Database], checkpoint) -> Past:
-    """What a checkpoint, and those that it went on from or learned from, have seen of some databases."""
-    count, given = sum(map(len, databases)), [database.fingerprint() for database in databases]
-    past = Past(np.zeros(count, bool), np.zeros(count, bool))
-    for how in splits_of(checkpoint):
-        known = how.get("databases", [])
-        if _all_there(known, given):
-            sides = _sides(databases, how)
-            past.trained[sides[0]] = True
-            if how is checkpoint.split:
-                past.chose[sides[1]] = True
-                past = past._replace(sides=sides)
-        else:
-            past = past._replace(untold=past.untold or bool(set(known) & set(given)))
-    return past
-
-
 def _part(part: str, past: Past) -> FaceSet:
     """The test or the validation part of a training."""
-    training, validation, test = past.sides
-    count = len(training) + len(validation) + len(test)
+    validation, test = np.flatnonzero(past.chose), np.flatnonzero(past.test)
+    count = int(np.sum(past.side != ON_NO_SIDE))
     if part == "test" and not len(test):
         raise ValueError(
             "the checkpoint was trained without a test part (train.py --test_split, --fold, --split part); "
@@ -200,14 +158,18 @@ def _part(part: str, past: Past) -> FaceSet:
     if part == "test" or (part == "auto" and len(test)):
         name, rows, words = "test", test, f"the {len(test):,} faces of {count:,} that were kept for a test"
     else:
-        flatter = "they chose the checkpoint, so the scores flatter a little"
+        flatter = "they chose the description, so the scores flatter a little"
         name, rows, words = "validation", validation, f"the {len(validation):,} faces held out of {count:,} ({flatter})"
+    if not len(rows):
+        raise ValueError("none of the databases named has faces that were held out; --part all scores every face")
     seen = int(past.trained[rows].sum())
     words += f", {seen:,} training faces of an earlier training among them: the scores flatter" * bool(seen)
     return FaceSet(name, rows, words, past.chose[rows])
 
 
-def _face_set(name: str, rows: np.ndarray, databases: list[Database], checkpoint, past: Past, note="") -> FaceSet:
+def _face_set(
+    name: str, rows: np.ndarray, databases: list[Database], description: Description, past: Past, note=""
+) -> FaceSet:
     """A set that says 'all 30 faces', and what the checkpoint has seen of them."""
     words = f"{'all ' * (not note and len(rows) == len(past.trained))}{len(rows):,} faces{note}"
     seen, chose = int(past.trained[rows].sum()), past.chose[rows]
@@ -219,7 +181,7 @@ def _face_set(name: str, rows: np.ndarray, databases: list[Database], checkpoint
         words += ", perhaps training faces among them, which cannot be told without all databases of the training"
     elif not chose.any() and not past.trained.any():
         concerned = [databases[number] for number in _owners(rows, databases)]
-        if any(kindred(name, database.db) for name in datasets_of(checkpoint) for database in concerned):
+        if any(kindred(name, database.db) for name in datasets_of(description) for database in concerned):
             words += " of a dataset that it was trained on: training faces may be among them"
     return FaceSet(name, rows, words, chose)
 
@@ -230,18 +192,7 @@ def _owners(rows: np.ndarray, databases: list[Database]) -> list[int]:
     return np.unique(np.searchsorted(ends, rows, side="right")).tolist()
 
 
-def splits_of(checkpoint) -> list[dict]:
-    """The splits of all trainings that a checkpoint went through or learned from; train.py --weights and --teacher."""
-    splits, waiting = [checkpoint.split], [checkpoint.training]
-    while waiting:
-        training = waiting.pop()
-        earlier = [*training.get("teachers", []), *([training["start"]] if training.get("start") else [])]
-        splits += [each["split"] for each in earlier]
-        waiting += earlier
-    return splits
-
-
-def datasets_of(checkpoint) -> set[str]:
+def datasets_of(description: Description) -> set[str]:
     """The names of the datasets that a checkpoint was trained on, as far as it says."""
-    unsaid = [path.stem.removesuffix("_db") for path in checkpoint.inputs]
-    return {name for how in splits_of(checkpoint) for name in how.get("datasets", unsaid)}
+    unsaid = [path.stem.removesuffix("_db") for path in description.inputs]
+    return {name for how in splits_of(description) for name in how.get("datasets", unsaid)}

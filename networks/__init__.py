@@ -29,11 +29,18 @@ def open_model(path: Path) -> Model:
     if path.is_dir():
         return _open_saved_model(path)
     from networks import backend
-    from networks.models import load
+    from networks.checkpoints import load
 
     device = backend.start()
     model, description = load(path)
     return Model(description, backend.compiled_predict(model), device, path)
+
+
+def description_of(path: Path) -> Description:
+    """What any file that `open_model` opens says of itself; of a checkpoint, without building its network."""
+    from networks.checkpoints import inspect, is_exported
+
+    return open_model(path).description if is_exported(path) else inspect(path)
 
 
 def _open_saved_model(path: Path) -> Model:

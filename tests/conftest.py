@@ -116,9 +116,9 @@ def plain_runs(monkeypatch):
 @pytest.fixture
 def quick_runs(plain_runs, monkeypatch):
     """Such runs of the micro network."""
-    from networks import models
+    from networks import backbones
 
-    monkeypatch.setitem(models.BACKBONES, "wide_resnet", micro_network)
+    monkeypatch.setitem(backbones.BACKBONES, "wide_resnet", micro_network)
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def tiny_model():
 def tiny_checkpoint_file(tiny_model, tmp_path_factory) -> Path:
     """`tiny_model` as a checkpoint of this suite, margin 0.25."""
     from age_gender.description import Description
-    from networks.models import save
+    from networks.checkpoints import save
 
     path = tmp_path_factory.mktemp("checkpoint") / "weights.07-4.56.hdf5"
     save(tiny_model, path, Description("wide_resnet", {"depth": 10, "width": 1}, 32, margin=0.25))

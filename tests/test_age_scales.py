@@ -17,7 +17,7 @@ from age_gender.labels import AGE_SCALES, YEARS, AgeScale, age_scale, expected_a
 from age_gender.predictor import Predictor
 from evaluation.metrics import Outcomes, gender_sums, group_sums, score, trivial_answers
 from mixup_generator import Labels, MixupGenerator
-from networks import models, open_model
+from networks import checkpoints, open_model
 from readers import read_records
 from training.data import load_data
 from training.losses import AGE_LOSSES, age_loss
@@ -297,8 +297,8 @@ def test_a_run_on_groups_says_what_it_leaves_out_and_counts_in_groups(grouped, t
 
 def test_a_checkpoint_knows_its_groups_and_its_ordinal_head(fold_runs):
     for fold, kind in ((0, keras.layers.Dense), (1, OrdinalAges)):
-        path = models.choose(fold_runs / str(fold), "")
-        model, checkpoint = models.load(path)
+        path = checkpoints.choose(fold_runs / str(fold))
+        model, checkpoint = checkpoints.load(path)
         assert checkpoint.age_scale == ADIENCE
         assert type(model.get_layer("pred_age")) is kind
         p = model.predict(noise(3, 32), verbose=0)[1]
@@ -357,7 +357,7 @@ def test_years_are_folded_in_evaluation_and_in_the_demo(drawn, drawn_faces, tiny
 
 def test_scales_that_do_not_fit_are_refused(fold_runs, grouped, tmp_path, capsys):
     with pytest.raises(ValueError, match="adience cannot be folded onto adult_child: its group 15-20 is"):
-        Predictor(open_model(models.choose(fold_runs / "0", "")), age_scale=MINORS)
+        Predictor(open_model(checkpoints.choose(fold_runs / "0")), age_scale=MINORS)
     for options, reason in (
         (["--age_scale", "decades"], "'decades' is no age scale"),
         (["--monitor", "val_pred_age_accuracy"], "is for age groups"),
@@ -372,7 +372,7 @@ def test_scales_that_do_not_fit_are_refused(fold_runs, grouped, tmp_path, capsys
 def test_scores_of_other_scales_are_neither_averaged_nor_made_up(
     fold_runs, drawn_faces, tiny_checkpoint_file, tmp_path
 ):
-    grouped = str(models.choose(fold_runs / "0", ""))
+    grouped = str(checkpoints.choose(fold_runs / "0"))
     several = [
         "--weight_file",
         grouped,
@@ -400,6 +400,6 @@ def test_a_years_model_starts_and_teaches_a_run_on_groups(drawn_faces, tmp_path,
     chosen = training_options(*run, *options)
     data = load_data(chosen)
     _, ages = ask_teachers(data, chosen)
-    model, _ = models.load(models.choose(tmp_path / "years", ""))
+    model, _ = checkpoints.load(checkpoints.choose(tmp_path / "years"))
     years = model.predict(data.image[data.training], verbose=0)[1]
     np.testing.assert_allclose(ages[data.training, 0], years[:, :18].sum(axis=1), atol=1e-5)

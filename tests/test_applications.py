@@ -14,16 +14,11 @@ from conftest import give_every_weight_a_value, noise, training_options, write_d
 import train
 from age_gender.description import Description
 from networks import applications
-from networks.applications import (
-    NETWORKS,
-    application,
-    load_imagenet,
-    load_vggface,
-    set_weights,
-    shortened,
-    vggface_network,
-)
-from networks.models import BACKBONES, STAGES, copy_weights, load, save
+from networks.applications import NETWORKS, application
+from networks.backbones import BACKBONES, STAGES
+from networks.checkpoints import load, save
+from networks.published import load_imagenet, load_vggface, set_weights, shortened, vggface_network
+from networks.starting import copy_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 FAMILIES = [

@@ -9,7 +9,7 @@ import pytest
 
 import demo
 from age_gender import runtimes
-from networks.models import SHIPPED
+from networks.checkpoints import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
 WITHOUT_KERAS = """

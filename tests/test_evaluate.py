@@ -17,8 +17,9 @@ from age_gender.labels import AGE_SCALES
 from age_gender.predictor import Predictor
 from evaluation import protocols
 from evaluation.calibration import fit
-from networks import models, open_model
-from utils import open_database, split
+from networks import checkpoints, open_model
+from networks.split import split
+from utils import open_database
 
 HOW = {"validation_split": 0.3, "seed": 3, "test_split": 0.2}
 
@@ -59,7 +60,7 @@ def runs(databases, tmp_path_factory):
         training = {"epoch": epoch, "arguments": {"input": [str(databases["utkface"])]}}
         checkpoint = Description("wide_resnet", {"depth": 10, "width": 1}, 32, split=how, training=training)
         paths.append(folder / f"weights.{epoch:02d}-4.00.hdf5")
-        models.save(give_every_weight_a_value(wide_resnet(32, depth=10, width=1), epoch), paths[-1], checkpoint)
+        checkpoints.save(give_every_weight_a_value(wide_resnet(32, depth=10, width=1), epoch), paths[-1], checkpoint)
     return paths
 
 
@@ -155,7 +156,7 @@ def test_adience_is_five_folds_each_by_the_one_that_did_not_see_it(databases, tm
         training = {"arguments": {"input": [str(databases["adience"])]}}
         checkpoint = Description("wide_resnet", {"depth": 10, "width": 1}, 32, split=how, training=training)
         paths.append(str(tmp_path / f"{fold}.hdf5"))
-        models.save(wide_resnet(32, depth=10, width=1), tmp_path / f"{fold}.hdf5", checkpoint)
+        checkpoints.save(wide_resnet(32, depth=10, width=1), tmp_path / f"{fold}.hdf5", checkpoint)
     evaluate.main(["--weight_file", *paths, "--protocol", "adience", "--output_dir", str(tmp_path / "out")])
     said = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert [each["age_scale"] for each in said["evaluations"]] == ["adience"] * 5
@@ -201,7 +202,7 @@ def several(runs, databases, tmp_path_factory):
     """Two checkpoints on two databases, one of them calibrated."""
     folder = tmp_path_factory.mktemp("several")
     runs = [copy_of(runs[0], folder), runs[1]]
-    models.store_calibration(runs[0], Calibration(widen=2.0, ages=30, genders=30))
+    checkpoints.store_calibration(runs[0], Calibration(widen=2.0, ages=30, genders=30))
     inputs = [str(databases["utkface"]), str(databases["appa_real"])]
     evaluate.main(["--weight_file", *map(str, runs), "-i", *inputs, "--output_dir", str(folder)])
     return folder
@@ -308,7 +309,7 @@ def test_what_cannot_be_scored_is_refused(runs, databases, tmp_path):
 
     broken = wide_resnet(32, depth=10, width=1)
     broken.get_layer("pred_age").set_weights([array * np.nan for array in broken.get_layer("pred_age").get_weights()])
-    models.save(broken, tmp_path / "nan.hdf5", Description("wide_resnet", {"depth": 10, "width": 1}, 32))
+    checkpoints.save(broken, tmp_path / "nan.hdf5", Description("wide_resnet", {"depth": 10, "width": 1}, 32))
     (tmp_path / "file").write_text("")
     races = write_database(tmp_path / "races.mat", noise(3, 32), race=np.array([0, 1, 2]))
     utkface = str(databases["utkface"])
@@ -326,9 +327,9 @@ def test_what_cannot_be_scored_is_refused(runs, databases, tmp_path):
 
 def test_calibration_is_fitted_on_the_validation_part_and_stored(runs, databases, tmp_path, capsys):
     path = copy_of(runs[0], tmp_path)
-    before = models.load(path)[0].get_weights()
+    before = checkpoints.load(path)[0].get_weights()
     evaluate.main(["--weight_file", str(path), "--calibrate", "--output_dir", str(tmp_path / "out")])
-    model, checkpoint = models.load(path)
+    model, checkpoint = checkpoints.load(path)
     database = open_database(databases["utkface"])
     _, validation, test = split([database], 0.3, 3, 0.2)
     p_gender, p_age = model.predict(database.image[validation], verbose=0)
@@ -401,7 +402,7 @@ def test_the_demo_shows_what_the_checkpoint_has(runs, drawn, tmp_path, capsys):
     demo.main(options)
     without = rows_of(tmp_path / "found" / "predictions.csv")
     assert {row["age_low"] for row in without} == {""} and ", " in capsys.readouterr().out
-    models.store_calibration(path, Calibration(widen=2.0, temperature=3.0, ages=100, genders=100))
+    checkpoints.store_calibration(path, Calibration(widen=2.0, temperature=3.0, ages=100, genders=100))
     demo.main([*options, "--unsure_below", "1"])
     said = capsys.readouterr().out
     rows = rows_of(tmp_path / "found" / "predictions.csv")
@@ -421,12 +422,12 @@ def test_a_read_only_checkpoint_stays_as_it_is_and_a_link_leads_to_its_file(runs
     path = copy_of(runs[0], tmp_path)
     link = tmp_path / "link.hdf5"
     link.symlink_to(path)
-    models.store_calibration(link, Calibration(widen=1.0))
-    assert link.is_symlink() and models.inspect(path).calibration.widen == 1.0
+    checkpoints.store_calibration(link, Calibration(widen=1.0))
+    assert link.is_symlink() and checkpoints.inspect(path).calibration.widen == 1.0
     path.chmod(0o444)
     with pytest.raises(ValueError, match="is read-only"):
-        models.store_calibration(link, Calibration(widen=2.0))
-    assert models.inspect(path).calibration.widen == 1.0
+        checkpoints.store_calibration(link, Calibration(widen=2.0))
+    assert checkpoints.inspect(path).calibration.widen == 1.0
 
 
 def test_calibrating_refuses_what_has_no_validation_part(tiny_checkpoint_file, runs, databases, tmp_path):

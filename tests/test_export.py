@@ -23,7 +23,7 @@ from age_gender.description import Description
 from age_gender.intervals import Calibration, age_interval, tempered
 from age_gender.labels import AGE_SCALES, MALE, expected_age
 from age_gender.predictor import Predictor
-from networks import models, open_model
+from networks import backbones, checkpoints, open_model
 
 keras = pytest.importorskip("keras")
 if keras.backend.backend() != "tensorflow":
@@ -126,8 +126,8 @@ def test_without_a_calibration_or_with_groups_there_is_no_interval_and_genders_a
 def weights(tiny_checkpoint_file, tmp_path_factory) -> Path:
     """The tiny network with a calibration, and mirrored."""
     path = tmp_path_factory.mktemp("calibrated") / "weights.07-4.56.hdf5"
-    model, checkpoint = models.load(tiny_checkpoint_file)
-    models.save(model, path, replace(checkpoint, mirror=True, calibration=CALIBRATION))
+    model, checkpoint = checkpoints.load(tiny_checkpoint_file)
+    checkpoints.save(model, path, replace(checkpoint, mirror=True, calibration=CALIBRATION))
     return path
 
 
@@ -158,7 +158,7 @@ def exported(weights, tmp_path_factory):
 @pytest.mark.parametrize("form", INSTALLED)
 @pytest.mark.parametrize("count", (1, 5))
 def test_a_file_says_of_any_number_of_faces_what_keras_and_numpy_say(exported, weights, form, count):
-    model, checkpoint = models.load(weights)
+    model, checkpoint = checkpoints.load(weights)
     images = noise(count, 32, seed=3)
     gender, age = model.predict(images, verbose=0)
     said = open_model(exported(form)).run(images)
@@ -181,13 +181,13 @@ def test_a_file_says_of_any_number_of_faces_what_keras_and_numpy_say(exported, w
 @pytest.mark.parametrize("form", INSTALLED)
 def test_a_file_says_what_it_is(exported, weights, form):
     checkpoint = open_model(exported(form)).description
-    source = models.inspect(weights)
+    source = checkpoints.inspect(weights)
     assert checkpoint.calibration == CALIBRATION._replace(temperature=1.0)  # its genders are calibrated already
     assert checkpoint.origin == f"exported from {weights.name}"
     for name in ("image_size", "margin", "detector", "align", "age_scale", "genders", "arguments", "mirror"):
         assert getattr(checkpoint, name) == getattr(source, name), name
     assert runtimes.format_of(exported(form)) == (None if form == "saved_model" else form)
-    assert models.is_exported(exported(form))
+    assert checkpoints.is_exported(exported(form))
 
 
 def test_an_age_scale_of_groups_survives(tmp_path):
@@ -203,7 +203,7 @@ def test_an_age_scale_of_groups_survives(tmp_path):
 def test_networks_of_keras_applications_leave_too_or_say_why_not(tmp_path, capsys):
     for network in ("efficientnet_b0", "convnext_tiny"):
         checkpoint = Description(network, {}, 32)
-        models.save(models.build(checkpoint), tmp_path / f"{network}.hdf5", checkpoint)
+        checkpoints.save(backbones.build(checkpoint), tmp_path / f"{network}.hdf5", checkpoint)
     options = ["--faces", "3", "--output", str(tmp_path / "model.onnx")]
     assert export.main(["--weight_file", str(tmp_path / "efficientnet_b0.hdf5"), *options]) == 0
     with pytest.raises(ValueError, match="is a grouped convolution, which tf2onnx cannot write: take --format litert"):
@@ -285,7 +285,7 @@ def test_the_readmes_lines_run_as_they_stand_without_keras(exported, weights, tm
     done = run_python("snippet.py", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     read = cv2.imread(str(tmp_path / "face.jpg"))
-    model, checkpoint = models.load(weights)
+    model, checkpoint = checkpoints.load(weights)
     gender, age = model.predict(cv2.resize(read, (32, 32), interpolation=cv2.INTER_AREA)[None], verbose=0)
     low, high = age_interval(age, CALIBRATION)
     p_male = tempered(gender[:, MALE], CALIBRATION.temperature)[0]

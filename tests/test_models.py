@@ -14,19 +14,12 @@ from conftest import give_every_weight_a_value, noise, write_database
 
 from age_gender.description import ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
 from age_gender.labels import AGE_SCALES
-from networks import models
+from networks import backbones, checkpoints
 from networks.applications import NETWORKS
+from networks.backbones import build
 from networks.backend import compiled_predict
-from networks.models import (
-    build,
-    choose,
-    copy_weights,
-    inspect,
-    load,
-    mirrored,
-    save,
-    stem_for_twice_the_size,
-)
+from networks.checkpoints import choose, inspect, load, mirrored, save
+from networks.starting import copy_weights, stem_for_twice_the_size
 from wide_resnet import wide_resnet
 
 
@@ -474,7 +467,7 @@ def test_the_newest_checkpoint_is_chosen_by_its_time_and_not_its_name(tmp_path):
 
 def test_the_shipped_model_is_chosen_where_nothing_is_named_and_there_is_no_run(tmp_path, monkeypatch):
     shipped = touch(tmp_path / "age_gender.hdf5", 5_000)
-    monkeypatch.setattr(models, "SHIPPED", shipped)
+    monkeypatch.setattr(checkpoints, "SHIPPED", shipped)
     runs = tmp_path / "runs"
     assert choose(None, runs) == shipped
     runs.mkdir()
@@ -487,8 +480,8 @@ def test_the_shipped_model_is_chosen_where_nothing_is_named_and_there_is_no_run(
 
 
 def test_the_shipped_model_is_sought_beside_the_scripts():
-    assert models.SHIPPED.parts[-2:] == ("checkpoints", "age_gender.hdf5")
-    assert (models.SHIPPED.parents[1] / "train.py").is_file()
+    assert checkpoints.SHIPPED.parts[-2:] == ("checkpoints", "age_gender.hdf5")
+    assert (checkpoints.SHIPPED.parents[1] / "train.py").is_file()
 
 
 def test_a_named_file_is_taken_whatever_else_there_is(tmp_path):
@@ -498,7 +491,7 @@ def test_a_named_file_is_taken_whatever_else_there_is(tmp_path):
 
 
 def test_no_checkpoint_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "SHIPPED", tmp_path / "none_is_shipped.hdf5")
+    monkeypatch.setattr(checkpoints, "SHIPPED", tmp_path / "none_is_shipped.hdf5")
     message = "there is no checkpoint in .*: train one with train.py, or name one with --weight_file"
     for arguments in ((None, tmp_path), (None, tmp_path / "nowhere"), (tmp_path, tmp_path)):
         with pytest.raises(FileNotFoundError, match=message):
@@ -514,5 +507,5 @@ def test_a_backbone_is_built_by_the_image_size_its_arguments_and_the_age_scale()
             model = build(said)
             assert model.output_names == ["pred_gender", "pred_age"] and model.input_shape == (None, 32, 32, 3)
             assert [output.shape[1] for output in model.outputs] == [2, 8]
-    assert set(models.BACKBONES) == set(models.STAGES) == {"wide_resnet", *NETWORKS}
+    assert set(backbones.BACKBONES) == set(backbones.STAGES) == {"wide_resnet", *NETWORKS}
     assert asdict(Description("wide_resnet", {}, 64))["genders"] == ("F", "M")

@@ -8,7 +8,7 @@ from age_gender.detectors import DETECTORS
 from age_gender.faces import crop_face, read_image
 from age_gender.predictor import Predictor
 from age_gender.sources import Frame, find_images, images
-from networks import models, open_model
+from networks import checkpoints, open_model
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def predictor(tiny_checkpoint_file):
 
 def expected_by_hand(checkpoint_file, image, margin):
     """(age, probability of male) of each face of a picture, part by part."""
-    model, checkpoint = models.load(checkpoint_file)
+    model, checkpoint = checkpoints.load(checkpoint_file)
     boxes = [detection.box for detection in DETECTORS["dlib"]()(image)]
     crops = np.stack([crop_face(image, box, margin, checkpoint.image_size) for box in boxes])
     gender, age = model.predict(crops, verbose=0)
@@ -115,7 +115,9 @@ def test_the_detector_is_the_one_asked_for_else_the_checkpoints_else_dlib(tiny_m
         ("vanished", None, "dlib"),
         ("other", "dlib", "dlib"),
     ):
-        models.save(tiny_model, path, Description("wide_resnet", {"depth": 10, "width": 1}, 32, detector=trained_with))
+        checkpoints.save(
+            tiny_model, path, Description("wide_resnet", {"depth": 10, "width": 1}, 32, detector=trained_with)
+        )
         assert Predictor(open_model(path), asked).detector == expected
 
 

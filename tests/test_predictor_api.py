@@ -183,7 +183,7 @@ def test_a_model_that_answers_something_else_is_refused_when_it_is_opened(gender
 
 def test_the_packages_model_is_the_suites_checkpoint():
     from networks import open_model as open_any
-    from networks.models import SHIPPED as CHECKPOINT
+    from networks.checkpoints import SHIPPED as CHECKPOINT
 
     exported, checkpoint = open_model(SHIPPED), open_any(CHECKPOINT)
     rng = np.random.default_rng(0)

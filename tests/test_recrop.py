@@ -16,7 +16,7 @@ from age_gender.description import Description
 from age_gender.detectors import DETECTORS, Detection
 from age_gender.faces import crop_face, read_image, resize_square
 from age_gender.predictor import Predictor
-from networks import models, open_model
+from networks import checkpoints, open_model
 from utils import open_database, read_paths
 
 EYES = np.array([[6.0, 8], [14, 12], [10, 12], [7, 16], [13, 18]])  # in a face of 20 pixels, tilted
@@ -181,7 +181,7 @@ def test_create_db_refuses(photos, tmp_path, squares, capsys, monkeypatch):
 
 def test_older_databases_and_checkpoints_are_not_aligned(tmp_path, tiny_checkpoint_file):
     assert open_database(write_database(tmp_path / "old.mat", np.zeros((2, 8, 8, 3), np.uint8))).align is False
-    assert models.inspect(tiny_checkpoint_file).align is False
+    assert checkpoints.inspect(tiny_checkpoint_file).align is False
 
 
 # ------------------------------------------------------------------------------------------ predictor and demo
@@ -193,7 +193,7 @@ def checkpoint(tiny_model, tmp_path):
 
     def write(**how):
         path = tmp_path / "weights.hdf5"
-        models.save(tiny_model, path, Description("wide_resnet", {"depth": 10, "width": 1}, 32, margin=0.3, **how))
+        checkpoints.save(tiny_model, path, Description("wide_resnet", {"depth": 10, "width": 1}, 32, margin=0.3, **how))
         return path
 
     return write

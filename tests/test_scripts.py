@@ -25,12 +25,13 @@ from age_gender.description import Description
 from age_gender.labels import MALE, YEARS
 from evaluation import protocols, reports
 from evaluation.metrics import Estimate, Scores
-from networks.models import inspect, load
+from networks.checkpoints import inspect, load
+from networks.split import split
 from training import reports as training_reports
 from training.data import Data
 from training.reports import collapsed_heads
 from training.resume import RESUME_FILE
-from utils import open_database, read_paths, split
+from utils import open_database, read_paths
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPTS = (
@@ -251,7 +252,7 @@ def test_train_keeps_what_explains_itself(trained, drawn):
 
 
 def test_the_newest_checkpoint_is_so_by_its_own_word(trained, tmp_path):
-    from networks.models import choose
+    from networks.checkpoints import choose
 
     last = choose(trained, tmp_path)
     shutil.copytree(trained, tmp_path / "copied")
@@ -590,7 +591,7 @@ def test_demo_gives_the_ages_that_the_network_gives_to_the_crop(trained, drawn, 
 
 def test_demo_refuses(trained, drawn, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("networks.models.SHIPPED", tmp_path / "none_is_shipped.hdf5")
+    monkeypatch.setattr("networks.checkpoints.SHIPPED", tmp_path / "none_is_shipped.hdf5")
     weights = ["--weight_file", trained, "--no_display"]
     refused(demo, ["--image_dir", drawn], "there is no checkpoint in checkpoints/: train one with train.py")
     refused(demo, ["--weight_file", "none.hdf5"], "none.hdf5 is not there")

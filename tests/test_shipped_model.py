@@ -43,7 +43,7 @@ def predictor():
 
 
 def test_it_is_small_and_says_what_it_is():
-    from networks.models import SHIPPED, inspect
+    from networks.checkpoints import SHIPPED, inspect
 
     assert SHIPPED.stat().st_size <= 25_000_000
     checkpoint = inspect(SHIPPED)
@@ -54,7 +54,7 @@ def test_it_is_small_and_says_what_it_is():
 
 
 def test_it_knows_how_sure_it_is(predictor):
-    from networks.models import SHIPPED, inspect
+    from networks.checkpoints import SHIPPED, inspect
 
     assert inspect(SHIPPED).calibration.ages == 554 == inspect(SHIPPED).calibration.genders
 
@@ -89,7 +89,7 @@ def absolute(arguments: dict) -> dict:
 
 
 def test_its_recipes_are_the_arguments_that_made_it(monkeypatch):
-    from networks.models import SHIPPED, inspect
+    from networks.checkpoints import SHIPPED, inspect
     from train import build_parser
     from training.options import Options
 

@@ -1,12 +1,15 @@
 """The split: nobody and no photo on both sides, and always the same for the same seed."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import make_database, noise
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from utils import split
+from age_gender.description import ON_NO_SIDE, TRAINING, Description
+from networks.split import past_of, sides_of, split
 
 
 def side_of(databases, share=0.5, seed=0):
@@ -228,3 +231,130 @@ def test_parts_change_nothing_where_they_are_not_asked_for():
     parted = make_database(60, 4, digest=np.arange(60), part=np.arange(60) % 3, part_names=PARTS)
     for one, other in zip(split([plain], 0.2, 1, 0.1), split([parted], 0.2, 1, 0.1), strict=True):
         assert np.array_equal(one, other)
+
+
+# ------------------------------------------------------------------------------- what a checkpoint knows of its faces
+
+
+def several():
+    """Three databases: two of WIKI, which share people, and one of another dataset."""
+    people = np.arange(40) // 2
+    return [
+        make_database(40, 4, seed=1, db="wiki", subject=people, digest=list(range(40))),
+        make_database(30, 4, seed=2, db="wiki", subject=people[:30] + 10, digest=list(range(40, 70))),
+        make_database(50, 4, seed=3, db="utkface", digest=list(range(70, 120))),
+    ]
+
+
+GOLDEN_TEST = [2, 3, 4, 5, 24, 25, 30, 31, 32, 33]
+GOLDEN_VALIDATION = [6, 7, 16, 17, 26, 27, 36, 37]
+HOW = {"validation_split": 0.2, "seed": 3, "test_split": 0.25}
+
+
+def trained_on(databases, earlier=(), how=HOW, stored=True) -> tuple[Description, tuple]:
+    """What a checkpoint says that was trained on these databases, and the rows of its sides."""
+    rows = split(databases, **how)
+    sides, untold = sides_of(databases, rows, earlier)
+    said = {**how, "databases": [database.fingerprint() for database in databases]}
+    more = {"sides": sides, "training": {"untold": True} if untold else {}} if stored else {}
+    return Description("wide_resnet", {}, 8, split=said, **more), rows
+
+
+def test_the_rows_of_a_split_are_those_of_every_version():
+    """Checkpoints of 0.5.0 and before know only the recipe: another order of random numbers would change their past."""
+    training, validation, test = split(several()[:1], 0.2, 3, 0.25)
+    assert test.tolist() == GOLDEN_TEST and validation.tolist() == GOLDEN_VALIDATION
+    assert sorted([*training, *validation, *test]) == list(range(40))
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_a_checkpoint_knows_where_each_face_stood(stored):
+    databases = several()
+    description, rows = trained_on(databases, stored=stored)
+    past = past_of(databases, description)
+    for mask, chosen in zip((past.trained, past.chose, past.test), rows, strict=True):
+        assert np.array_equal(np.flatnonzero(mask), chosen) and len(chosen)
+    assert past.own.all() and not past.untold and not past.earlier.any()
+
+
+@pytest.mark.parametrize("order", [(2, 0, 1), (1,), (1, 0), (2, 2)])
+def test_in_any_order_and_of_any_part_of_the_databases(order):
+    databases = several()
+    description, _ = trained_on(databases)
+    past = past_of(databases, description)
+    ends = np.cumsum([len(database) for database in databases])[:-1]
+    parts = np.split(past.side, ends)
+    found = past_of([databases[number] for number in order], description)
+    assert np.array_equal(found.side, np.concatenate([parts[number] for number in order])) and not found.untold
+
+
+def test_of_an_old_checkpoint_only_with_all_its_databases():
+    databases = several()
+    description, _ = trained_on(databases, stored=False)
+    for order in ((2, 0, 1), (1, 2, 0)):
+        whole = past_of(databases, description)
+        found = past_of([databases[number] for number in order], description)
+        assert sorted(found.side.tolist()) == sorted(whole.side.tolist()) and not found.untold
+    part = past_of(databases[:2], description)
+    assert part.untold and not part.trained.any() and part.own.all()
+    assert not past_of([make_database(5, 4, seed=9)], description).untold
+
+
+def test_faces_of_other_databases_stand_on_no_side():
+    databases = several()
+    description, _ = trained_on(databases[:1])
+    past = past_of(databases, description)
+    assert np.all(past.side[40:] == ON_NO_SIDE) and not past.own[40:].any() and past.own[:40].all()
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_what_an_earlier_training_saw_is_remembered(stored):
+    databases = several()
+    first, (seen, _, _) = trained_on(databases[:2], how={**HOW, "seed": 8}, stored=stored)
+    second, rows = trained_on(databases, [first])
+    past = past_of(databases, second)
+    assert np.array_equal(np.flatnonzero(past.earlier), seen)
+    assert np.array_equal(np.flatnonzero(past.side == TRAINING), rows[0])
+    assert past.trained[rows[2]].any()  # some of the second's test faces trained the first
+    third, _ = trained_on(databases[2:], [second])
+    if stored:  # also of databases that the third never saw, and over two generations
+        again = past_of(databases, third)
+        assert np.array_equal(again.trained[:70], past.trained[:70]) and not again.own[:70].any()
+    assert np.all(past_of(databases[2:], third).earlier == past.trained[70:])
+
+
+def test_that_an_old_start_cannot_be_told_is_passed_on():
+    databases = several()
+    old, _ = trained_on(databases[:2], stored=False)
+    later, _ = trained_on(databases[1:], [old])  # one of the old one's databases is not there
+    assert past_of(databases[2:], later).untold
+
+
+def test_the_sides_are_kept_in_the_checkpoint(tiny_model, tmp_path):
+    from networks.checkpoints import describe_anew, inspect, load, save
+
+    description, _ = trained_on(several())
+    save(
+        tiny_model, tmp_path / "weights.hdf5", replace(description, image_size=32, arguments={"depth": 10, "width": 1})
+    )
+    for _ in range(2):
+        found = inspect(tmp_path / "weights.hdf5")
+        assert found.sides.keys() == description.sides.keys()
+        for name, sides in description.sides.items():
+            assert sides.dtype == np.uint8 and np.array_equal(found.sides[name], sides)
+        describe_anew(tmp_path / "weights.hdf5", replace(found, margin=0.2))  # keeps them
+    assert load(tmp_path / "weights.hdf5")[1].margin == 0.2
+
+
+def test_sides_that_are_no_bytes_are_refused(tiny_checkpoint_file, tmp_path):
+    import h5py
+
+    from networks.checkpoints import inspect
+
+    path = tmp_path / "weights.hdf5"
+    for wrong in (np.zeros((3, 3), np.uint8), np.zeros(3)):
+        path.write_bytes(tiny_checkpoint_file.read_bytes())
+        with h5py.File(path, "r+") as file:
+            file.create_dataset("age_gender_sides/abc", data=wrong)
+        with pytest.raises(ValueError, match="is no checkpoint, .*the sides of abc are .* not a byte for each face"):
+            inspect(path)

@@ -14,9 +14,9 @@ import pytest
 from conftest import noise, training_options, write_database
 
 import train
-from age_gender.description import Description
-from networks import models
-from networks.models import SHIPPED, inspect
+from age_gender.description import EARLIER, TRAINING, Description
+from networks import checkpoints
+from networks.checkpoints import SHIPPED, inspect
 from training import arguments, reports, run
 from training.data import load_data, make_batches
 from training.losses import age_loss
@@ -290,21 +290,26 @@ def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(f
     options = ["--test_split", "0.1", "--weights", str(first), "--seed", "0", "--weight_decay", "0"]
     assert train.main([*still, *options, "--output_path", str(second)]) == 0
     said = capsys.readouterr().out
-    assert f"{models.choose(first, '')}: the weights of 8 of 8 layers; new: none\n" in said
-    assert "another split" not in said
+    assert f"{checkpoints.choose(first)}: the weights of 8 of 8 layers; new: none\n" in said
+    assert "have trained it" not in said and "another split" not in said
     # Only batch norm's statistics have moved at such a rate.
-    models_of = [models.load(models.choose(folder, ""))[0] for folder in (first, second)]
+    models_of = [checkpoints.load(checkpoints.choose(folder))[0] for folder in (first, second)]
     for one, other in zip(*(model.trainable_variables for model in models_of), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
-    (one, other) = (inspect(models.choose(folder, "")) for folder in (first, second))
+    (one, other) = (inspect(checkpoints.choose(folder)) for folder in (first, second))
     assert other.training["start"] == {**one.training, "split": one.split}
-    assert other.training["arguments"]["weights"] == str(models.choose(first, ""))
+    assert other.training["arguments"]["weights"] == str(checkpoints.choose(first))
     assert one.training["arguments"]["weights"] is None
 
-    options = ["--test_split", "0.3", "--weights", str(models.choose(second, "")), "--output_path", str(third)]
+    options = ["--test_split", "0.3", "--weights", str(checkpoints.choose(second)), "--output_path", str(third)]
     assert train.main([*still, *options]) == 0
-    assert "another split: faces that validate or test this run may have trained it" in capsys.readouterr().out
-    assert inspect(models.choose(third, "")).training["start"]["start"]["arguments"]["weights"] is None
+    seen = re.search(r"  (\d+) of the faces that validate or test this run have trained it\n", capsys.readouterr().out)
+    earlier, later = (inspect(checkpoints.choose(folder)).sides for folder in (second, third))
+    (fingerprint,) = later
+    held_out = later[fingerprint] & 3 > 0  # not TRAINING
+    assert int(seen[1]) == np.sum(held_out & (earlier[fingerprint] == TRAINING)) > 0
+    assert np.array_equal(later[fingerprint] & EARLIER > 0, earlier[fingerprint] & 3 == TRAINING)
+    assert inspect(checkpoints.choose(third)).training["start"]["start"]["arguments"]["weights"] is None
 
 
 def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(faces, tmp_path, quick_runs, capsys):
@@ -317,8 +322,8 @@ def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(faces, t
     capsys.readouterr()
     gender, age = ask_teachers(data, chosen)
     said = capsys.readouterr().out
-    assert said.count("another split") == 1  # the second one's, which had another seed
-    teachers = [models.load(models.choose(folder, ""))[0] for folder in (first, second)]
+    assert said.count("have trained it") == 1  # the second one's, which had another seed
+    teachers = [checkpoints.load(checkpoints.choose(folder))[0] for folder in (first, second)]
     answers = [model.predict(data.image[data.training], verbose=0) for model in teachers]
     np.testing.assert_allclose(gender[data.training], (answers[0][0] + answers[1][0]) / 2, atol=1e-6)
     np.testing.assert_allclose(age[data.training], (answers[0][1] + answers[1][1]) / 2, atol=1e-6)
@@ -327,11 +332,11 @@ def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(faces, t
 
     options = ["--teacher", str(first), "--teacher_weight", "0.75", "--output_path", str(pupil)]
     assert train.main([*words, *options]) == 0
-    kept = inspect(models.choose(pupil, ""))
-    one = inspect(models.choose(first, ""))
+    kept = inspect(checkpoints.choose(pupil))
+    one = inspect(checkpoints.choose(first))
     assert kept.training["teachers"] == [{**one.training, "split": one.split}]
     assert (kept.training["arguments"]["teacher"], kept.training["arguments"]["teacher_weight"]) == (
-        *([str(models.choose(first, ""))], 0.75),
+        *([str(checkpoints.choose(first))], 0.75),
     )
     batches, _ = make_batches(data, chosen, (gender, age))
     _, (_, mixed), (_, known) = batches[0]
@@ -343,7 +348,7 @@ def test_a_resumed_run_keeps_its_first_weights_and_teacher_though_its_folder_has
 ):
     folder, words = tmp_path / "run", ["-i", str(faces), *TINY]
     assert train.main([*words, "--nb_epochs", "1", "--output_path", str(folder)]) == 0
-    first = models.choose(folder, "")
+    first = checkpoints.choose(folder)
     again = ["--weights", str(folder), "--teacher", str(folder), "--output_path", str(folder)]
     stopped_run(folder, parse(*words, "--nb_epochs", "3", *again)[0])
     shutil.copy(first, folder / "weights.02-0.10.hdf5")
@@ -351,7 +356,7 @@ def test_a_resumed_run_keeps_its_first_weights_and_teacher_though_its_folder_has
         said = json.loads(file.attrs["age_gender"])
         said["training"]["saved"] += 10
         file.attrs["age_gender"] = json.dumps(said)
-    assert models.choose(folder, "") != first
+    assert checkpoints.choose(folder) != first
     for typed in ([], [*words, "--nb_epochs", "3", *again]):  # the folder is what was typed: a recipe may say it again
         resumed, _, _ = parse("--resume", *typed, "--output_path", folder)
         assert (resumed.weights, resumed.teacher) == (str(first), (first,))
@@ -433,7 +438,7 @@ def test_full_and_half_labelled_databases_train_in_one_run(tmp_path, quick_runs,
     genders = write_database(tmp_path / "genders.mat", noise(20, 32, 2), age=np.full(20, -1))
     options = ["--nb_epochs", "1", "--split", "part", *TINY, "--output_path", str(tmp_path / "run")]
     assert train.main(["-i", str(full), str(ages), str(genders), *options]) == 0
-    kept = inspect(models.choose(tmp_path / "run", ""))
+    kept = inspect(checkpoints.choose(tmp_path / "run"))
     assert kept.split["parts"] and kept.split["fold"] is None
     assert f"{30 + 20 - 5 + 7} to train, {5 + 7} to validate, 6 kept for a test" in capsys.readouterr().out
 

@@ -19,12 +19,14 @@ import train
 from age_gender.description import Description
 from age_gender.labels import AGE_SCALES
 from networks.applications import application
-from networks.models import STAGES, build, choose, inspect, load, save
+from networks.backbones import STAGES, build
+from networks.checkpoints import choose, inspect, load, save
 from training import schedules
 from training.callbacks import Resume, train_last_stages
 from training.data import load_data, make_batches, split_of
 from training.resume import RESUME_ATTRIBUTE, RESUME_FILE
 from training.run import compile_model
+from utils import open_database
 from wide_resnet import wide_resnet
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -188,7 +190,7 @@ def test_a_run_with_everything_is_one_history_and_ends_the_same_wherever_it_was_
     assert trained_parameters[:2] == [7 * 103] * 2 and len(set(trained_parameters[2:])) == 1
     assert trained_parameters[2] > trained_parameters[0]
     assert float(rows[4]["learning_rate"]) < float(rows[3]["learning_rate"]) <= 0.05
-    kept = inspect(choose(whole, ""))
+    kept = inspect(choose(whole))
     assert kept.training["arguments"]["freeze_epochs"] == 2 and kept.training["start"]["split"] == {"seed": 0}
     assert (kept.image_size, kept.mirror, kept.split["test_split"]) == (32, True, 0.1)
     assert kept.training["arguments"]["teacher"] == [str(earlier)]
@@ -266,7 +268,7 @@ def test_the_best_of_both_phases_is_kept_and_patience_waits_for_the_second(
     assert train.main(options) in (0, 1)
     rows = history(run)
     best = min(range(len(rows)), key=lambda row: float(rows[row]["val_loss"]))
-    assert choose(run, "").name.startswith(f"weights.{best + 1:02d}-")
+    assert choose(run).name.startswith(f"weights.{best + 1:02d}-")
     assert 5 <= len(rows) < 8 and "no better val_loss in 2 epochs" in capsys.readouterr().out
 
 
@@ -321,7 +323,7 @@ import sys
 sys.path[:0] = sys.argv[3:]
 import numpy as np
 from conftest import noise
-from networks.models import load
+from networks.checkpoints import load
 model, checkpoint = load(sys.argv[1])
 assert checkpoint.network == "mobilenet_v3_small", checkpoint.network
 np.savez(sys.argv[2], *[np.asarray(output) for output in model(noise(3, 32))])
@@ -332,12 +334,13 @@ def test_a_network_is_trained_saved_and_loaded_in_another_process(faces, tmp_pat
     """The real thing: from an earlier checkpoint, in two phases, under the command line of users."""
     earlier, run = tmp_path / "earlier.hdf5", tmp_path / "run"
     source = give_every_weight_a_value(application("mobilenet_v3_small", 32))
-    save(source, earlier, Description("mobilenet_v3_small", {}, 32, split={"seed": 0}))
+    how = {"seed": 5, "validation_split": 0.1, "databases": [open_database(faces).fingerprint()]}  # as 0.5.0 said it
+    save(source, earlier, Description("mobilenet_v3_small", {}, 32, split=how))
     options = ["-i", str(faces), "--model", "mobilenet_v3_small", "--weights", str(earlier), "--freeze_epochs", "1"]
     assert train.main([*options, "--nb_epochs", "2", "--opt", "adam", "--output_path", str(run)]) == 0
-    assert "another split" in capsys.readouterr().out
+    assert "of the faces that validate or test this run have trained it" in capsys.readouterr().out
     assert [int(row["trained_parameters"]) for row in history(run)] == [577 * 103, source.count_params() - 12112]
-    path = choose(run, "")
+    path = choose(run)
     said = inspect(path)
     assert said.network == "mobilenet_v3_small" and said.arguments == {}
     folders = [str(ROOT), str(ROOT / "tests")]

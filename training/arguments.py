@@ -11,7 +11,8 @@ from pathlib import Path
 
 from age_gender import cli
 from age_gender.labels import AGE_SCALES, YEARS, age_scale
-from networks.models import BACKBONES, STAGES, choose
+from networks.backbones import BACKBONES, STAGES
+from networks.checkpoints import choose
 from training.augmentations import AUGMENTATIONS
 from training.data import newest_database
 from training.losses import AGE_LOSSES, SOFT_LOSSES
@@ -330,7 +331,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
     args.input = args.input or [newest_database()]
     # Files, since a folder's newest run may be this one when it is resumed.
     args.weights = str(weights_file(args.weights) or args.weights or "") or None
-    args.teacher = [choose(path, "") for path in args.teacher or ()]
+    args.teacher = [choose(path) for path in args.teacher or ()]
     return Options.of(vars(args)), folder, {}
 
 

@@ -24,7 +24,7 @@ def train_last_stages(model, stages: Sequence[str], last: int | None) -> None:
 
     Args:
         model: with the two heads, changed in place.
-        stages: how the names of the layers begin at which its second and later stages begin, see models.STAGES.
+        stages: how the names of the layers begin at which its second and later stages begin, see backbones.STAGES.
         last: how many stages are trainable, 0 for the heads alone; None means all.
 
     Raises:

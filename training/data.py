@@ -8,9 +8,10 @@ import numpy as np
 
 from age_gender.labels import UNKNOWN, AgeScale
 from networks.applications import require_size
+from networks.split import kindred, split
 from training.augmentations import AUGMENTATIONS
 from training.options import Options
-from utils import Database, ImageStack, kindred, open_database, split
+from utils import Database, ImageStack, open_database
 
 Teacher = tuple[np.ndarray, np.ndarray]  # (n, 2) and (n, k) float32 distributions, zeros where it was not asked
 

@@ -9,9 +9,12 @@ import keras
 import numpy as np
 
 from age_gender.description import Description
-from networks import backend
-from networks.applications import VGGFACE_MEANS_BGR, vggface_network
-from networks.models import STAGES, build, inspect, save
+from networks import backend, description_of
+from networks.applications import VGGFACE_MEANS_BGR
+from networks.backbones import STAGES, build
+from networks.checkpoints import inspect, save
+from networks.published import vggface_network
+from networks.split import sides_of
 from training.callbacks import (
     Epochs,
     Journal,
@@ -52,16 +55,21 @@ def describe(data: Data, options: Options, trivial: dict[str, int]) -> Descripti
     if found != options.model:
         of = f"has VGGFace's weights of {found}, not of" if vggface else f"is a {found}, not a"
         raise ValueError(f"{path} {of} {options.model}: --model {found}")
+    starts = [earlier] if earlier else []
     if earlier:
-        training["start"] = history_of(path)
+        training["start"] = history_of(earlier)
     if options.model in VGGFACE_MEANS_BGR:
         arguments["vggface"] = bool(vggface or (earlier and earlier.arguments.get("vggface")))
     if options.age_loss == "coral":
         arguments["ordinal"] = True
-    for teacher in options.teacher:
-        inspect(teacher).age_scale.folds_onto(options.age_scale)
-    if options.teacher:
-        training["teachers"] = [history_of(path) for path in options.teacher]
+    teachers = [description_of(path) for path in options.teacher]
+    for teacher in teachers:
+        teacher.age_scale.folds_onto(options.age_scale)
+    if teachers:
+        training["teachers"] = [history_of(teacher) for teacher in teachers]
+    sides, untold = sides_of(data.databases, (data.training, data.validation, data.test), [*starts, *teachers])
+    if untold:
+        training["untold"] = True
     database = data.database
     return Description(
         network=options.model,
@@ -75,6 +83,7 @@ def describe(data: Data, options: Options, trivial: dict[str, int]) -> Descripti
         trivial=trivial,
         split=split_of(data, options),
         training=training,
+        sides=sides,
     )
 
 

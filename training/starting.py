@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
-from age_gender.description import Description
-from training.options import Options
+import numpy as np
 
-SPLIT_NAMES = ("validation_split", "test_split", "parts", "fold", "seed", "databases")  # what decides who is held out
+from age_gender.description import Description
+from networks.split import past_of
+from training.data import Data
+from training.options import Options
 
 
 def weights_file(weights: str | None) -> Path | None:
@@ -14,33 +16,31 @@ def weights_file(weights: str | None) -> Path | None:
     Raises:
         FileNotFoundError: if it is not there; of a published VGGFace file, with its address.
     """
-    from networks.applications import VGGFACE_URL
-    from networks.models import choose
+    from networks.checkpoints import choose
+    from networks.published import VGGFACE_URL
 
     if weights in (None, "none", "imagenet"):
         return None
     path = Path(weights)
     if path.name.startswith("rcmalli_vggface") and not path.exists():
         raise FileNotFoundError(f"{path} is not there: fetch {VGGFACE_URL}{path.name} and name its path")
-    return choose(path, "")
+    return choose(path)
 
 
-def history_of(path: Path) -> dict[str, object]:
-    """How a checkpoint came about, for those that start or learn from it."""
-    from networks.models import inspect
-
-    earlier = inspect(path)
+def history_of(earlier: Description) -> dict[str, object]:
+    """How a model came about, for those that start or learn from it."""
     return {**earlier.training, "split": earlier.split}
 
 
-def start_from(model, options: Options, checkpoint: Description) -> None:
+def start_from(model, options: Options, data: Data) -> None:
     """Takes the weights that --weights names, and says what of them, and whether they may have seen this run's faces.
 
     Raises:
         ValueError: if they cannot be fetched, or are another network's.
     """
-    from networks.applications import load_imagenet, load_vggface, shortened, vggface_network
-    from networks.models import copy_weights, inspect
+    from networks.checkpoints import inspect
+    from networks.published import load_imagenet, load_vggface, shortened, vggface_network
+    from networks.starting import copy_weights
 
     if options.weights == "imagenet":
         print(load_imagenet(model, options.model), flush=True)
@@ -54,7 +54,7 @@ def start_from(model, options: Options, checkpoint: Description) -> None:
         print(f"{path}: {load_vggface(model, options.model, path)}", flush=True)
         return
     earlier = inspect(path)
-    fresh = copy_weights(path, model, ["pred_age"] if earlier.age_scale != checkpoint.age_scale else [])
+    fresh = copy_weights(path, model, ["pred_age"] if earlier.age_scale != options.age_scale else [])
     if (options.freeze_epochs or options.unfreeze_stages) and (random := set(fresh) - set(model.output_names)):
         raise ValueError(
             f"{path} is another network: of this one {len(random)} layers beside the heads would be new, such as "
@@ -62,11 +62,14 @@ def start_from(model, options: Options, checkpoint: Description) -> None:
         )
     weighty = sum(bool(layer.weights) for layer in model.layers)
     print(f"{path}: the weights of {weighty - len(fresh)} of {weighty} layers; new: {shortened(fresh)}")
-    say_if_it_saw(checkpoint.training["start"]["split"], checkpoint.split)
+    say_if_it_saw(earlier, data)
 
 
-def say_if_it_saw(earlier: dict[str, object], split: dict[str, object]) -> None:
-    """Says so where weights come from another split than this run's."""
-    earlier = {"parts": False, "fold": None, **earlier}
-    if any(earlier.get(name) != split[name] for name in SPLIT_NAMES):
+def say_if_it_saw(earlier: Description, data: Data) -> None:
+    """Says so where a model that a run starts or learns from has trained on faces that the run holds out."""
+    past = past_of(data.databases, earlier)
+    held_out = np.concatenate([data.validation, data.test])
+    if seen := int(past.trained[held_out].sum()):
+        print(f"  {seen:,} of the faces that validate or test this run have trained it")
+    elif past.untold:
         print("  it comes from another split: faces that validate or test this run may have trained it")

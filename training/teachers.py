@@ -4,7 +4,7 @@ import numpy as np
 
 from age_gender.labels import NUM_GENDERS, fold_ages
 from networks import open_model, predict_rows
-from training.data import Data, Teacher, split_of
+from training.data import Data, Teacher
 from training.options import Options
 from training.starting import say_if_it_saw
 from utils import ImageStack
@@ -21,7 +21,7 @@ def ask_teachers(data: Data, options: Options) -> Teacher | None:
         model = open_model(path)
         description = model.description
         print(f"{path} teaches", flush=True)
-        say_if_it_saw(description.split, split_of(data, options))
+        say_if_it_saw(description, data)
         genders, ages = predict_rows(model, ImageStack(data.databases, description.image_size), rows)
         ages, _ = fold_ages(ages, description.age_scale, scale)
         for mean, said in ((gender, genders), (age, ages)):

@@ -14,13 +14,13 @@ import numpy as np
 
 from age_gender import runtimes
 from age_gender.description import KEY, Description
+from age_gender.intervals import LEAST
 from age_gender.labels import MALE, MAX_AGE, NUM_AGES, YEARS
 from age_gender.machine import held_back_stderr
 from age_gender.runtimes import FORMATS, JSON_FILE, require
 from networks import SAVED_MODEL_JSON, backend
 
-LEAST = 1e-7  # no gender is less probable, as in uncertainty.tempered
-CALIBRATION_BATCH = 16
+RANGE_BATCH = 16  # faces at once, when int8's ranges are measured
 
 TENSORFLOW = ("tensorflow", "tensorflow>=2.20,<2.22")
 RUNS = {name: (form.module, form.package) for name, form in FORMATS.items()}  # format -> its runtime
@@ -33,12 +33,12 @@ NEEDED = {  # format -> (module, package) of what writes it and runs it
 }
 
 
-def deployable(model, checkpoint: Description):
+def deployable(model, description: Description):
     """A model that ends in what a program wants to know, so that whoever runs it needs no formula of ours.
 
     Args:
-        model: as models.load gives it.
-        checkpoint: what its file says.
+        model: as checkpoints.load gives it.
+        description: what its file says.
 
     Returns:
         A Keras model of `image`, (n, size, size, 3) uint8 BGR, whose outputs are those of `answers`.
@@ -47,7 +47,7 @@ def deployable(model, checkpoint: Description):
 
     class Answers(keras.layers.Layer):
         def call(self, gender, age):
-            return answers(gender, age, checkpoint)
+            return answers(gender, age, description)
 
     for layer in _layers_of(model):
         if isinstance(layer, keras.layers.Normalization):  # its tensors would become inputs of an ONNX file
@@ -58,27 +58,27 @@ def deployable(model, checkpoint: Description):
     return whole
 
 
-def answers(gender, age, checkpoint: Description) -> dict:
+def answers(gender, age, description: Description) -> dict:
     """What a program wants to know of the network's two outputs, computed by the backend.
 
     Args:
         gender: (n, 2) float32 distributions.
         age: (n, k) float32 distributions over the groups of the checkpoint's age scale.
-        checkpoint: has the scale and the calibration.
+        description: has the scale and the calibration.
 
     Returns:
         `pred_gender` (n, 2), calibrated where the checkpoint knows how; `pred_age` (n, k); `expected_age` (n,) float32
         years; and where ages are years and have intervals, `age_low` and `age_high`, (n,) int32, the first and the last
-        whole year. All as labels.expected_age and uncertainty compute them with NumPy.
+        whole year. All as labels.expected_age and intervals compute them with NumPy.
     """
     from keras import ops
 
-    calibration = checkpoint.calibration
+    calibration = description.calibration
     if calibration and calibration.temperature != 1:
         gender = _tempered(gender, calibration.temperature)
-    centres = checkpoint.age_scale.centres.astype(np.float32)
+    centres = description.age_scale.centres.astype(np.float32)
     said = {"pred_gender": gender, "pred_age": age, "expected_age": ops.sum(age * centres, axis=1)}
-    if calibration and calibration.widen is not None and checkpoint.age_scale == YEARS:
+    if calibration and calibration.widen is not None and description.age_scale == YEARS:
         low, high = (_age_quantile(age, (1 + sign * calibration.level) / 2) for sign in (-1, 1))
         middle = ops.floor((low + high) / 2 + 0.5)
         first = ops.minimum(ops.ceil(low - calibration.widen), middle)
@@ -89,7 +89,7 @@ def answers(gender, age, checkpoint: Description) -> dict:
 
 
 def _tempered(gender, temperature: float):
-    """uncertainty.tempered, of both genders: (n, 2) -> (n, 2)."""
+    """intervals.tempered, of both genders: (n, 2) -> (n, 2)."""
     from keras import ops
 
     male = gender[:, MALE:]
@@ -99,7 +99,7 @@ def _tempered(gender, temperature: float):
 
 
 def _age_quantile(age, share: float):
-    """uncertainty.age_quantile: (n, 101) -> (n,) years. Sums are products with a matrix, which every runtime has."""
+    """intervals.age_quantile: (n, 101) -> (n,) years. Sums are products with a matrix, which every runtime has."""
     from keras import ops
 
     years = np.arange(NUM_AGES, dtype=np.float32)
@@ -198,7 +198,7 @@ def _quantize(path: Path, images: np.ndarray) -> None:
     from onnxruntime.quantization import CalibrationDataReader, quantize_static
 
     class Reader(CalibrationDataReader):
-        batches = (images[start : start + CALIBRATION_BATCH] for start in range(0, len(images), CALIBRATION_BATCH))
+        batches = (images[start : start + RANGE_BATCH] for start in range(0, len(images), RANGE_BATCH))
 
         def get_next(self):
             return next(({"image": batch} for batch in self.batches), None)
