@@ -387,8 +387,8 @@ def label_of(records: Records, row: int) -> str:
     """A face's labels in short: '31, F', '25-32, M', '?, F'."""
     age, gender = int(records.age[row]), int(records.gender[row])
     said = str(age) if age != UNKNOWN else "?"
-    if records.age_low is not None and records.age_low[row] != UNKNOWN:
-        said = f"{records.age_low[row]}-{records.age_high[row]}"
+    if records.label_low is not None and records.label_low[row] != UNKNOWN:
+        said = f"{records.label_low[row]}-{records.label_high[row]}"
     return f"{said}, {GENDERS[gender] if gender != UNKNOWN else '?'}"
 
 

@@ -217,9 +217,9 @@ def write_database(output: Path, records: Records, kept: np.ndarray, folder: Pat
         }
         # "none": the dataset came cropped, or with boxes of its own.
         texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}
-        for name in ("subject", "age_low", "age_high", "age_std", "race", "part"):
+        for name in ("subject", "label_low", "label_high", "age_std", "race", "part"):
             if (column := getattr(records, name)) is not None:
-                columns[name] = column[written]
+                columns[name.replace("label_", "age_")] = column[written]  # the file's names, which others read too
         for name in ("race_names", "part_names"):
             if names := getattr(records, name):
                 texts[name] = names

@@ -358,7 +358,7 @@ def add_groups(
 ) -> list[str]:
     """Adds the true and the predicted age group of each face, their indices, and the probability between the groups;
     says what is in no group."""
-    true = [scale.group_of(database.age, database.age_low, database.age_high) for database in databases]
+    true = [scale.group_of(database.age, database.label_low, database.label_high) for database in databases]
     folded, between = fold_ages(p_age, own, scale)
     faces["group"], faces["said"] = np.concatenate(true)[rows], folded.argmax(axis=1)
     faces["p_said"], faces["p_between"] = folded.max(axis=1), between

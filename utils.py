@@ -207,7 +207,7 @@ class Database:
         subject: (n,) int64, a number for each person, -1 unknown; None where not recorded.
         digest: (n,) int64, equal for byte-identical photos; None where not recorded.
         race, race_names: (n,) int64 index into race_names, -1 unknown; None where not recorded.
-        age_low, age_high: (n,) int64, years, both in the interval that the label is (`age` is -1 there), -1 where it is
+        label_low, label_high: (n,) int64, years, both in the interval that the label is (`age` is -1 there), -1 where it is
             none; None where not recorded.
         age_std: (n,) float64, years, how far opinions on the age spread, NaN unknown; None where not recorded.
         part, part_names: (n,) int64 index into part_names, the dataset's own split or fold, -1 in none; None where not
@@ -226,8 +226,8 @@ class Database:
     digest: np.ndarray | None = None
     race: np.ndarray | None = None
     race_names: tuple[str, ...] = ()
-    age_low: np.ndarray | None = None
-    age_high: np.ndarray | None = None
+    label_low: np.ndarray | None = None
+    label_high: np.ndarray | None = None
     age_std: np.ndarray | None = None
     part: np.ndarray | None = None
     part_names: tuple[str, ...] = ()
@@ -358,8 +358,8 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         digest=column("digest"),
         race=column("race"),
         race_names=content.get("race_names", ()),
-        age_low=column("age_low"),
-        age_high=column("age_high"),
+        label_low=column("age_low"),  # the file's names, which others read too
+        label_high=column("age_high"),
         age_std=column("age_std", np.float64),
         part=column("part"),
         part_names=content.get("part_names", ()),

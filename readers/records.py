@@ -20,7 +20,7 @@ class Records:
         path: n file names relative to the dataset's folder, with forward slashes.
         age: (n,) int64, years, uncleaned: any integer may occur; -1 may also mean unknown.
         gender: (n,) int64, labels.FEMALE, labels.MALE or labels.UNKNOWN.
-        age_low, age_high: (n,) int64, years: the interval, both ends in it, where a label is one; `age` is -1 there,
+        label_low, label_high: (n,) int64, years: the interval, both ends in it, where a label is one; `age` is -1 there,
             and they are -1 everywhere else. None if the dataset has no intervals.
         age_std: (n,) float64, years: how far the opinions on an age spread, NaN unknown; None if there are none.
         face_score: (n,) float64, the detector's score as the dataset publishes it; None if it has none.
@@ -39,8 +39,8 @@ class Records:
     path: list[str]
     age: np.ndarray
     gender: np.ndarray
-    age_low: np.ndarray | None = None
-    age_high: np.ndarray | None = None
+    label_low: np.ndarray | None = None
+    label_high: np.ndarray | None = None
     age_std: np.ndarray | None = None
     face_score: np.ndarray | None = None
     second_face_score: np.ndarray | None = None
@@ -61,10 +61,10 @@ class Records:
 
     def age_interval(self) -> tuple[np.ndarray, np.ndarray]:
         """The least and the greatest year that each label means, (n,) int64 each, -1 where no age is known."""
-        if self.age_low is None:
+        if self.label_low is None:
             return self.age, self.age
         exact = self.age != UNKNOWN
-        return np.where(exact, self.age, self.age_low), np.where(exact, self.age, self.age_high)
+        return np.where(exact, self.age, self.label_low), np.where(exact, self.age, self.label_high)
 
     def take(self, rows: np.ndarray) -> "Records":
         """The records of some rows, (k,) int64, in their order."""

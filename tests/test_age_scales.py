@@ -110,8 +110,8 @@ def test_the_expected_age_of_groups_is_that_of_their_centres():
 
 def test_genuine_adience_is_counted_as_its_authors_do(shared):
     records = read_records("adience", shared / "data" / "adience", {})
-    groups = ADIENCE.group_of(records.age, records.age_low, records.age_high)
-    low, high = records.age_low, records.age_high
+    groups = ADIENCE.group_of(records.age, records.label_low, records.label_high)
+    low, high = records.label_low, records.label_high
     expected = [sum((low == start) & (high == end)) for _, start, end in ADIENCE.groups]
     assert np.bincount(groups[groups >= 0], minlength=8).tolist() == expected
     assert min(expected) > 500 and sum(expected) < len(records)

@@ -194,7 +194,7 @@ def test_a_reader_keeps_its_contract(name, tmp_path):
     assert len(records) == count and {reason: len(names) for reason, names in records.skipped.items()} == skipped
     assert all(isinstance(path, str) and path and not path.startswith("/") for path in records.path)
     assert len(set(records.path)) == count and not any("\\" in path for path in records.path)
-    for column in ("age", "gender", "age_low", "age_high", "subject", "race", "part"):
+    for column in ("age", "gender", "label_low", "label_high", "subject", "race", "part"):
         values = getattr(records, column)
         if column in ("age", "gender") or values is not None:
             assert values.shape == (count,) and values.dtype == np.int64, column
@@ -205,12 +205,12 @@ def test_a_reader_keeps_its_contract(name, tmp_path):
     for column, shape in (("age_std", (count,)), ("box", (count, 4)), ("face_score", (count,))):
         values = getattr(records, column)
         assert values is None or (values.shape == shape and values.dtype == np.float64), column
-    if records.age_low is not None:
-        interval = records.age_low != UNKNOWN
+    if records.label_low is not None:
+        interval = records.label_low != UNKNOWN
         assert np.all(records.age[interval] == UNKNOWN) and np.all(
-            records.age_high[interval] >= records.age_low[interval]
+            records.label_high[interval] >= records.label_low[interval]
         )
-        assert np.all(records.age_high[~interval] == UNKNOWN)
+        assert np.all(records.label_high[~interval] == UNKNOWN)
     if records.box is not None:
         known = np.isfinite(records.box).all(axis=1)
         assert known.any() and np.all(records.box[known, :2] < records.box[known, 2:])
@@ -252,7 +252,7 @@ def test_every_dataset_becomes_a_database(name, tmp_path, monkeypatch):
     database = open_database(tmp_path / "faces.mat")
     assert database.db == name and database.margin == READERS[name].margin and 0 < len(database) <= len(records)
     rows = [records.path.index(path) for path in read_paths(tmp_path / "faces.mat")]
-    for column in ("age", "gender", "age_low", "age_high", "age_std", "race", "part"):
+    for column in ("age", "gender", "label_low", "label_high", "age_std", "race", "part"):
         expected, found = getattr(records, column), getattr(database, column)
         assert (expected is None) == (found is None), column
         assert expected is None or np.array_equal(expected[rows], found, equal_nan=column == "age_std"), column
@@ -301,7 +301,7 @@ def test_label_files_cannot_name_what_is_outside_of_their_folder(tmp_path):
     write(tmp_path / "fold_4_data.txt", header, "../../../../dev\tzero\t5\t35\tm", "9@N\tx/../../y.jpg\t6\t35\tm")
     records = read_records("adience", tmp_path)
     assert len(records) == 5 and len(records.skipped["path outside the folder"]) == 2
-    assert records.gender.shape == records.age_low.shape == records.part.shape == (5,)
+    assert records.gender.shape == records.label_low.shape == records.part.shape == (5,)
 
 
 # ------------------------------------------------------------------------------------------------ one by one
@@ -336,7 +336,7 @@ def test_adiences_ages_are_intervals_years_or_nothing(tree, tmp_path):
     records = read_records("adience", tmp_path)
     beginning = {"aligned": "aligned/7@N0/landmark_aligned_face", "faces": "faces/7@N0/coarse_tilt_aligned_face"}[tree]
     assert records.path[:2] == [f"{beginning}.1.a.jpg", f"{beginning}.1.b.jpg"]
-    ages = list(zip(records.age.tolist(), records.age_low.tolist(), records.age_high.tolist(), strict=True))
+    ages = list(zip(records.age.tolist(), records.label_low.tolist(), records.label_high.tolist(), strict=True))
     assert ages == [(-1, 25, 32), (-1, 25, 32), (-1, -1, -1), (35, -1, -1), (-1, 8, 23)]
     assert records.gender.tolist() == [FEMALE, MALE, UNKNOWN, UNKNOWN, MALE]
     assert records.subject.tolist() == [1, 1, 2, 3, 6] and records.part.tolist() == [0, 0, 1, 1, 3]
@@ -492,7 +492,7 @@ def test_the_genuine_adience(shared):
                     expected[row["age"]] = expected.get(row["age"], 0) + 1
     expected["(25, 32)"] += expected.pop("(25, 23)")
     found = {}
-    for age, low, high in zip(records.age.tolist(), records.age_low.tolist(), records.age_high.tolist(), strict=True):
+    for age, low, high in zip(records.age.tolist(), records.label_low.tolist(), records.label_high.tolist(), strict=True):
         text = f"({low}, {high})" if low >= 0 else str(age) if age >= 0 else "None"
         found[text] = found.get(text, 0) + 1
     assert found == expected

@@ -71,7 +71,7 @@ def load_data(options: Options) -> Data:
             print(f"{one} and {other} have the same people, who may stand on both sides of the split")
     image = ImageStack(databases)
     scale = options.age_scale
-    age = np.concatenate([scale.group_of(each.age, each.age_low, each.age_high) for each in databases])
+    age = np.concatenate([scale.group_of(each.age, each.label_low, each.label_high) for each in databases])
     _say_what_is_in_no_group(databases, age, scale)
     stds = [np.full(len(database), np.nan) if database.age_std is None else database.age_std for database in databases]
     age_std = np.concatenate(stds)
@@ -91,7 +91,7 @@ def load_data(options: Options) -> Data:
 def _say_what_is_in_no_group(databases: list[Database], groups: np.ndarray, scale: AgeScale) -> None:
     """Counts the faces whose age label trains nothing, since it is in no group of the scale."""
     labelled = [
-        (database.age != UNKNOWN) | (False if database.age_low is None else database.age_low != UNKNOWN)
+        (database.age != UNKNOWN) | (False if database.label_low is None else database.label_low != UNKNOWN)
         for database in databases
     ]
     left_out = int(np.sum(np.concatenate(labelled) & (groups == UNKNOWN)))
