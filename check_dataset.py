@@ -380,7 +380,7 @@ def face_of(folder: Path, records: Records, row: int, margin: float) -> np.ndarr
 
 
 def records_in(folder: Path, name: str) -> str:
-    return f"{READERS[name].source}; read from {folder}"
+    return f"{READERS[name].says}; read from {folder}"
 
 
 def label_of(records: Records, row: int) -> str:

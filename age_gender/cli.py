@@ -89,7 +89,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, readers: Mapping[str,
     )
     width = max(map(len, readers))
     parser.epilog = "datasets:\n" + "\n".join(
-        f"  {name:<{width}} {reader.source}; {reader.folder}" for name, reader in readers.items()
+        f"  {name:<{width}} {reader.says}; {reader.folder}" for name, reader in readers.items()
     )
 
 

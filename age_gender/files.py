@@ -42,6 +42,28 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keeps other runs away from a file or a folder while the block lasts.
+
+    Raises:
+        ValueError: if another run is at work on it.
+    """
+    from filelock import FileLock, Timeout  # here, since a program that only reads faces needs no locks
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        with FileLock(lock, timeout=0):
+            try:
+                yield
+            finally:
+                if os.name != "nt":  # where nobody can remove what is open
+                    lock.unlink(missing_ok=True)
+    except Timeout:
+        raise ValueError(f"another run is at work on {path}; wait for it, or end it") from None
+
+
+@contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
     """A folder within `folder` for what is not finished; it vanishes with all that is left in it."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What the labels mean: ages, the gender order, expected age, and how a birth date becomes an age.
+"""What the labels mean: ages, the gender order, expected age, and age scales.
 
 Every other file takes these meanings from here, so that no two can disagree.
 """
@@ -44,29 +44,6 @@ def expected_age(probabilities: np.ndarray, centres: np.ndarray | None = None) -
         )
     expected: np.ndarray = probabilities @ centres
     return expected
-
-
-def age_in_year(birth_serials: np.ndarray, years: np.ndarray) -> np.ndarray:
-    """Age in the middle of a calendar year, from MATLAB serial birth days.
-
-    The photo is assumed to be taken at mid-year: who was born in July or later has not had a birthday yet.
-
-    Args:
-        birth_serials: (n,) numbers, MATLAB's datenum (day 1 is 1 January of year 0). Serials below 367, which
-            stand for no date of our calendar, and NaN count as 1 January of year 1.
-        years: (n,) integers, the year each photo was taken. WIKI and IMDB store them unsigned.
-
-    Returns:
-        (n,) int64, whole years; nonsense dates give nonsense ages, negative ones among them.
-    """
-    serials = np.nan_to_num(np.asarray(birth_serials, np.float64), nan=0.0).astype(np.int64)
-    days = np.maximum(serials - 366, 1) - 1  # days since 0001-01-01
-    births = np.datetime64("0001-01-01", "D") + days.astype("timedelta64[D]")
-    months = births.astype("datetime64[M]").astype(np.int64) + 1970 * 12  # months since year 0
-    birth_years, birth_months = np.divmod(months, 12)
-    # Signed before the subtraction: in uint16, 1950 - 1960 is 65526.
-    ages = np.asarray(years).astype(np.int64) - birth_years
-    return ages - (birth_months >= 6)  # months count from 0: 6 is July
 
 
 def likelier_gender(p_male: np.ndarray) -> np.ndarray:

@@ -11,6 +11,28 @@ import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records, table_rows, whole_number
+from readers.sources import CHECKED_HERE, Expected, Source
+
+ADIENCE = Source(
+    what="Adience, eight age groups",
+    licence="research only",
+    page="https://talhassner.github.io/home/projects/Adience/Adience-data.html",
+    folder="adience",
+    about="1 to 2 GB",
+    expected=(
+        *(Expected((f"fold_{fold}_data.txt",)) for fold in range(5)),
+        Expected(
+            ("aligned/*/landmark_aligned_face.*.jpg", "faces/*/coarse_tilt_aligned_face.*.jpg"),
+            19_000,
+        ),
+    ),
+    steps=(
+        "open {page} and fill in the form: user name and password for the download come with it",
+        "download fold_0_data.txt to fold_4_data.txt into {folder}",
+        "download aligned.tar.gz or faces.tar.gz and unpack it into {folder}, which then holds aligned/ or faces/",
+        CHECKED_HERE,
+    ),
+)
 
 FOLDS = tuple(f"fold_{number}" for number in range(5))
 GENDER = {"f": FEMALE, "m": MALE}

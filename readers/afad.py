@@ -11,6 +11,22 @@ import numpy as np
 
 from age_gender.labels import FEMALE, MALE
 from readers.records import Records, files_below
+from readers.sources import CHECKED_HERE, Expected, Source
+
+AFAD = Source(
+    what="AFAD, Asian faces",
+    licence="academic research only",
+    page="https://github.com/afad-dataset/tarball",
+    folder="AFAD-Full",
+    about="1.5 GB",
+    expected=(Expected(("[0-9][0-9]/11[12]/*.jpg",), 165_000),),
+    steps=(
+        "git clone {page}.git",
+        "in the folder 'tarball', join the parts: bash restore.sh, or cat AFAD-Full.tar.xz* > AFAD-Full.tar.xz",
+        "unpack the result: tar -xf AFAD-Full.tar.xz -C {output_dir}, so that {folder} holds folders 15 to 72",
+        CHECKED_HERE,
+    ),
+)
 
 GENDER = {"111": MALE, "112": FEMALE}
 NAME = re.compile(r"(?:.*/)?(\d{1,3})/(111|112)/(\d{1,18})-\d+\.jpe?g", re.IGNORECASE)

@@ -11,6 +11,25 @@ import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records, files_below
+from readers.sources import UNPACKED_HERE, Expected, Source
+
+ALL_AGE_FACES = Source(
+    what="All-Age-Faces, mostly Asian",
+    licence="none is stated; cite the paper",
+    page="https://github.com/JingchunCheng/All-Age-Faces-Dataset",
+    folder="All-Age-Faces Dataset",
+    archive="All-Age-Faces Dataset.zip",
+    expected=(
+        Expected(("aglined faces/*A*.jpg", "aligned faces/*A*.jpg"), 13_322),
+        Expected(("image sets/train.txt",)),
+        Expected(("image sets/val.txt",)),
+    ),
+    steps=(
+        "open {page} and follow its link to Baidu, which asks for an account, or to Dropbox",
+        "download 'All-Age-Faces Dataset.zip' there",
+        UNPACKED_HERE,
+    ),
+)
 
 FOLDERS = ("aglined faces", "aligned faces")  # the first is how the dataset spells it
 LAST_FEMALE = 7380

@@ -11,6 +11,25 @@ import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records, table_rows, whole_number
+from readers.sources import Expected, Source
+
+APPA_REAL = Source(
+    what="APPA-REAL, real and apparent ages",
+    licence="research, on ChaLearn's terms",
+    page="https://chalearnlap.cvc.uab.cat/dataset/26/description/",
+    folder="appa-real-release",
+    archive="appa-real-release.zip",
+    # Of the same archive's addresses the one with https, as no checksum is published; --url takes the other,
+    # http://158.109.8.102/AppaRealAge/appa-real-release.zip
+    url="https://data.chalearnlap.cvc.uab.cat/AppaRealAge/appa-real-release.zip",
+    about="0.9 GB",
+    expected=(
+        *(Expected((f"gt_avg_{part}.csv",)) for part in ("train", "valid", "test")),
+        Expected(("train/*.jpg_face.jpg",), 4113),
+        Expected(("valid/*.jpg_face.jpg",), 1500),
+        Expected(("test/*.jpg_face.jpg",), 1978),
+    ),
+)
 
 PARTS = ("train", "valid", "test")
 GENDER = {"female": FEMALE, "male": MALE}

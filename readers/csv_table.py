@@ -7,6 +7,22 @@ import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records, person_number, table_rows
+from readers.sources import CHECKED_HERE, Expected, Source
+
+CSV = Source("any table of photos and labels: --table, --columns", "", "")
+IMDB_CLEAN = Source(
+    what="IMDB-Clean, cleaned labels of IMDB",
+    licence="the lists MIT, the photos IMDB-WIKI's",
+    page="https://github.com/yiminglin-ai/imdb-clean",
+    folder="imdb-clean",
+    expected=tuple(Expected((f"csvs/imdb_{part}_new.csv",)) for part in ("train", "valid", "test")),
+    steps=(
+        "git clone {page}.git {folder}",
+        "if csvs/ is not in it or holds files of some 130 bytes, see its README: they are stored with Git LFS",
+        "the lists' boxes are on the uncropped photos: imdb_0.tar to imdb_9.tar of https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/",
+        CHECKED_HERE,
+    ),
+)
 
 FIELDS = ("path", "age", "age_std", "gender", "subject", "part", "x1", "y1", "x2", "y2")
 BOX = FIELDS[-4:]

@@ -11,6 +11,26 @@ import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records, files_below, person_number, whole_number
+from readers.sources import CHECKED_HERE, Expected, Source
+
+FACESCRUB = Source(
+    what="FaceScrub, lists of photos, genders only",
+    licence="non-commercial research only",
+    page="http://vintage.winklerbros.net/facescrub.html",
+    folder="facescrub",
+    expected=(
+        Expected(("facescrub_actors.txt",)),
+        Expected(("facescrub_actresses.txt",)),
+        Expected(("**/*.jp*g", "**/*.png")),
+    ),
+    steps=(
+        "open {page} and ask for the password by its form; it comes by e-mail, with a zip file",
+        "unpack facescrub_actors.txt and facescrub_actresses.txt into {folder}",
+        "fetch the photos that the lists name, which are all over the web and partly gone, into {folder}, each as "
+        "<name>/<name>_<face_id>.jpg or under any name with its content unchanged",
+        CHECKED_HERE,
+    ),
+)
 
 LISTS = (("facescrub_actors.txt", MALE), ("facescrub_actresses.txt", FEMALE))
 COLUMNS = ("name", "image_id", "face_id", "url", "bbox", "sha256")  # the official lists start with these, some do not

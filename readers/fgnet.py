@@ -11,6 +11,18 @@ import numpy as np
 
 from age_gender.labels import UNKNOWN
 from readers.records import Records, box_over_landmarks, files_below
+from readers.sources import Expected, Source
+
+FGNET = Source(
+    what="FG-NET, 82 people over the years",
+    licence="research only",
+    page="https://yanweifu.github.io/FG_NET_data/",
+    folder="FGNET",
+    archive="FGNET.zip",
+    url="https://yanweifu.github.io/FG_NET_data/FGNET.zip",
+    about="46 MB",
+    expected=(Expected(("images/*.[jJ][pP][gG]",), 1002),),
+)
 
 NAME = re.compile(r"(\d{3})A(\d{2})[a-z]?\.jpe?g", re.IGNORECASE)
 

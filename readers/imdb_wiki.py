@@ -8,9 +8,44 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.labels import UNKNOWN, age_in_year
+from age_gender.labels import UNKNOWN
 from readers.records import Records
+from readers.sources import Expected, Source
 from utils import read_struct
+
+IMDB_WIKI = "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/"
+WIKI = Source(
+    what="WIKI, faces only",
+    licence="academic research only",
+    page=IMDB_WIKI,
+    folder="wiki_crop",
+    archive="wiki_crop.tar",
+    url=IMDB_WIKI + "static/wiki_crop.tar",
+    about="0.8 GB",
+    checksum="md5:f536eb7f5eae229ae8f286184364b42b",
+    expected=(Expected(("wiki.mat",)), Expected(("*/*.jpg",), 50_000)),
+)
+IMDB = Source(
+    what="IMDB, faces only",
+    licence="academic research only",
+    page=IMDB_WIKI,
+    folder="imdb_crop",
+    archive="imdb_crop.tar",
+    url=IMDB_WIKI + "static/imdb_crop.tar",
+    size=7_012_157_440,
+    checksum="md5:44b7548f288c14397cb7a7bab35ebe14",
+    expected=(Expected(("imdb.mat",)), Expected(("*/*.jpg",), 400_000)),
+)
+IMDB_META = Source(
+    what="IMDB, metadata of the uncropped photos",
+    licence="academic research only",
+    page=IMDB_WIKI,
+    folder="imdb",
+    archive="imdb_meta.tar",
+    url=IMDB_WIKI + "static/imdb_meta.tar",
+    checksum="md5:469433135f1e961c9f4c0304d0b5db1e",
+    expected=(Expected(("imdb.mat",)),),
+)
 
 
 def read_wiki(folder: Path) -> Records:
@@ -47,3 +82,26 @@ def _read(folder: Path, name: str) -> Records:
         second_face_score=np.asarray(fields["second_face_score"], np.float64),
         subject=subject,
     )
+
+
+def age_in_year(birth_serials: np.ndarray, years: np.ndarray) -> np.ndarray:
+    """Age in the middle of a calendar year, from MATLAB serial birth days.
+
+    The photo is assumed to be taken at mid-year: who was born in July or later has not had a birthday yet.
+
+    Args:
+        birth_serials: (n,) numbers, MATLAB's datenum (day 1 is 1 January of year 0). Serials below 367, which
+            stand for no date of our calendar, and NaN count as 1 January of year 1.
+        years: (n,) integers, the year each photo was taken. WIKI and IMDB store them unsigned.
+
+    Returns:
+        (n,) int64, whole years; nonsense dates give nonsense ages, negative ones among them.
+    """
+    serials = np.nan_to_num(np.asarray(birth_serials, np.float64), nan=0.0).astype(np.int64)
+    days = np.maximum(serials - 366, 1) - 1  # days since 0001-01-01
+    births = np.datetime64("0001-01-01", "D") + days.astype("timedelta64[D]")
+    months = births.astype("datetime64[M]").astype(np.int64) + 1970 * 12  # months since year 0
+    birth_years, birth_months = np.divmod(months, 12)
+    # Signed before the subtraction: in uint16, 1950 - 1960 is 65526.
+    ages = np.asarray(years).astype(np.int64) - birth_years
+    return ages - (birth_months >= 6)  # months count from 0: 6 is July

@@ -20,7 +20,7 @@ class Records:
         path: n file names relative to the dataset's folder, with forward slashes.
         age: (n,) int64, years, uncleaned: any integer may occur; -1 may also mean unknown.
         gender: (n,) int64, labels.FEMALE, labels.MALE or labels.UNKNOWN.
-        label_low, label_high: (n,) int64, years: the interval, both ends in it, where a label is one; `age` is -1 there,
+        label_low, label_high: (n,) int64, years: the interval, both ends in it, that a label is; `age` is -1 there,
             and they are -1 everywhere else. None if the dataset has no intervals.
         age_std: (n,) float64, years: how far the opinions on an age spread, NaN unknown; None if there are none.
         face_score: (n,) float64, the detector's score as the dataset publishes it; None if it has none.

@@ -11,6 +11,39 @@ import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records, box_over_landmarks, files_below
+from readers.sources import CHECKED_HERE, UNPACKED_HERE, Expected, Source
+
+PAGE = "https://susanqq.github.io/UTKFace/"
+UTKFACE = Source(
+    what="UTKFace, aligned and cropped",
+    licence="non-commercial research only",
+    page=PAGE,
+    folder="UTKFace",
+    archive="UTKFace.tar.gz",
+    about="0.1 GB",
+    expected=(Expected(("**/*.jpg",), 23_700),),
+    steps=(
+        "open {page} and follow 'Aligned&Cropped Faces' to its Google Drive",
+        "download UTKFace.tar.gz there",
+        UNPACKED_HERE,
+    ),
+)
+UTKFACE_WILD = Source(
+    what="UTKFace, photos in the wild",
+    licence="non-commercial research only",
+    page=PAGE,
+    folder="UTKFace_wild",
+    expected=(
+        *(Expected((f"landmark_list_part{part}.txt",)) for part in (1, 2, 3)),
+        *(Expected((f"part{part}/*.jpg",)) for part in (1, 2, 3)),
+    ),
+    steps=(
+        "open {page} and follow 'In-the-wild Faces' to its Google Drive",
+        "download part1.tar.gz, part2.tar.gz and part3.tar.gz, and unpack all three into {folder}",
+        "download the three landmark lists, landmark_list_part1.txt to 3, into {folder}",
+        CHECKED_HERE,
+    ),
+)
 
 RACES = ("White", "Black", "Asian", "Indian", "Other")
 GENDER = {"0": MALE, "1": FEMALE}

@@ -225,7 +225,7 @@ def test_a_folder_that_is_not_there_is_said_with_the_source(name, tmp_path):
     options = {**options, "table": tmp_path / "nowhere" / "faces.csv"} if "table" in options else options
     with pytest.raises(FileNotFoundError) as error:
         read_records(name, tmp_path / "nowhere", options)
-    assert READERS[name].source in str(error.value) and "nowhere" in str(error.value)
+    assert READERS[name].says in str(error.value) and "nowhere" in str(error.value)
 
 
 @pytest.mark.parametrize("name", sorted(set(READERS) - {"wiki", "imdb", "csv"}))
@@ -492,7 +492,9 @@ def test_the_genuine_adience(shared):
                     expected[row["age"]] = expected.get(row["age"], 0) + 1
     expected["(25, 32)"] += expected.pop("(25, 23)")
     found = {}
-    for age, low, high in zip(records.age.tolist(), records.label_low.tolist(), records.label_high.tolist(), strict=True):
+    for age, low, high in zip(
+        records.age.tolist(), records.label_low.tolist(), records.label_high.tolist(), strict=True
+    ):
         text = f"({low}, {high})" if low >= 0 else str(age) if age >= 0 else "None"
         found[text] = found.get(text, 0) + 1
     assert found == expected

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from age_gender import labels
+from readers.imdb_wiki import age_in_year
 
 
 def serial_of(day: date) -> int:
@@ -24,30 +25,30 @@ def age_by_datetime(serial: float, year: int) -> int:
 def test_matlab_serial_days_start_where_matlab_starts_them():
     # datenum('1-Jan-2000') is 730486 in MATLAB's documentation.
     assert serial_of(date(2000, 1, 1)) == 730486
-    assert labels.age_in_year(np.array([730486]), np.array([2010])).tolist() == [10]
+    assert age_in_year(np.array([730486]), np.array([2010])).tolist() == [10]
 
 
 def test_who_is_born_in_july_has_not_had_a_birthday_at_mid_year():
     births = [date(1960, 6, 30), date(1960, 7, 1), date(1960, 1, 1), date(1960, 12, 31)]
-    ages = labels.age_in_year(np.array([serial_of(day) for day in births]), np.full(4, 2000))
+    ages = age_in_year(np.array([serial_of(day) for day in births]), np.full(4, 2000))
     assert ages.tolist() == [40, 39, 40, 39]
 
 
 def test_unsigned_years_give_negative_ages_and_do_not_wrap():
     births = np.array([serial_of(date(1960, 3, 1)), serial_of(date(1960, 9, 1))], np.int32)
-    ages = labels.age_in_year(births, np.array([1950, 1950], np.uint16))
+    ages = age_in_year(births, np.array([1950, 1950], np.uint16))
     assert ages.tolist() == [-10, -11]
     assert ages.dtype == np.int64
 
 
 def test_serials_before_our_calendar_and_nan_count_as_the_first_of_january_of_year_one():
     serials = np.array([-5.0, 0.0, 1.0, 366.0, 366.9, 367.0, np.nan])
-    assert labels.age_in_year(serials, np.full(7, 2000)).tolist() == [1999] * 7
+    assert age_in_year(serials, np.full(7, 2000)).tolist() == [1999] * 7
 
 
 def test_the_arguments_are_not_changed():
     serials, years = np.array([np.nan, 1.0]), np.array([1, 2], np.uint16)
-    labels.age_in_year(serials, years)
+    age_in_year(serials, years)
     assert np.isnan(serials[0]) and serials[1] == 1 and years.tolist() == [1, 2]
 
 
@@ -61,7 +62,7 @@ def test_the_arguments_are_not_changed():
 def test_ages_equal_those_of_a_plain_loop(people):
     serials, years = (np.array(column) for column in zip(*people, strict=True))
     expected = [age_by_datetime(serial, year) for serial, year in people]
-    assert labels.age_in_year(serials, years.astype(np.uint16)).tolist() == expected
+    assert age_in_year(serials, years.astype(np.uint16)).tolist() == expected
 
 
 def test_every_day_of_some_years_gives_the_age_of_a_plain_loop():
@@ -72,7 +73,7 @@ def test_every_day_of_some_years_gives_the_age_of_a_plain_loop():
             for year in (1, 4, 1899, 1900, 2000)
         ]
     )
-    ages = labels.age_in_year(serials, np.full(len(serials), 2015, np.uint16))
+    ages = age_in_year(serials, np.full(len(serials), 2015, np.uint16))
     assert ages.tolist() == [age_by_datetime(serial, 2015) for serial in serials]
 
 
@@ -81,7 +82,7 @@ def test_the_genuine_wiki_ages_equal_those_of_a_plain_loop(shared):
 
     wiki = loadmat(shared / "data" / "wiki.mat")["wiki"]
     serials, years = (wiki[name][0, 0].reshape(-1) for name in ("dob", "photo_taken"))
-    ages = labels.age_in_year(serials, years)
+    ages = age_in_year(serials, years)
     assert ages.tolist() == [age_by_datetime(serial, year) for serial, year in zip(serials, years, strict=True)]
     assert (ages.min(), ages.max()) == (-74, 1996)
 

@@ -95,7 +95,7 @@ def test_the_labels_that_are_read_are_those_that_were_drawn(drawn):
 
 
 def test_ages_and_dates_agree_for_many_records():
-    from age_gender.labels import age_in_year
+    from readers.imdb_wiki import age_in_year
 
     records = [record for record in sample_sets.draw_records(3000, 5) if record.kind == sample_sets.CLEAN]
     ages = age_in_year(np.array([record.birth_serial for record in records]), np.array([r.taken for r in records]))
