@@ -4,14 +4,13 @@ Points are (x, y), x to the right and y down; curves and outlines are arrays (n,
 `draw_face.py` paints with it.
 """
 
-import functools
-
 import cv2
 import numpy as np
 
 FIXED_POINT_BITS = 4  # OpenCV draws at 1/16 of a pixel with these
 ANGLES = np.linspace(0, 2 * np.pi, 32, endpoint=False)
 CIRCLE = np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
+STEPS = np.linspace(0, 1, 6, endpoint=False)  # of a smooth curve, in each stretch
 
 
 class Canvas:
@@ -27,8 +26,7 @@ class Canvas:
     def __init__(self, image, centre, unit, roll):
         self.image, self.unit = image, unit
         cosine, sine = np.cos(np.radians(roll)), np.sin(np.radians(roll))
-        self.turn = np.float64([[cosine, sine], [-sine, cosine]]) * unit
-        self.centre = np.float64(centre)
+        self.turn, self.centre = np.float64([[cosine, sine], [-sine, cosine]]) * unit, np.float64(centre)
 
     def pixels(self, points):
         """`points` (n, 2) in units as (n, 2) float64 pixels."""
@@ -40,48 +38,38 @@ class Canvas:
         cv2.fillPoly(mask, [_fixed(self.pixels(points))], 255, cv2.LINE_AA, FIXED_POINT_BITS)
         return mask
 
-    def fill(self, points, colour, opacity=1.0, softness=0.0, within=None):
-        """Fill a polygon (n, 2).
+    def fill(self, shapes, colour, opacity=1.0, softness=0.0, within=None):
+        """Fill a polygon (n, 2) or a list of them.
 
         Args:
-            points: Its corners.
+            shapes: The polygons.
             colour: BGR, 0 to 255; what lies above counts as 255.
             opacity: 0 leaves the image as it is, 1 covers it.
-            softness: Sigma in units of the blur of the shape's edge.
-            within: A mask from `mask` that clips the shape, or None.
+            softness: Sigma in units of the blur of the shapes' edges.
+            within: A mask from `mask` that clips the shapes, or None.
         """
-        if opacity >= 1 and softness == 0 and within is None:
-            outline = [_fixed(self.pixels(points))]
-            cv2.fillPoly(self.image, outline, np.float64(colour).tolist(), cv2.LINE_AA, FIXED_POINT_BITS)
-        else:
-            self._blend([points], None, colour, opacity, softness, within)
+        self.line(shapes, None, colour, opacity, softness, within)
 
     def line(self, curves, width, colour, opacity=1.0, softness=0.0, within=None):
-        """Draw an open curve (n, 2) or a list of them, `width` units wide; the rest is as in `fill`."""
+        """Draw open curves `width` units wide, or fill them for a `width` of None; the rest is as in `fill`."""
         curves = curves if isinstance(curves, list) else [curves]
-        self._blend(curves, width, colour, opacity, softness, within)
-
-    def _blend(self, shapes, width, colour, opacity, softness, within):
-        """Blend one colour over the image where the shapes are, filled for a `width` of None."""
-        if not shapes or opacity <= 0:
+        if not curves or opacity <= 0:
             return
-        shapes, sigma = [self.pixels(shape) for shape in shapes], softness * self.unit
-        pixels, reach = np.vstack(shapes), 3 * sigma + 2 + (width or 0) * self.unit
-        left, top = (int(max(value - reach, 0)) for value in pixels.min(axis=0))
-        right, bottom = (
-            int(min(value + reach + 1, side))
-            for value, side in zip(pixels.max(axis=0), self.image.shape[1::-1], strict=True)
-        )
+        curves, sigma = [self.pixels(curve) for curve in curves], softness * self.unit
+        pixels, reach, ends = np.vstack(curves), 3 * sigma + 2 + (width or 0) * self.unit, self.image.shape[1::-1]
+        left, top = np.clip(pixels.min(axis=0) - reach, 0, ends).astype(int)
+        right, bottom = np.clip(pixels.max(axis=0) + reach + 1, 0, ends).astype(int)
         if right <= left or bottom <= top:
             return
         step = max(1, int(sigma / 2))  # a blurred mask needs no more than two samples to a sigma
         mask = np.zeros((-(-(bottom - top) // step), -(-(right - left) // step)), np.uint8)
-        fixed = [_fixed((shape - (left, top)) / step) for shape in shapes]
+        fixed = [_fixed((curve - (left, top)) / step) for curve in curves]
         if width is None:
             cv2.fillPoly(mask, fixed, 255, cv2.LINE_AA, FIXED_POINT_BITS)
         else:
-            thickness = max(1, round(width * self.unit / step))
-            cv2.polylines(mask, fixed, False, 255, thickness, cv2.LINE_AA, FIXED_POINT_BITS)
+            cv2.polylines(
+                mask, fixed, False, 255, max(1, round(width * self.unit / step)), cv2.LINE_AA, FIXED_POINT_BITS
+            )
         if sigma > 0:
             mask = cv2.GaussianBlur(mask, (0, 0), sigma / step)
         if step > 1:
@@ -99,21 +87,15 @@ def _fixed(pixels):
     return np.rint(pixels * 2**FIXED_POINT_BITS).astype(np.int32)
 
 
-@functools.cache
-def _catmull_rom(steps):
-    """Weights (steps, 4) of the point before a stretch, its two ends and the point after."""
-    t = np.linspace(0, 1, steps, endpoint=False)
-    start, end = 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3
-    return np.stack([-t + 2 * t**2 - t**3, start, end, t**3 - t**2], axis=1) / 2
-
-
-def smooth(points, closed=False, steps=6):
-    """A Catmull-Rom curve through `points` (n, 2): (m, 2) float64, `steps` to each stretch."""
+def smooth(points, closed=False):
+    """A Catmull-Rom curve through `points` (n, 2): (m, 2) float64."""
     points = np.asarray(points, np.float64)
-    ends = (points[-1:], points[:2]) if closed else (points[:1], points[-1:])
-    around = np.concatenate([ends[0], points, ends[1]])
+    before, after = (points[-1:], points[:2]) if closed else (points[:1], points[-1:])
+    around = np.concatenate([before, points, after])
     quads = np.stack([around[:-3], around[1:-2], around[2:-1], around[3:]], axis=1)  # (stretches, 4, 2)
-    curve = (_catmull_rom(steps) @ quads).reshape(-1, 2)
+    t = STEPS
+    weights = [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]
+    curve = (np.stack(weights, axis=1) / 2 @ quads).reshape(-1, 2)
     return curve if closed else np.vstack([curve, points[-1:]])
 
 
@@ -123,26 +105,19 @@ def ellipse(x, y, width, height, turn=0.0):
     return CIRCLE * (width, height) @ np.float64([[cosine, sine], [-sine, cosine]]) + (x, y)
 
 
-def mirror(points, side):
-    """`points` (n, 2) of the right half for `side` 1, their mirror image for -1."""
-    return np.asarray(points, np.float64) * (side, 1)
-
-
 def both(points):
     """The curve `points` (n, 2) and its mirror image, as a list of two."""
-    return [mirror(points, 1), mirror(points, -1)]
+    points = np.asarray(points, np.float64)
+    return [points, points * (-1, 1)]
 
 
-def resample(curve, count):
-    """`curve` (n, 2) at `count` places evenly spread over its points."""
-    places, known = np.linspace(0, 1, count), np.linspace(0, 1, len(curve))
-    return np.stack([np.interp(places, known, curve[:, axis]) for axis in (0, 1)], axis=1)
+def mirrored(half):
+    """The right half of an outline, from top to bottom, and its mirror image back up: (2 n, 2)."""
+    half = np.asarray(half, np.float64)
+    return np.vstack([half, half[::-1] * (-1, 1)])
 
 
-def strands(outer, inner, count, rng):
-    """`count` pieces of curves that run between `outer` and `inner`, both (n, 2): a list of arrays (m, 2)."""
-    pieces = []
-    for share in rng.uniform(0.04, 0.96, count):
-        start, length = rng.uniform(0, 0.6) * len(outer), rng.uniform(0.2, 0.6) * len(outer)
-        pieces.append((outer * (1 - share) + inner * share)[int(start) : int(start + length) + 2])
-    return pieces
+def symmetric(half):
+    """The smooth outline (m, 2) of which `half` is the right half; its first and last point lie in the middle."""
+    half = np.asarray(half, np.float64)
+    return smooth(np.vstack([half, half[-2:0:-1] * (-1, 1)]), closed=True)

@@ -23,7 +23,6 @@ from draw_face import (
     develop,
     draw_person,
     mix,
-    paint_backdrop,
     paint_crop,
     paint_person,
     ramp,
@@ -127,7 +126,7 @@ def paint_record(record):
     """The picture of a record: BGR uint8 (size, size, 3)."""
     rng = np.random.default_rng(record.seed)
     if record.kind == "no face":
-        return paint_view((record.size, record.size), rng)
+        return develop(paint_hills((record.size, record.size), rng), rng)
     person = draw_person(record.age, record.gender, rng)
     if record.kind == "poor face":
         image = paint_crop(person, record.size, rng, shift=rng.choice([-1, 1], 2) * rng.uniform(0.35, 0.6, 2))
@@ -188,13 +187,8 @@ def write_wiki(folder, count, seed):
     return records
 
 
-def paint_view(size, rng):
-    """A landscape without any face: BGR uint8 (height, width, 3) for `size` = (width, height)."""
-    return develop(_paint_hills(size, rng), rng)
-
-
-def _paint_hills(size, rng):
-    """Sky, sun and hills at SUPERSAMPLE times `size`."""
+def paint_hills(size, rng):
+    """A landscape without any face, sky, sun and hills: BGR uint8 at SUPERSAMPLE times `size` = (width, height)."""
     width, height = size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE
     high, low = rng.uniform((190, 130, 60), (230, 170, 120)), rng.uniform((200, 205, 210), (235, 235, 245))
     sky = np.linspace(high, low, 64)[:, None].astype(np.float32)  # (64, 1, 3)
@@ -212,21 +206,6 @@ def _paint_hills(size, rng):
     return image
 
 
-def _paint_room(size, rng):
-    """A wall with frames and a floor at SUPERSAMPLE times `size`."""
-    width, height = size[0] * SUPERSAMPLE, size[1] * SUPERSAMPLE
-    image = paint_backdrop((width, height), rng)
-    floor = rng.uniform((50, 70, 90), (90, 120, 150)).tolist()
-    cv2.rectangle(image, (0, int(height * 0.8)), (width, height), floor, -1)
-    for slot in range(3):
-        left, top = int(width * (slot + rng.uniform(0.1, 0.5)) / 3), int(height * rng.uniform(0.03, 0.15))
-        right, bottom = left + width // 7, top + int(height * rng.uniform(0.12, 0.2))
-        cv2.rectangle(image, (left, top), (right, bottom), (60, 80, 110), -1)
-        picture = rng.uniform(130, 210, 3).tolist()
-        cv2.rectangle(image, (left + 8, top + 8), (right - 8, bottom - 8), picture, -1)
-    return image
-
-
 def paint_photo(size, people, rng):
     """A photograph of several people.
 
@@ -238,7 +217,7 @@ def paint_photo(size, people, rng):
     Returns:
         The image, BGR uint8 (height, width, 3), and for each face a box (x1, y1, x2, y2) in whole pixels.
     """
-    image = _paint_room(size, rng) if people and rng.random() < 0.5 else _paint_hills(size, rng)
+    image = paint_hills(size, rng)
     places, share = [], size[0] / max(len(people), 1)
     for index, (age, gender) in enumerate(people):
         child = ramp(age, 17, 0)
