@@ -1,46 +1,52 @@
-# make quickstart: installs what is needed and runs the whole suite on drawn sample faces, in some four minutes
+# make quickstart: installs what is needed, reads the portraits with the shipped model, then runs the whole suite on drawn faces
 # make test:       installs what the tests need and runs them
 # make model:      trains the model that comes with the suite again, from ARCHIVE=UTKFace.tar.gz, and replaces
 #                  checkpoints/age_gender.hdf5 by it; three hours on two cores with AVX-512 BF16, else longer
-# make check:      ruff and the tests
+# make check:      ruff, ruff format, mypy and the tests
 # Python 3.11 to 3.13; another interpreter: make PYTHON=python3.12 quickstart
 
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart model test check clean
+.PHONY: quickstart model test check lint clean
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "Python 3.11 to 3.13 is needed, $(PYTHON) is `$(PYTHON) --version 2>&1`; say make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
 	@# A server may lack the graphics libraries that OpenCV's windows need; the headless build does without.
 	@$(BIN)/python -c 'import cv2' 2>/dev/null || { echo "cv2 does not import: taking opencv-python-headless"; \
 	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --force-reinstall --no-deps \
+	  $(BIN)/python -m pip install --disable-pip-version-check --force-reinstall --no-deps \
 	    "`sed -n 's/^opencv-python/opencv-python-headless/p' requirements.txt`" && $(BIN)/python -c 'import cv2'; }
 	@touch $@
 
 .venv/installed-dev: .venv/installed pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e ".[dev]"
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -e ".[dev]"
 	@touch $@
 
 quickstart: .venv/installed
 	rm -rf quickstart
+	@echo; echo "1. The shipped model reads 24 portraits."
+	$(BIN)/python demo.py --weight_file age_gender/age_gender.onnx --image_dir samples/portraits \
+	  --output_dir quickstart/portraits --no_display
+	@echo; echo "2. A small network learns from drawn faces, to show the whole path from photos to a model. It knows nothing of real faces."
 	$(BIN)/python samples/make_samples.py --output_dir quickstart
 	$(BIN)/python create_db.py --data_dir quickstart/wiki_crop --output quickstart/wiki_db.mat --img_size 32
-	$(BIN)/python train.py --input quickstart/wiki_db.mat --aug --depth 10 --width 2 --nb_epochs 80 --batch_size 16 \
-	  --monitor val_pred_age_mae --validation_split 0.2 --output_path quickstart/checkpoints
+	$(BIN)/python train.py @recipes/quickstart.args
 	$(BIN)/python evaluate.py --weight_file quickstart/checkpoints --output_dir quickstart/evaluation
 	$(BIN)/python demo.py --weight_file quickstart/checkpoints --image_dir quickstart/photos \
 	  --output_dir quickstart/found --no_display
 	@echo
 	@echo "The quickstart is done. It made:"
-	@echo "  quickstart/wiki_db.mat                   the database of drawn faces"
-	@echo "  quickstart/checkpoints/                  checkpoints, history.csv, training_curve.png, TensorBoard's logs"
-	@echo "  quickstart/evaluation/                   report.html, tables and plots"
-	@echo "  quickstart/found/                        annotated images, predictions.csv and predictions.json"
+	@echo "  quickstart/portraits/               the portraits with the shipped model's answers, and predictions.csv"
+	@echo "  quickstart/wiki_crop/, photos/      drawn faces: a dataset, and pictures for the demo"
+	@echo "  quickstart/wiki_db.mat              the database of the drawn faces"
+	@echo "  `ls -t quickstart/checkpoints/weights.*.hdf5 | head -n 1`  the best checkpoint of the training"
+	@echo "  quickstart/checkpoints/             this and earlier checkpoints, history.csv, training_curve.png"
+	@echo "  quickstart/evaluation/report.html   how well that checkpoint does on faces held out"
+	@echo "  quickstart/found/                   the drawn pictures with its answers, and predictions.csv"
 
 ARCHIVE ?= UTKFace.tar.gz
 
@@ -61,12 +67,19 @@ model: .venv/installed
 	cp "`$(BIN)/python -c 'from networks.checkpoints import choose; print(choose("checkpoints/model"))'`" checkpoints/new.hdf5
 	mv checkpoints/new.hdf5 checkpoints/age_gender.hdf5
 
-test: .venv/installed-dev
-	$(BIN)/python -m pytest
+# One thread a process: two processes of TensorFlow on two cores would fight for them.
+TEST := TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-check: .venv/installed-dev
+test: .venv/installed-dev
+	$(TEST)
+
+lint: .venv/installed-dev
 	$(BIN)/ruff check .
-	$(BIN)/python -m pytest
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint
+	$(TEST)
 
 clean:
 	rm -rf .venv quickstart
