@@ -260,18 +260,17 @@ def run_python(*command: str, folder: Path, path: Path | str = "") -> subprocess
     )
 
 
-# --------------------------------------------------------------------------------------- the README's few lines
+# --------------------------------------------------------------------------------------- the docs' few lines
 
 
 def snippets() -> dict[str, str]:
-    """runtime's module -> the README's own lines for it."""
-    section = re.search(r"### export\.py\n(.*?)\n## ", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
-    blocks = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    """runtime's module -> the lines for it in docs/export.md."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "export.md").read_text(encoding="utf-8"), re.DOTALL)
     return {module: next(b for b in blocks if module in b) for module in ("onnxruntime", "ai_edge_litert", "openvino")}
 
 
 @pytest.mark.parametrize("form", [param for param in INSTALLED if param.values[0] != "saved_model"])
-def test_the_readmes_lines_run_as_they_stand_without_keras(exported, weights, tmp_path, form):
+def test_the_docs_lines_run_as_they_stand_without_keras(exported, weights, tmp_path, form):
     lines = snippets()[runtimes.FORMATS[form].module]
     (tmp_path / "exported").mkdir()
     for file in exported(form).parent.glob("age_gender.*"):
