@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from age_gender.intervals import unsure
-from age_gender.labels import MALE, NUM_GENDERS, UNKNOWN, YEARS, AgeScale
+from age_gender.labels import MALE, NUM_GENDERS, UNKNOWN, YEARS, AgeScale, likelier_gender
 
 CS_YEARS = 5  # CS@5: the share of faces whose age is hit within 5 years (cumulative score)
 MOST_YEARS = 20  # the last of the curve CS@0, CS@1, ...
@@ -97,7 +97,7 @@ def group_sums(group: np.ndarray, said: np.ndarray) -> dict[str, np.ndarray]:
 def gender_sums(gender: np.ndarray, p_male: np.ndarray, unsure_below: float = 0.5) -> dict[str, np.ndarray]:
     """Of hits, (n,) true genders (-1 unknown) and probabilities; one half is male. A face is unsure where the likelier
     gender has a smaller probability than `unsure_below`."""
-    known, male, says = gender != UNKNOWN, gender == MALE, p_male >= 0.5
+    known, male, says = gender != UNKNOWN, gender == MALE, likelier_gender(p_male) == MALE
     right = known & (says == male)
     sure = known & ~unsure(p_male, unsure_below)
     return {

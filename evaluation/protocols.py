@@ -158,7 +158,7 @@ def _part(part: str, past: Past) -> FaceSet:
     if part == "test" or (part == "auto" and len(test)):
         name, rows, words = "test", test, f"the {len(test):,} faces of {count:,} that were kept for a test"
     else:
-        flatter = "they chose the description, so the scores flatter a little"
+        flatter = "they chose the checkpoint, so the scores flatter a little"
         name, rows, words = "validation", validation, f"the {len(validation):,} faces held out of {count:,} ({flatter})"
     if not len(rows):
         raise ValueError("none of the databases named has faces that were held out; --part all scores every face")

@@ -3,7 +3,6 @@
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -11,19 +10,19 @@ from typing import NamedTuple
 import numpy as np
 
 from age_gender.files import replacing
-from age_gender.labels import GENDERS, UNKNOWN, YEARS, AgeScale, decade_of
+from age_gender.labels import GENDERS, UNKNOWN, YEARS, decade_of, likelier_gender
 from evaluation import pages, plots
 from evaluation.metrics import (
     CS_YEARS,
     MOST_YEARS,
     Difference,
     Estimate,
-    Outcomes,
     Scores,
     compare,
     reliability,
     roc_curve,
 )
+from evaluation.scoring import Evaluation, named
 
 SAMPLES = 40  # faces in the grid of samples
 EXTREMES = 24  # faces in the grids of the best and of the worst
@@ -44,49 +43,6 @@ HEADINGS = {  # of each statistic: its heading, its unit, its factor, its digits
     "interval_width": ("width of the interval", "years", 1, 1),
 }
 FOREMOST = ("age_mae", f"cs{CS_YEARS}", "exact", "one_off", "gender_accuracy")  # what the tables by group show
-
-
-@dataclass
-class Evaluation:
-    """One checkpoint on one set of faces.
-
-    Attributes:
-        weight_file: the checkpoint; epoch: that it was saved after, None unknown.
-        input: the databases.
-        name: of the set of faces; by_name: whether it is what makes a set of another checkpoint the same.
-        says: which they are, in words; notes: more to know.
-        faces: a table, a row a face: db, path, labels and predictions.
-        p_age: (n, k) predicted distributions.
-        rows: (n,) row numbers in `images`.
-        identity: (n,) strings, the same for the same faces.
-        images: all images of the databases, takes arrays of rows.
-        level: the share of ages that their intervals are to hold.
-        scale: of the ages that are scored.
-        unsure_below: probability of the likelier gender under which a face counts as unsure.
-        trivial: the answers that use no picture.
-        outcomes: of the predictions, face by face.
-        overall: scores of all faces; groups: (axis, name, scores) of groups of them.
-    """
-
-    weight_file: str
-    epoch: int | None
-    input: list[str]
-    name: str
-    by_name: bool
-    says: str
-    notes: list[str]
-    faces: object
-    p_age: np.ndarray
-    rows: np.ndarray
-    identity: np.ndarray
-    images: object
-    level: float
-    scale: AgeScale
-    unsure_below: float
-    trivial: dict[str, object]
-    outcomes: Outcomes
-    overall: Scores
-    groups: list[tuple[str, str, Scores]]
 
 
 class Comparison(NamedTuple):
@@ -450,8 +406,8 @@ def write(folder: Path, evaluation: Evaluation, text: str, drawn: list[Picture])
     folder.mkdir(parents=True, exist_ok=True)
     faces, scale = evaluation.faces, evaluation.scale
     if scale != YEARS:
-        names = np.array([*scale.names, ""], object)  # -1, none, takes the last
-        faces = faces.assign(group=names[faces["group"]], said=names[faces["said"]])
+        groups = {column: named(faces[column].to_numpy(), scale.names, "") for column in ("group", "said")}
+        faces = faces.assign(**groups)
     write_text(folder / "table.txt", text)
     write_json(folder / "metrics.json", metrics_of(evaluation))
     with replacing(folder / "predictions.csv") as path:
@@ -514,7 +470,7 @@ def pictures(evaluation: Evaluation) -> list[Picture]:
     drawn = age_pictures(evaluation) if evaluation.scale == YEARS else group_pictures(evaluation)
     gendered = gender != UNKNOWN
     if gendered.any():
-        said = (p_male >= 0.5).astype(int)
+        said = likelier_gender(p_male)
         png = plots.draw_confusion(gender[gendered], said[gendered], GENDERS, "gender")
         drawn.append(Picture("gender_confusion", png, "Gender: true and predicted"))
         if not math.isnan(evaluation.overall["gender_auc"].value):
@@ -625,7 +581,7 @@ def face_pictures(evaluation: Evaluation, seed: int) -> list[Picture]:
 def captions(evaluation: Evaluation, chosen: np.ndarray) -> tuple[list[str], list[str], np.ndarray]:
     """Of some faces: what is true ('34, F'), what is predicted, and (n,) whether the gender is wrong."""
     faces, scale = evaluation.faces.iloc[chosen], evaluation.scale
-    gender, said = faces.gender.to_numpy(), (faces.p_male >= 0.5).to_numpy().astype(int)
+    gender, said = faces.gender.to_numpy(), likelier_gender(faces.p_male)
     if scale == YEARS:
         true = [str(year) if year != UNKNOWN else "?" for year in faces.age]
         predicted = [f"{year:.0f}" for year in faces.expected_age]

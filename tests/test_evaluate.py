@@ -4,6 +4,7 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,15 +12,17 @@ import pytest
 from conftest import give_every_weight_a_value, make_database, noise, write_database
 
 import evaluate
+from age_gender import runtimes
 from age_gender.description import Description
 from age_gender.intervals import Calibration, age_interval, tempered
-from age_gender.labels import AGE_SCALES
+from age_gender.labels import AGE_SCALES, expected_age
 from age_gender.predictor import Predictor
 from evaluation import protocols
 from evaluation.calibration import fit
+from evaluation.scoring import calibrated
 from networks import checkpoints, open_model
 from networks.split import split
-from utils import open_database
+from utils import ImageStack, open_database
 
 HOW = {"validation_split": 0.3, "seed": 3, "test_split": 0.2}
 
@@ -304,6 +307,32 @@ def test_lists_of_one_name_have_folders_of_their_own(databases, runs, tmp_path):
     assert [(each["set"], each["checkpoints"]) for each in said["over_checkpoints"]] == [("test", 2), ("test (2)", 2)]
 
 
+def test_an_exported_file_is_scored_as_a_checkpoint_is(databases, tmp_path, capsys):
+    utkface, shipped = str(databases["utkface"]), Path(runtimes.__file__).with_name("age_gender.onnx")
+    path = str(shutil.copy(shipped, tmp_path / "model.onnx"))
+    (tmp_path / "some.txt").write_text("".join(f"{row}.jpg\n" for row in range(0, 80, 8)))
+    some = ["--split_file", str(tmp_path / "some.txt"), "--output_dir", str(tmp_path / "out")]
+    evaluate.main(["--weight_file", path, "-i", utkface, *some])
+    model = open_model(path)
+    images = ImageStack([open_database(utkface)], model.description.image_size)[np.arange(0, 80, 8)]
+    gender, age = model(images)
+    rows = rows_of(tmp_path / "out" / "predictions.csv")
+    assert [row["path"] for row in rows] == [f"utkface/{row}.jpg" for row in range(0, 80, 8)]
+    np.testing.assert_allclose([float(row["expected_age"]) for row in rows], expected_age(age), atol=1e-3)
+    np.testing.assert_allclose([float(row["p_male"]) for row in rows], gender[:, 1], atol=1e-4)  # calibrated already
+    ends = age_interval(age, model.description.calibration)
+    assert [[int(row[name]) for row in rows] for name in ("age_low", "age_high")] == [end.tolist() for end in ends]
+    said = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert any("does not know its training: faces that trained it cannot be told" in note for note in said["notes"])
+    for options, reason in (
+        ([], "does not know its training: name databases with --input"),
+        (["-i", utkface, "--calibrate"], "takes the checkpoint that it was made from"),
+        (["-i", utkface, "--part", "test"], "the faces held out can be told only with"),
+    ):
+        with pytest.raises(ValueError, match=reason):
+            evaluate.main(["--weight_file", path, *options, "--output_dir", str(tmp_path / "out")])
+
+
 def test_what_cannot_be_scored_is_refused(runs, databases, tmp_path):
     from wide_resnet import wide_resnet
 
@@ -361,34 +390,35 @@ def test_faces_that_calibrated_are_judged_by_the_other_half_of_them():
     p_age = np.exp(-((np.arange(101) - (age + rng.normal(0, 6, 100))[:, None]) ** 2) / 30)
     p_age /= p_age.sum(axis=1, keepdims=True)
     p_male = np.clip(rng.random(100), 0.01, 0.99)
-    checkpoint = Description("wide_resnet", {}, 8, calibration=fit(p_age, p_male, age, gender))
-    seen, crossed = (pd.DataFrame({"age": age, "gender": gender, "p_male": p_male}) for _ in range(2))
-    assert evaluate.calibrated(seen, p_age, checkpoint, np.zeros(100, bool), 1) == []
-    np.testing.assert_allclose(seen.p_male, tempered(p_male, checkpoint.calibration.temperature))
-    (note,) = evaluate.calibrated(crossed, p_age, checkpoint, np.ones(100, bool), 1)
+    own = fit(p_age, p_male, age, gender)
+    faces = pd.DataFrame({"age": age, "gender": gender, "p_male": p_male})
+    seen, notes = calibrated(faces, p_age, own, np.zeros(100, bool), 1)
+    assert notes == []
+    np.testing.assert_allclose(seen.p_male, tempered(p_male, own.temperature))
+    crossed, (note,) = calibrated(faces, p_age, own, np.ones(100, bool), 1)
+    assert faces.equals(pd.DataFrame({"age": age, "gender": gender, "p_male": p_male}))  # as it was
     assert "each half of these faces is judged by the calibration of the other" in note
     one, other = np.array_split(np.random.default_rng(1).permutation(100), 2)
     for half, rest in ((one, other), (other, one)):
-        own = fit(p_age[rest], p_male[rest], age[rest], gender[rest])
-        first, last = age_interval(p_age[half], own)
+        others = fit(p_age[rest], p_male[rest], age[rest], gender[rest])
+        first, last = age_interval(p_age[half], others)
         assert crossed.age_low[half].tolist() == first.tolist() and crossed.age_high[half].tolist() == last.tolist()
-        np.testing.assert_allclose(crossed.p_male[half], tempered(p_male[half], own.temperature))
+        np.testing.assert_allclose(crossed.p_male[half], tempered(p_male[half], others.temperature))
 
 
 def test_among_others_they_are_told_apart_and_groups_have_calibrated_genders_too():
     rng = np.random.default_rng(2)
     age, gender, p_male = rng.integers(20, 80, 60), rng.integers(0, 2, 60), rng.uniform(0.05, 0.95, 60)
     p_age = np.full((60, 101), 1 / 101)
-    checkpoint = Description("wide_resnet", {}, 8, calibration=Calibration(widen=1.0, temperature=2.0))
+    calibration = Calibration(widen=1.0, temperature=2.0)
     own = np.arange(60) % 3 == 0
-    faces = pd.DataFrame({"age": age, "gender": gender, "p_male": p_male})
-    (note,) = evaluate.calibrated(faces, p_age, checkpoint, own, 1)
+    table = pd.DataFrame({"age": age, "gender": gender, "p_male": p_male})
+    faces, (note,) = calibrated(table, p_age, calibration, own, 1)
     assert "the 20 faces that calibrated the checkpoint" in note
     np.testing.assert_allclose(faces.p_male[~own], tempered(p_male[~own], 2.0))
     assert not np.allclose(faces.p_male[own], tempered(p_male[own], 2.0), atol=1e-3)
     assert faces.age_low.notna().all()
-    groups = pd.DataFrame({"age": age, "gender": gender, "p_male": p_male})
-    evaluate.calibrated(groups, p_age[:, :8], checkpoint, np.zeros(60, bool), 1, intervals=False)
+    groups, _ = calibrated(table, p_age[:, :8], calibration, np.zeros(60, bool), 1, intervals=False)
     np.testing.assert_allclose(groups.p_male, tempered(p_male, 2.0))
     assert "age_low" not in groups
 

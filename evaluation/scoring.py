@@ -1,0 +1,335 @@
+"""Scores a model on sets of faces: what it says of each, what that comes to, by groups, beside the trivial answers."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from age_gender.description import Description
+from age_gender.intervals import LEVEL, Calibration, age_interval, tempered
+from age_gender.labels import (
+    DECADES,
+    GENDERS,
+    MALE,
+    UNKNOWN,
+    YEARS,
+    AgeScale,
+    decade_of,
+    expected_age,
+    fold_ages,
+)
+from evaluation.calibration import fit
+from evaluation.metrics import (
+    Outcomes,
+    Scores,
+    age_sums,
+    gender_sums,
+    group_sums,
+    interval_sums,
+    score,
+    trivial_answers,
+)
+from evaluation.protocols import FaceSet
+from networks import open_model, predict_rows
+from utils import Database, ImageStack, labels_of, read_paths
+
+Axes = list[tuple[str, list[tuple[str, np.ndarray]]]]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on one set of faces.
+
+    Attributes:
+        weight_file: of the model; epoch: that it was saved after, None unknown.
+        input: the databases.
+        name: of the set of faces; by_name: whether it is what makes a set of another model the same.
+        says: which they are, in words; notes: more to know.
+        faces: a table, a row a face: db, path, labels and predictions.
+        p_age: (n, k) predicted distributions.
+        rows: (n,) row numbers in `images`.
+        identity: (n,) strings, the same for the same faces.
+        images: all images of the databases, takes arrays of rows.
+        level: the share of ages that their intervals are to hold.
+        scale: of the ages that are scored.
+        unsure_below: probability of the likelier gender under which a face counts as unsure.
+        trivial: the answers that use no picture.
+        outcomes: of the predictions, face by face.
+        overall: scores of all faces; groups: (axis, name, scores) of groups of them.
+    """
+
+    weight_file: str
+    epoch: int | None
+    input: list[str]
+    name: str
+    by_name: bool
+    says: str
+    notes: list[str]
+    faces: pd.DataFrame
+    p_age: np.ndarray
+    rows: np.ndarray
+    identity: np.ndarray
+    images: ImageStack
+    level: float
+    scale: AgeScale
+    unsure_below: float
+    trivial: dict[str, object]
+    outcomes: Outcomes
+    overall: Scores
+    groups: list[tuple[str, str, Scores]]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """One model on some databases, and how its answers are judged.
+
+    Attributes:
+        weight_file: of the model.
+        description: what it says of itself.
+        databases: whose faces are scored.
+        images: their images, of the model's size.
+        scale: of the ages that are scored; the model's own folds onto it.
+        unsure_below: probability of the likelier gender under which a face counts as unsure.
+        seed: of the bootstrap and of the halves, see `calibrated`.
+    """
+
+    weight_file: Path
+    description: Description
+    databases: list[Database]
+    images: ImageStack
+    scale: AgeScale
+    unsure_below: float
+    seed: int
+
+    def evaluations(self, sets: list[FaceSet]) -> list[Evaluation]:
+        """Asks the model about each face once, and scores each set.
+
+        Raises:
+            ValueError: if the model cannot be opened.
+        """
+        rows = np.unique(np.concatenate([each.rows for each in sets]))
+        faces, p_age = self.predicted(rows)
+        places = [np.searchsorted(rows, each.rows) for each in sets]
+        return [
+            self.evaluation(each, faces.iloc[place].reset_index(drop=True), p_age[place])
+            for each, place in zip(sets, places, strict=True)
+        ]
+
+    def predicted(self, rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
+        """A table with a row for each face, its labels and the network's own predictions; the distributions, (n, k)."""
+        model = open_model(self.weight_file)
+        print(f"{self.weight_file}: {len(rows):,} faces, computing on {model.device}", flush=True)
+        p_gender, p_age = predict_rows(model, self.images, rows)
+        if not len(rows) == len(p_age) == len(p_gender):
+            raise RuntimeError(f"{len(p_age)} of {len(rows)} faces were predicted")
+        age, gender = labels_of(self.databases, rows)
+        paths = [path for each in self.databases for path in read_paths(each.source) or [""] * len(each)]
+        races = [
+            np.full(len(each), None) if each.race is None else named(each.race, each.race_names, None)
+            for each in self.databases
+        ]
+        faces = pd.DataFrame(
+            {
+                "db": np.concatenate([[each.db] * len(each) for each in self.databases])[rows],
+                "path": np.array(paths, object)[rows],
+                "age": age,
+                "gender": gender,
+                "race": np.concatenate(races)[rows],
+                "expected_age": expected_age(p_age, self.description.age_scale.centres),
+                "p_male": p_gender[:, MALE].astype(float),
+            }
+        )
+        return faces, p_age
+
+    def evaluation(self, chosen: FaceSet, faces: pd.DataFrame, p_age: np.ndarray) -> Evaluation:
+        """The scores of one set of faces, of the network's own predictions, with all that a report shows."""
+        description, scale = self.description, self.scale
+        years = scale == YEARS
+        faces, notes = calibrated(faces, p_age, description.calibration, chosen.chose, self.seed, intervals=years)
+        if not years:
+            faces, more = grouped(faces, p_age, description.age_scale, scale, self.true_groups(chosen.rows))
+            notes += more
+        if not description.split:
+            notes.append(f"{self.weight_file} does not know its training: faces that trained it cannot be told")
+        trivial, whence = trivial_of(description, faces, scale)
+        answer = f"{scale.names[trivial['age']]}, {GENDERS[trivial['gender']]}"
+        outcomes = outcomes_of(faces, scale, self.unsure_below)
+        answers = trivial_outcomes(faces, scale, trivial)
+        return Evaluation(
+            weight_file=str(self.weight_file),
+            epoch=description.training.get("epoch"),
+            input=[str(database.source) for database in self.databases],
+            name=chosen.name,
+            by_name=chosen.by_name,
+            says=chosen.says,
+            notes=[*notes, f"trivial answer: {answer} for every face ({whence})"],
+            faces=faces,
+            p_age=p_age,
+            rows=chosen.rows,
+            identity=identities(self.databases, chosen.rows),
+            images=self.images,
+            level=description.calibration.level if description.calibration else LEVEL,
+            scale=scale,
+            unsure_below=self.unsure_below,
+            trivial={**trivial, "from": whence},
+            outcomes=outcomes,
+            overall=score(outcomes, answers, self.seed),
+            groups=[
+                (axis, name, score(outcomes.of(mask), answers.of(mask), self.seed))
+                for axis, members in axes_of(faces, scale)
+                for name, mask in members
+                if mask.any()
+            ],
+        )
+
+    def true_groups(self, rows: np.ndarray) -> np.ndarray:
+        """The age group of each of some faces by its label: (n,) int64 index, -1 where it is in none."""
+        groups = [self.scale.group_of(each.age, each.label_low, each.label_high) for each in self.databases]
+        return np.concatenate(groups)[rows]
+
+
+def named(indices: np.ndarray, names: tuple[str, ...], unknown: str | None) -> np.ndarray:
+    """(n,) objects: the name of each index, `unknown` where it is UNKNOWN."""
+    known = indices != UNKNOWN
+    found = np.full(len(indices), unknown, object)
+    found[known] = np.array(names, object)[indices[known]]
+    return found
+
+
+def identities(databases: list[Database], rows: np.ndarray) -> np.ndarray:
+    """(n,) strings: the same for the same face of the same database, whatever stands before it."""
+    starts = np.cumsum([0, *map(len, databases)])
+    prints = [database.fingerprint() for database in databases]
+    owners = np.searchsorted(starts, rows, side="right") - 1
+    return np.array([f"{prints[owner]} {row - starts[owner]}" for owner, row in zip(owners, rows, strict=True)])
+
+
+def calibrated(
+    faces: pd.DataFrame,
+    p_age: np.ndarray,
+    calibration: Calibration | None,
+    own: np.ndarray,
+    seed: int,
+    intervals: bool = True,
+) -> tuple[pd.DataFrame, list[str]]:
+    """The table with calibrated genders (the network's own beside them) and age intervals, and how it came to them.
+
+    Of the faces that the model was calibrated on, each half gets the calibration of the other half: on its own it
+    would look better than it is.
+
+    Args:
+        faces: the table.
+        p_age: (n, k) distributions.
+        calibration: of the model.
+        own: (n,) bool, the faces that it was fitted on.
+        seed: of the halves.
+        intervals: whether there are to be age intervals, which are of years.
+    """
+    if calibration is None:
+        return faces, ["no age intervals: the model has no calibration, see --calibrate"]
+    age, gender, p_male = (faces[name].to_numpy() for name in ("age", "gender", "p_male"))
+    if not intervals:
+        age = np.full_like(age, UNKNOWN)  # then none is fitted either
+    parts, notes = [(np.flatnonzero(~own), calibration)], []
+    if own.any():
+        halves = np.array_split(np.random.default_rng(seed).permutation(np.flatnonzero(own)), 2)
+        pairs = halves, halves[::-1]
+        parts += [(half, fit(p_age[other], p_male[other], age[other], gender[other])) for half, other in pairs]
+        which = "these faces" if own.all() else f"the {own.sum():,} faces that calibrated the checkpoint"
+        notes = [f"each half of {which} is judged by the calibration of the other half"]
+    parts = [(rows, found) for rows, found in parts if len(rows)]
+    columns = {"p_male": p_male.copy(), "p_male_network": p_male}
+    for rows, found in parts:
+        columns["p_male"][rows] = tempered(p_male[rows], found.temperature)
+    ends = [age_interval(p_age[rows], found) for rows, found in parts] if intervals else []
+    if any(each is None for each in ends):
+        notes.append("no age intervals: too few faces with an age calibrated the checkpoint")
+    elif intervals:
+        columns |= {name: np.zeros(len(faces), np.int64) for name in ("age_low", "age_high")}
+        for (rows, _), (first, last) in zip(parts, ends, strict=True):
+            columns["age_low"][rows], columns["age_high"][rows] = first, last
+    return faces.assign(**columns), notes
+
+
+def grouped(
+    faces: pd.DataFrame, p_age: np.ndarray, own: AgeScale, scale: AgeScale, true: np.ndarray
+) -> tuple[pd.DataFrame, list[str]]:
+    """The table with the true and the predicted age group of each face, their indices, and the probability between the
+    groups; and what is in no group.
+
+    Args:
+        faces: the table.
+        p_age: (n, k) distributions over `own`.
+        own, scale: the model's age scale, and the one that is scored.
+        true: (n,) index, -1 in none.
+    """
+    folded, between = fold_ages(p_age, own, scale)
+    notes = []
+    if outside := int((true == UNKNOWN).sum()):
+        notes.append(
+            f"{outside:,} of {len(faces):,} faces have no age, or one in no group of {scale.name}: not scored by age"
+        )
+    if between.max() > 1e-6:  # rounding apart
+        notes.append(f"ages folded onto {scale.name}; {between.mean():.1%} of the probability fell between its groups")
+    columns = {"group": true, "said": folded.argmax(axis=1), "p_said": folded.max(axis=1), "p_between": between}
+    return faces.assign(**columns), notes
+
+
+def trivial_of(description: Description, faces: pd.DataFrame, scale: AgeScale) -> tuple[dict[str, int], str]:
+    """The training faces' median age, or commonest group, and commoner gender; of the faces scored, where the model
+    does not know."""
+    age = "median age" if scale == YEARS else "commonest group"
+    if description.trivial and description.age_scale == scale:
+        return dict(description.trivial), f"{age} and commoner gender of the training faces"
+    trivial = trivial_answers(_true_ages(faces, scale), faces.gender.to_numpy(), scale)
+    known = "knows those of another age scale" if description.trivial else "does not know its own"
+    return trivial, f"{age} and commoner gender of these very faces: the model {known}"
+
+
+def _true_ages(faces: pd.DataFrame, scale: AgeScale) -> np.ndarray:
+    return faces["age" if scale == YEARS else "group"].to_numpy()
+
+
+def outcomes_of(faces: pd.DataFrame, scale: AgeScale, unsure_below: float) -> Outcomes:
+    """What the predictions came to, face by face."""
+    gender, p_male, true = faces.gender.to_numpy(), faces.p_male.to_numpy(), _true_ages(faces, scale)
+    if scale == YEARS:
+        sums = age_sums(true, faces.expected_age.to_numpy())
+    else:
+        sums = group_sums(true, faces.said.to_numpy())
+    if "age_low" in faces:
+        sums |= interval_sums(true, faces.age_low.to_numpy(), faces.age_high.to_numpy())
+    return Outcomes({**sums, **gender_sums(gender, p_male, unsure_below)}, gender, p_male)
+
+
+def trivial_outcomes(faces: pd.DataFrame, scale: AgeScale, trivial: dict[str, int]) -> Outcomes:
+    """What one answer for every face comes to."""
+    gender, p_male = faces.gender.to_numpy(), np.full(len(faces), float(trivial["gender"]))
+    sums_of = age_sums if scale == YEARS else group_sums
+    sums = sums_of(_true_ages(faces, scale), np.full(len(faces), trivial["age"]))
+    return Outcomes({**sums, **gender_sums(gender, p_male)}, gender, p_male)
+
+
+def axes_of(faces: pd.DataFrame, scale: AgeScale) -> Axes:
+    """Groups of the faces, (name, mask) each, by age, gender, race and all of these, and by database if several; no
+    face is in two groups of one axis."""
+    true = _true_ages(faces, scale)
+    if scale == YEARS:
+        bands = np.where(true == UNKNOWN, UNKNOWN, decade_of(true))
+        names = [f"{low}-{high}" for low, high in DECADES]
+    else:
+        bands, names = true, scale.names
+    ages = [(name, bands == index) for index, name in enumerate(names)]
+    genders = [(name, (faces.gender == index).to_numpy()) for index, name in enumerate(GENDERS)]
+    races = [(name, (faces.race == name).to_numpy()) for name in sorted(faces.race.dropna().unique())]
+    both = [(f"{age} {gender}", mask & other) for age, mask in ages for gender, other in genders]
+    crossed = [(f"{name} {race}", mask & other) for name, mask in both for race, other in races]
+    datasets = [(name, (faces.db == name).to_numpy()) for name in sorted(faces.db.unique())]
+    return [
+        *([("database", datasets)] if len(datasets) > 1 else []),
+        ("age", ages),
+        ("gender", genders),
+        ("race", races),
+        ("age, gender and race", crossed) if races else ("age and gender", both),
+    ]
