@@ -263,13 +263,14 @@ def test_the_best_of_both_phases_is_kept_and_patience_waits_for_the_second(
 ):
     """The heads alone improve at first; a rate of nothing then improves nothing, and the second phase ends early."""
     run = tmp_path / "run"
-    options = ["-i", str(faces), "--weights", str(earlier), "--freeze_epochs", "3", "--nb_epochs", "8", "--seed", "0"]
+    options = ["-i", str(faces), "--weights", str(earlier), "--freeze_epochs", "4", "--nb_epochs", "9", "--seed", "0"]
     options += ["--lr", "1e-30", "--patience", "2", "--validation_split", "0.2", "--output_path", str(run)]
     assert train.main(options) in (0, 1)
     rows = history(run)
     best = min(range(len(rows)), key=lambda row: float(rows[row]["val_loss"]))
     assert choose(run).name.startswith(f"weights.{best + 1:02d}-")
-    assert 5 <= len(rows) < 8 and "no better val_loss in 2 epochs" in capsys.readouterr().out
+    assert [int(row["epoch"]) for row in rows] == list(range(1, len(rows) + 1))  # the first phase ran to its end
+    assert 6 <= len(rows) < 9 and "no better val_loss in 2 epochs" in capsys.readouterr().out
 
 
 def test_the_validation_loss_of_both_phases_is_that_of_the_faces_whatever_decays(faces, tmp_path, plain_runs):

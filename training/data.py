@@ -65,11 +65,11 @@ def load_data(options: Options) -> Data:
         ValueError: if one is no database, their sizes differ or do not suit the network, or they cannot be split.
     """
     databases = [open_database(path) for path in options.input]
-    require_size(options.model, databases[0].image_size)
+    image = ImageStack(databases)
+    require_size(options.model, image.shape[1])
     for one, other in combinations(sorted({database.db for database in databases}), 2):
         if kindred(one, other):
             print(f"{one} and {other} have the same people, who may stand on both sides of the split")
-    image = ImageStack(databases)
     scale = options.age_scale
     age = np.concatenate([scale.group_of(each.age, each.label_low, each.label_high) for each in databases])
     _say_what_is_in_no_group(databases, age, scale)
