@@ -545,7 +545,8 @@ def test_on_a_terminal_the_epochs_of_a_phase_are_one_line_that_is_written_over(t
     written = terminal.getvalue()
     assert written.count("\n") == 1 and written.endswith("\n")
     shown = written.split("\r")
-    assert "epoch   1/4  loss 0.500" in written and "100%" in shown[-1] and "epoch   3/4  loss 2.500" in shown[-1]
+    assert "epoch 1/4  val loss 0.500  val age error 0.50" in written
+    assert "100%" in shown[-1] and "epoch 3/4  val loss 2.500  val age error 2.50" in shown[-1]
     journal.begin_phase(journal.rate, 78, 4)  # the next phase has a line of its own
     end_epoch(journal, 3)
     journal.on_train_end()

@@ -2,6 +2,7 @@
 
 import csv
 import math
+import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -160,8 +161,9 @@ class Journal(keras.callbacks.Callback):
             self.bar = tqdm(
                 total=(self.last - epoch) * self.params["steps"],
                 desc=f"epoch {epoch + 1}/{self.epochs}",
-                bar_format="{percentage:3.0f}% {bar:10} {remaining} left  {desc}",  # cut off where the line ends
-                dynamic_ncols=True,
+                bar_format="{percentage:3.0f}% {bar:3} {remaining}  {desc}",  # cut off where the line ends
+                ncols=shutil.get_terminal_size().columns,
+                nrows=24,  # said, since tqdm is silent on terminals that do not know their size
                 file=sys.stdout,
                 disable=None,  # where it is no terminal
             )
@@ -180,17 +182,19 @@ class Journal(keras.callbacks.Callback):
             "seconds": seconds,
         }
         self.rows.append(row)
-        shown = "  ".join(f"{title} {row[name]:{style}}" for name, title, style in self.COLUMNS if name in row)
-        line = f"epoch {epoch + 1:>3}/{self.epochs}  {shown}  {seconds:.0f} s"
         if self.bar.disable:
-            print(line, flush=True)
+            print(f"epoch {epoch + 1:>3}/{self.epochs}  {self._in_words(row)}  {seconds:.0f} s", flush=True)
         else:
-            self.bar.set_description_str(line)
+            validation = {name: value for name, value in row.items() if name.startswith("val_")}
+            self.bar.set_description_str(f"epoch {epoch + 1}/{self.epochs}  {self._in_words(validation)}")
         with replacing(self.folder / "history.csv") as path, open(path, "w", newline="", encoding="utf-8") as file:
             table = csv.DictWriter(file, self.rows[0])
             table.writeheader()
             table.writerows(self.rows)
         save_training_curve(self.rows, self.folder / "training_curve.png")
+
+    def _in_words(self, row: dict[str, float]) -> str:
+        return "  ".join(f"{title} {row[name]:{style}}" for name, title, style in self.COLUMNS if name in row)
 
     def on_train_end(self, logs=None):
         if self.bar is not None:
