@@ -8,6 +8,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
+# A server may lack the graphics libraries that OpenCV's windows need; the headless build does without.
+define cv2_that_imports
+@$(BIN)/python -c 'import cv2' 2>/dev/null || { echo "cv2 does not import: taking opencv-python-headless"; \
+  $(BIN)/python -m pip uninstall --quiet --yes opencv-python opencv-python-headless && \
+  $(BIN)/python -m pip install --disable-pip-version-check --no-deps \
+    "`sed -n 's/^opencv-python/opencv-python-headless/p' requirements.txt`" && $(BIN)/python -c 'import cv2'; }
+endef
+
 .PHONY: quickstart model test check lint clean
 
 .venv/installed: requirements.txt
@@ -15,15 +23,12 @@ BIN := .venv/bin
 	  { echo "Python 3.11 to 3.13 is needed, $(PYTHON) is `$(PYTHON) --version 2>&1`; say make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt
-	@# A server may lack the graphics libraries that OpenCV's windows need; the headless build does without.
-	@$(BIN)/python -c 'import cv2' 2>/dev/null || { echo "cv2 does not import: taking opencv-python-headless"; \
-	  $(BIN)/python -m pip uninstall --quiet --yes opencv-python && \
-	  $(BIN)/python -m pip install --disable-pip-version-check --force-reinstall --no-deps \
-	    "`sed -n 's/^opencv-python/opencv-python-headless/p' requirements.txt`" && $(BIN)/python -c 'import cv2'; }
+	$(cv2_that_imports)
 	@touch $@
 
 .venv/installed-dev: .venv/installed pyproject.toml
 	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -e ".[dev]"
+	$(cv2_that_imports)
 	@touch $@
 
 quickstart: .venv/installed

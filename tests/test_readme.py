@@ -122,7 +122,7 @@ def test_every_page_is_reached_from_the_readme():
 
 def test_the_makefile_and_the_windows_lines_make_the_same_quickstart():
     def arguments(text: str) -> list[set[str]]:
-        joined = re.sub(r"\\\n\s*", "", text).replace("\\", "/")
+        joined = re.sub(r"\\\n\s*", "", text).replace("\\", "/").replace('"', "")
         lines = re.findall(r"(?:python|bin/python) (?:samples/)?(\w+\.py) (.*quickstart.*)", joined)
         return [{script, *(word for word in rest.split() if word != "--no_display")} for script, rest in lines]
 
