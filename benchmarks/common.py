@@ -280,3 +280,14 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def mean_interval(numbers, seed: int = 0) -> tuple[float, float]:
+    """Percentile bootstrap interval of a mean: (n,) -> low, high; NaN for fewer than two."""
+    import numpy as np
+
+    from evaluation.metrics import percentiles, resamples
+
+    if len(numbers) < 2:
+        return float("nan"), float("nan")
+    return percentiles(np.concatenate([counts @ numbers / len(numbers) for counts in resamples(len(numbers), seed)]))

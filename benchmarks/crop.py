@@ -125,7 +125,6 @@ def detect(folder: Path, paths: list[str], detector: str):
 
 def row(name: str, margin: float | None, error, hit, own_error, own_hit) -> dict:
     """Errors of a crop, and what they exceed those of the dataset's own crop by."""
-    from evaluation.metrics import mean_interval
 
     return {
         "crop": name,
@@ -134,7 +133,7 @@ def row(name: str, margin: float | None, error, hit, own_error, own_hit) -> dict
         "cs5": float((error <= 5).mean()),
         "gender_accuracy": float(hit.mean()),
         "age_mae_difference": float((error - own_error).mean()),
-        "age_mae_difference_interval": mean_interval(error - own_error),
+        "age_mae_difference_interval": common.mean_interval(error - own_error),
         "gender_difference": float(hit.mean() - own_hit.mean()),
     }
 

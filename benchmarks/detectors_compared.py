@@ -160,8 +160,6 @@ def compared(name: str, ages: dict, truth, found: int, photos: int) -> dict:
     """A detector's own error and how its ages differ from those by dlib."""
     import numpy as np
 
-    from evaluation.metrics import mean_interval
-
     error, difference = np.abs(ages[name] - truth), ages[name] - ages["dlib"]
     return {
         "detector": name,
@@ -169,9 +167,9 @@ def compared(name: str, ages: dict, truth, found: int, photos: int) -> dict:
         "found": found,
         "faces_of_all": len(truth),
         "age_mae": float(error.mean()),
-        "age_mae_interval": mean_interval(error),
+        "age_mae_interval": common.mean_interval(error),
         "to_dlib_mean": float(difference.mean()),
-        "to_dlib_mean_interval": mean_interval(difference),
+        "to_dlib_mean_interval": common.mean_interval(difference),
         "to_dlib_median": float(np.median(difference)),
         "to_dlib_absolute_mean": float(np.abs(difference).mean()),
         "to_dlib_absolute_median": float(np.median(np.abs(difference))),

@@ -18,12 +18,13 @@ CS_YEARS = 5  # CS@5: the share of faces whose age is hit within 5 years (cumula
 MOST_YEARS = 20  # the last of the curve CS@0, CS@1, ...
 RESAMPLES = 1000
 CONFIDENCE = 0.95
+FEW = 5  # hits or misses: of fewer, resamples say too little, and none at all of none
 AT_ONCE = 4_000_000  # faces of resamples that are summed at once: bounds the memory
 DRAWN_AT_ONCE = 200_000  # of these, as many as a processor's cache holds
 
 
 class Estimate(NamedTuple):
-    """A statistic, its bootstrap interval (NaN for fewer than two faces), and what the trivial answer reaches."""
+    """A statistic, its interval (NaN for fewer than two faces), and what the trivial answer reaches."""
 
     value: float
     low: float
@@ -210,8 +211,8 @@ def score(outcomes: Outcomes, trivial: Outcomes, seed: int = 0) -> Scores:
         seed: of the bootstrap.
 
     Returns:
-        Each statistic with its percentile interval (Efron and Tibshirani 1993, chapter 13); NaN where no face has the
-        label.
+        Each statistic with its percentile interval (Efron and Tibshirani 1993, chapter 13); shares of which fewer than
+        FEW faces are hits, or misses, with Wilson's (JASA 1927); NaN where no face has the label.
     """
     found, easy = values(outcomes), values(trivial)
     n = len(outcomes.gender)
@@ -221,6 +222,8 @@ def score(outcomes: Outcomes, trivial: Outcomes, seed: int = 0) -> Scores:
     for name, value in found.items():
         enough = labelled["gendered" if name.startswith("gender") else "aged"] > 1
         ends = percentiles(drawn[name]) if enough else (math.nan, math.nan)
+        if enough and (count := _counted_by(name)):
+            ends = wilson(value, int(outcomes.sums[count].sum())) or ends
         estimates[name] = Estimate(value, *ends, easy.get(name, math.nan))
     return Scores(n, labelled["aged"], estimates)
 
@@ -254,11 +257,22 @@ def percentiles(drawn: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def mean_interval(numbers: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean: (n,) -> low, high; NaN for fewer than two."""
-    if len(numbers) < 2:
-        return math.nan, math.nan
-    return percentiles(np.concatenate([counts @ numbers / len(numbers) for counts in resamples(len(numbers), seed)]))
+def _counted_by(name: str) -> str | None:
+    """The sum that a share is of; None of a statistic that is no share of faces."""
+    if name.startswith("cs") or name in ("exact", "one_off", "interval_coverage"):
+        return "aged"
+    return {"gender_accuracy": "gendered", "gender_unsure": "gendered", "gender_accuracy_sure": "sure"}.get(name)
+
+
+def wilson(share: float, n: int) -> tuple[float, float] | None:
+    """Wilson's interval of a share of n faces; None where FEW of them and more are hits and as many misses."""
+    from scipy.stats import binomtest
+
+    hits = round(share * n) if n else 0
+    if not n or FEW <= hits <= n - FEW:
+        return None
+    interval = binomtest(hits, n).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 # ------------------------------------------------------------------------------------- without a picture

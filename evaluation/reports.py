@@ -101,7 +101,8 @@ def report_on(evaluations: list[Evaluation], comparisons: list[Comparison], fold
     title = "Age and gender: evaluation"
     pages.write_page(folder / "report.html", "report.html", title=title, overview=overview, evaluations=parts)
     kinds = "report.html, table.txt, metrics.json, scores.csv, predictions.csv and plots"
-    print(f"\nintervals: 95%, bootstrap over faces. {kinds} in {folder}/{' and its folders' * several}")
+    print("\nintervals: 95%, bootstrap over faces; of shares near 0 or 100%, Wilson's")
+    print(f"{kinds} in {folder}/{' and its folders' * several}")
 
 
 def folders(evaluations: list[Evaluation]) -> list[str]:
@@ -141,13 +142,14 @@ def number(name: str, value: float, signed: bool = False) -> str:
     return "-" if math.isnan(value) else f"{value * factor:{'+' * signed}.{digits}f}"
 
 
-def with_interval(name: str, estimate: Estimate | Difference, signed: bool = False) -> str:
-    """'4.60 (4.34-4.86)'; '-0.10 (-0.20 to +0.01)' where signed."""
+def with_interval(name: str, estimate: Estimate | Difference, signed: bool = False, unit: str = "") -> str:
+    """'4.60 (4.34-4.86)'; '-0.10 (-0.20 to +0.01)' where signed; '4.60 years (4.34-4.86)' with a unit."""
+    value = number(name, estimate.value, signed) + unit
     if math.isnan(estimate.low):
-        return number(name, estimate.value, signed)
+        return value
     low, high = (number(name, end, signed) for end in (estimate.low, estimate.high))
     between = " to " if signed or estimate.low < 0 else "-"
-    return f"{number(name, estimate.value, signed)} ({low}{between}{high})"
+    return f"{value} ({low}{between}{high})"
 
 
 def tabulated(rows: list, headings: Iterable[str]) -> str:
@@ -214,31 +216,46 @@ def text_of(evaluation: Evaluation) -> str:
 
 
 def worst_groups(groups: list) -> str:
-    """The group of each axis that is served worst by age, and how far the best one is from it: one line an axis."""
+    """The group of each axis that is served worst by age, and how far the best one is from it: one line an axis.
+
+    Groups of fewer than LEAST_FACES are judged apart: where one of them is worse still, it is named too.
+    """
     lines = []
     for axis, members in groupby(groups, key=lambda group: group[0]):
-        results = {name: foremost(scores) for _, name, scores in members if scores.aged >= LEAST_FACES}
-        results = {name: found for name, found in results.items() if not math.isnan(found[1].value)}
-        if len(results) < 2:
-            continue
-        years = next(iter(results.values()))[0] == "age_mae"
-        worst, best = (choose(results, key=lambda name: results[name][1].value) for choose in (max, min))
-        if not years:
-            worst, best = best, worst
-        value, low, high, _ = results[worst][1]
-        if value == results[best][1].value:
-            continue
-        away = abs(value - results[best][1].value)
-        if years:
-            lines.append(
-                f"worst by {axis}: {worst}, {value:.2f} years ({low:.2f}-{high:.2f}), {away:.2f} more than {best}"
-            )
-        else:
-            lines.append(
-                f"worst by {axis}: {worst}, {value:.1%} ({low:.1%}-{high:.1%}) in the right age group, "
-                f"{100 * away:.1f} points less than {best}"
-            )
+        known = [(name, scores) for _, name, scores in members if not math.isnan(foremost(scores)[1].value)]
+        order = sorted(known, key=lambda group: badness(group[1]))
+        large = [(name, scores) for name, scores in order if scores.aged >= LEAST_FACES]
+        said = []
+        if len(large) > 1 and badness(large[0][1]) < badness(large[-1][1]):
+            rule = f" of {LEAST_FACES} faces or more" * (len(large) < len(order))
+            said.append(f"worst by {axis}{rule}: {of_group(*large[-1])}, {behind(large[-1][1], large[0])}")
+        if len(order) > 1 and order[-1] not in large and badness(order[0][1]) < badness(order[-1][1]):
+            said.append(f"worst by {axis} of any size: {of_group(*order[-1])}, too few to be sure")
+        lines += ["; ".join(said)] * bool(said)
     return "\n".join(lines)
+
+
+def badness(scores: Scores) -> float:
+    """How badly ages are served: larger is worse."""
+    name, estimate = foremost(scores)
+    return estimate.value if name == "age_mae" else -estimate.value
+
+
+def of_group(name: str, scores: Scores) -> str:
+    """'80-89, 9.00 years (8.00-10.00) over 25 faces'."""
+    statistic, estimate = foremost(scores)
+    unit = " years" if statistic == "age_mae" else "% in the right age group"
+    return (
+        f"{name}, {with_interval(statistic, estimate, unit=unit)} over {scores.aged:,} face{'s' * (scores.aged != 1)}"
+    )
+
+
+def behind(scores: Scores, best: tuple[str, Scores]) -> str:
+    """How much worse a group is served than the best one."""
+    away = badness(scores) - badness(best[1])
+    if foremost(scores)[0] == "age_mae":
+        return f"{away:.2f} more than {best[0]}"
+    return f"{100 * away:.1f} points less than {best[0]}"
 
 
 def is_crossed(axis: str) -> bool:

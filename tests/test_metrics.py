@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import sklearn.metrics as oracle
 from scipy import stats
 
 from evaluation import metrics
@@ -17,7 +18,6 @@ from evaluation.metrics import (
     gender_sums,
     group_sums,
     interval_sums,
-    mean_interval,
     reliability,
     resamples,
     roc_curve,
@@ -48,6 +48,13 @@ def drawn(count: int, seed: int = 0):
     p_male = np.clip(0.5 + (gender - 0.5) * rng.normal(0.6, 0.5, count), 0, 1)
     age[rng.random(count) < 0.1], gender[rng.random(count) < 0.1] = -1, -1
     return age, gender, expected, p_male
+
+
+def mean_interval(numbers, seed=0):
+    """The interval that the errors of some faces have."""
+    known = np.ones(len(numbers), bool)
+    outcomes = Outcomes({"aged": known, "age_mae": np.asarray(numbers, float)}, np.full(len(numbers), -1))
+    return tuple(score(outcomes, outcomes, seed)["age_mae"][1:3])
 
 
 def test_scores_by_hand():
@@ -112,7 +119,7 @@ def test_one_face_has_a_score_and_no_interval():
     assert all(map(math.isnan, mean_interval(np.array([4.0]))))
     one_of_many = scored([30, -1, -1], [-1, 1, 0], [33.0, 1.0, 1.0], [0.2, 0.7, 0.4])
     assert one_of_many["age_mae"].value == 3 and math.isnan(one_of_many["age_mae"].low) and one_of_many.aged == 1
-    assert one_of_many["gender_accuracy"].low == 1.0
+    assert one_of_many["gender_accuracy"].low == pytest.approx(stats.binomtest(2, 2).proportion_ci(0.95, "wilson").low)
 
 
 def test_of_one_gender_alone_there_is_no_f1():
@@ -129,18 +136,14 @@ def test_the_trivial_gender_is_compared_with_the_true_one():
 # ------------------------------------------------------------------------------------- against SciPy
 
 
-def f1(true, said):
-    return 2 * np.sum(true & said) / (np.sum(true) + np.sum(said))
-
-
 STATISTICS = {  # of true ages and genders, expected ages and probabilities of male, all known
     "age_mae": lambda a, g, e, p: np.mean(np.abs(e - a)),
     "age_rmse": lambda a, g, e, p: np.sqrt(np.mean((e - a) ** 2)),
     "age_bias": lambda a, g, e, p: np.mean(e - a),
     "cs5": lambda a, g, e, p: np.mean(np.abs(e - a) <= 5),
-    "gender_accuracy": lambda a, g, e, p: np.mean((p >= 0.5) == (g == 1)),
-    "gender_f1": lambda a, g, e, p: (f1(g == 1, p >= 0.5) + f1(g == 0, p < 0.5)) / 2,
-    "gender_auc": lambda a, g, e, p: stats.mannwhitneyu(p[g == 1], p[g == 0]).statistic / (sum(g == 1) * sum(g == 0)),
+    "gender_accuracy": lambda a, g, e, p: oracle.accuracy_score(g, p >= 0.5),
+    "gender_f1": lambda a, g, e, p: oracle.f1_score(g, p >= 0.5, average="macro"),
+    "gender_auc": lambda a, g, e, p: oracle.roc_auc_score(g, p),
 }
 
 
@@ -153,7 +156,7 @@ def test_values_and_intervals_are_those_of_scipy(name):
     result = scored(*sample)[name]
     assert result.value == pytest.approx(STATISTICS[name](*sample))
     found = stats.bootstrap(
-        sample, STATISTICS[name], paired=True, vectorized=False, n_resamples=1500, method="percentile", rng=0
+        sample, STATISTICS[name], paired=True, vectorized=False, n_resamples=600, method="percentile", rng=0
     ).confidence_interval
     width = found.high - found.low
     np.testing.assert_allclose((result.low, result.high), found, atol=0.12 * width)
@@ -181,6 +184,36 @@ def test_the_paired_test_is_that_of_scipy():
         assert found["gender_accuracy"].p == pytest.approx(max(exact, 2 / RESAMPLES), abs=0.06)
 
 
+@pytest.mark.parametrize("worse", [0.1, 0.2, 0.35])
+def test_the_p_value_is_two_sided_as_that_of_swapped_pairs_is(worse):
+    """Of 20,000 random swaps of the two models, face by face, how many part them as far as they are, to either side."""
+    rng = np.random.default_rng(12)
+    one = rng.exponential(6, 300)
+    away = rng.normal(worse, 3, 300)
+    one, other = (Outcomes({"aged": np.ones(300), "age_mae": each}, np.full(300, -1)) for each in (one, one + away))
+    found = compare(other, one)["age_mae"]
+    swapped = (rng.choice([-1, 1], (20_000, len(away))) @ away) / len(away)
+    p = np.mean(np.abs(swapped) >= abs(away.mean()))
+    assert 0.02 < p < 0.7  # where half of it would be seen
+    assert found.p == pytest.approx(p, rel=0.25, abs=0.01)
+
+
+def test_shares_near_their_ends_have_wilsons_interval():
+    n = 40
+    for hits in (0, 1, 4, 36, 39, 40):
+        gender = np.ones(n, int)
+        p_male = np.where(np.arange(n) < hits, 0.9, 0.1)
+        found = scored([30] * n, gender, [30.0] * n, p_male)["gender_accuracy"]
+        z = stats.norm.ppf(0.975)
+        middle, reach = (hits + z**2 / 2) / (n + z**2), z / (n + z**2) * math.sqrt(hits * (n - hits) / n + z**2 / 4)
+        assert found.value == hits / n
+        np.testing.assert_allclose(found[1:3], (max(middle - reach, 0), min(middle + reach, 1)), atol=1e-9)
+    hit = scored([30] * n, [1] * n, [30.0] * n, [0.9] * n)
+    for name in ("cs5", "cs0", "gender_accuracy", "gender_unsure", "gender_accuracy_sure"):
+        assert hit[name].high - hit[name].low == pytest.approx(0.0876, abs=1e-4), name  # not (100.0-100.0)
+    assert hit["age_mae"][1:3] == (0, 0)
+
+
 def test_pairs_say_more_than_two_intervals_do():
     age, gender, expected, p_male = drawn(400, 8)
     mine = outcomes(age, gender, expected, p_male)
@@ -200,10 +233,11 @@ def test_under_no_difference_one_test_in_twenty_is_below_a_twentieth():
     rng = np.random.default_rng(10)
     below = 0
     for trial in range(200):
-        age = np.full(80, 50)
-        one, other = (age + rng.normal(0, 6, 80) for _ in range(2))
-        gender, p = np.zeros(80, int), np.zeros(80)
-        found = compare(outcomes(age, gender, one, p), outcomes(age, gender, other, p), seed=trial)
+        one, other = (
+            Outcomes({"aged": np.ones(80, bool), "age_mae": np.abs(rng.normal(0, 6, 80))}, np.full(80, -1))
+            for _ in range(2)
+        )
+        found = compare(one, other, seed=trial)
         below += found["age_mae"].p < 0.05
     low, high = stats.binom.ppf([0.0005, 0.9995], 200, 0.06)
     assert low <= below <= high
@@ -260,6 +294,16 @@ def test_roc_by_hand():
     np.testing.assert_allclose(women, [0, 0, 0.5, 1])  # the tie is one step
     np.testing.assert_allclose(men, [0, 0.5, 1, 1])
     assert np.trapezoid(men, women) == pytest.approx(area_under_roc(gender, p_male)[0]) == pytest.approx(0.875)
+
+
+def test_the_roc_is_that_of_scikit_learn():
+    _, gender, _, p_male = drawn(300, 14)
+    p_male = np.round(p_male, 1)  # with ties
+    women, men = roc_curve(gender, p_male)
+    known = gender != -1
+    expected = oracle.roc_curve(gender[known], p_male[known], drop_intermediate=False)[:2]
+    np.testing.assert_allclose((women, men), expected)
+    assert area_under_roc(gender, p_male)[0] == pytest.approx(oracle.roc_auc_score(gender[known], p_male[known]))
 
 
 def test_the_area_in_a_resample_is_that_of_the_repeated_faces():
