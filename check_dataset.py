@@ -19,12 +19,9 @@ Not checked: whether a label suits its face; which of two like files has the bet
 
 import argparse
 import csv
-import hashlib
 import os
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -33,27 +30,7 @@ from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 
-BLOCK = 1024  # files that are handed to the threads at a time
-MISSING, EMPTY, UNREADABLE, NO_IMAGE, NO_FACE = (
-    "file missing", "empty file", "unreadable file", "no image", "face box does not fit",
-)  # fmt: skip
-THUMBNAIL = 16  # pixels a side, grey: what near-identical images are compared by
-NEAR_BITS = 3  # of the 64 of a difference hash, in which near-identical images may differ
-NEIGHBOURS = 64  # with which a hash is compared: more that share a piece of it are pictures of nothing
-NEAR_GREY = 5.0  # mean difference of their thumbnails' values, 0..255, brightness apart
 SHOWN_FACES, SHOWN_GROUPS = 60, 40  # on the page
-
-
-class Photo(NamedTuple):
-    """What is known of a file: (16, 16) uint8 thumbnail and 64-bit difference hash; `failure` is "" if it is whole."""
-
-    fingerprint: bytes
-    failure: str
-    thumbnail: np.ndarray
-    hash: int
-
-
-NOTHING = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -62,6 +39,13 @@ def build_parser() -> argparse.ArgumentParser:
     cli.add_dataset_arguments(parser, READERS)
     parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="list (default: data/{db}_check.csv)")
     parser.add_argument("--overwrite", action="store_true", help="replace the list and its page if they are there")
+    parser.add_argument(
+        "--margin",
+        type=cli.number(float, 0, 2),
+        metavar="SHARE",
+        help="how far to cut beyond the box of photos that come with face boxes, as for create_db.py (default: the "
+        "dataset's)",
+    )
     parser.add_argument("--list_near", action="store_true", help="list near-identical images too")
     parser.add_argument("--seed", type=cli.number(int, 0), default=0, metavar="N", help="of the faces that are shown")
     parser.add_argument(
@@ -85,218 +69,17 @@ def main(argv: list[str] | None = None) -> None:
         if path.exists() and not args.overwrite:
             parser.error(f"{path} is there already; --overwrite replaces it, --output names another")
 
+    from readers.duplicates import find, look_at
+
     records = read_records(args.db, folder, vars(args))
-    photos = look_at(folder, records, reader.margin, args.workers)
+    margin = reader.margin if args.margin is None else args.margin
+    photos = look_at(folder, records, margin, args.workers)
     findings, listed, groups = find(records, photos, args.list_near, reader.both)
     kept, dropped = clean(records, MIN_SCORE, 0, MAX_AGE, set(listed), reader.both)
     write_list(output, listed)
     report(records, findings, listed, kept, dropped, output)
-    write_report(page, args, folder, records, findings, groups, kept, dropped)
+    write_report(page, args, margin, folder, records, findings, groups, kept, dropped)
     print(f"the page with pictures is {page}")
-
-
-# ----------------------------------------------------------------------------------------------- looking
-
-
-def look_at(folder: Path, records: Records, margin: float, workers: int) -> list[Photo]:
-    """Reads and decodes every file, on all workers; of a photo with a face box, what is within it and the margin."""
-    import cv2
-    from tqdm import tqdm
-
-    cv2.setNumThreads(1)  # the photos are shared out among the workers already
-    paths = records.path
-    boxes = [None] * len(paths) if records.box is None else records.box.tolist()
-    photos = []
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(paths), unit="file", disable=None) as progress:
-        for start in range(0, len(paths), BLOCK):
-            block = [os.path.join(folder, path) for path in paths[start : start + BLOCK]]
-            photos.extend(pool.map(look, block, boxes[start : start + BLOCK], [margin] * len(block)))
-            progress.update(len(block))
-    if not any(photo.fingerprint for photo in photos):
-        raise ValueError(
-            f"none of the {len(paths):,} files could be read, such as {folder / paths[0]}; "
-            "does --data_dir name the folder that holds them?"
-        )
-    return photos
-
-
-def look(path: str, box: list[float] | None = None, margin: float = 0.0) -> Photo:
-    """Reads one file; with a box, its face."""
-    import cv2
-
-    from age_gender.faces import cut_face, decode
-
-    try:
-        with open(path, "rb", buffering=0) as file:
-            content = file.readall()
-    except FileNotFoundError:
-        return Photo(b"", MISSING, NOTHING, 0)
-    except (OSError, ValueError):  # ValueError: a name with a zero byte
-        return Photo(b"", UNREADABLE, NOTHING, 0)
-    if not content:
-        return Photo(b"", EMPTY, NOTHING, 0)
-    # All 256 bits: equal ones may be called identical files, the 64 bits of files.digest only very likely so.
-    fingerprint = hashlib.sha256(content + repr(box).encode() * bool(box)).digest()
-    image = decode(content, at_least=None if box else 4 * THUMBNAIL)
-    if image is None:
-        return Photo(fingerprint, NO_IMAGE, NOTHING, 0)
-    if box and (image := cut_face(image, box, margin, 8 * THUMBNAIL)) is None:
-        return Photo(fingerprint, NO_FACE, NOTHING, 0)
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-    thumbnail = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    return Photo(fingerprint, "", thumbnail, difference_hash(grey))
-
-
-def difference_hash(grey: np.ndarray) -> int:
-    """64 bits: whether each of 8 x 8 places is darker than the one to its right; (h, w) uint8 -> unsigned integer.
-
-    A picture that is scaled, made brighter or saved anew keeps nearly all of them.
-    """
-    import cv2
-
-    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA)
-    return int.from_bytes(np.packbits(small[:, :-1] < small[:, 1:]).tobytes())
-
-
-# ----------------------------------------------------------------------------------------------- finding
-
-
-def find(records: Records, photos: list[Photo], list_near: bool = False, both: bool = True):
-    """What is wrong with the dataset.
-
-    Returns:
-        findings: (what, groups of like files, files, files listed for it) for each line of the report.
-        listed: path -> (reason, path of the first file of its group or ""), what to leave out.
-        groups: kind -> groups of rows, those that the page shows.
-    """
-    path, age, gender = records.path, records.age, records.gender
-    wrong_age, no_gender = (age < 0) | (age > MAX_AGE), gender == UNKNOWN
-    low, high = records.age_interval()
-    if not both:  # where one label is enough, a missing age is none that is wrong
-        wrong_age, no_gender = (low != UNKNOWN) & ((low < 0) | (high > MAX_AGE)), no_gender & (low == UNKNOWN)
-    findings = [(reason, None, len(names), None) for reason, names in records.skipped.items()]
-    listed, shown = {}, {}
-
-    def list_files(reason: str, pairs: list[tuple[str, str]]) -> int:
-        before = len(listed)
-        for name, first in pairs:
-            listed.setdefault(name, (reason, first))  # once, for the first reason
-        return len(listed) - before
-
-    for reason in (MISSING, EMPTY, UNREADABLE, NO_IMAGE, *([NO_FACE] * (records.box is not None))):
-        names = [name for name, photo in zip(path, photos, strict=True) if photo.failure == reason]
-        findings.append((reason, None, len(names), list_files(reason, [(name, "") for name in names])))
-
-    identical = identical_files([photo.fingerprint for photo in photos])
-    near = [group for group in near_identical(photos) if len({path[row] for row in group}) > 1]  # not of one photo
-    for what, groups, is_listed in (("byte-identical", identical, True), ("near-identical", near, list_near)):
-        kinds = {"ages conflict": [], "genders conflict": [], "labels agree": []}
-        for group in groups:
-            # First comes the file to keep: if possible one whose labels create_db.py takes, then one outside of
-            # subfolders, since --exclude takes a name without a folder for all files of that name.
-            group.sort(key=lambda row: (wrong_age[row] or no_gender[row], "/" in path[row]))
-            ages_conflict, genders_conflict = conflict(low[group], high[group]), conflict(gender[group], gender[group])
-            if ages_conflict:
-                kinds["ages conflict"].append(group)
-            if genders_conflict:
-                kinds["genders conflict"].append(group)
-            if not ages_conflict and not genders_conflict:
-                kinds["labels agree"].append(group)
-        findings.append((what, len(groups), sum(map(len, groups)), None))
-        for kind, chosen in kinds.items():
-            pairs = [(path[row], path[group[0]]) for group in chosen for row in group]
-            if kind == "labels agree":
-                pairs = [(name, first) for name, first in pairs if name != first]
-            count = list_files(f"{what}, {kind}", pairs) if is_listed else None
-            findings.append((f"- {kind}", len(chosen), sum(map(len, chosen)), count))
-            shown[f"{what}, {kind}"] = chosen
-
-    findings.append((f"age outside 0..{MAX_AGE}", None, int(np.sum(wrong_age)), None))
-    findings.append(("gender unknown" if both else "neither age nor gender", None, int(np.sum(no_gender)), None))
-    findings += on_both_sides(records, identical, near)
-    return findings, listed, shown
-
-
-def identical_files(fingerprints: list[bytes]) -> list[list[int]]:
-    """Groups of two or more rows with the same fingerprint, in the order of the records."""
-    rows_of = {}
-    for row, fingerprint in enumerate(fingerprints):
-        if fingerprint:
-            rows_of.setdefault(fingerprint, []).append(row)
-    return [rows for rows in rows_of.values() if len(rows) > 1]
-
-
-def near_identical(photos: list[Photo]) -> list[list[int]]:
-    """Groups of rows whose pictures are nearly, but not all byte for byte, the same, in the order of the records.
-
-    Two hashes of 64 bits that differ in at most 3 agree in one of four pieces of 16: only those that share a piece are
-    compared, with NEIGHBOURS others at most, so that half a million photos take a minute and not a day.
-    """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    rows_of = {}
-    for row, photo in enumerate(photos):
-        if not photo.failure:
-            rows_of.setdefault(photo.fingerprint, []).append(row)
-    files = list(rows_of.values())  # different ones
-    hashes = np.array([photos[rows[0]].hash for rows in files], np.uint64)
-    thumbnails = np.array([photos[rows[0]].thumbnail for rows in files], np.uint8).reshape(-1, THUMBNAIL**2)
-    pairs = [np.empty((2, 0), np.int64)]
-    for piece in range(4):
-        part = (hashes >> np.uint64(16 * piece)) & np.uint64(0xFFFF)
-        order = np.lexsort((hashes, part))
-        part, at = part[order], np.arange(len(files))
-        for step in range(1, NEIGHBOURS + 1):
-            at = at[at + step < len(files)]
-            at = at[part[at] == part[at + step]]
-            differing = np.bitwise_count(hashes[order[at]] ^ hashes[order[at + step]])
-            close = at[differing <= NEAR_BITS]
-            found = np.stack([order[close], order[close + step]])
-            pairs.append(found[:, look_alike(thumbnails, found)])
-    pairs = np.concatenate(pairs, axis=1)
-    graph = coo_array((np.ones(pairs.shape[1], bool), tuple(pairs)), shape=(len(files), len(files)))
-    groups = {}
-    for file, number in enumerate(connected_components(graph, directed=False)[1].tolist()):
-        groups.setdefault(number, []).append(file)
-    return sorted(sorted(row for file in group for row in files[file]) for group in groups.values() if len(group) > 1)
-
-
-def look_alike(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """Whether the thumbnails of pairs differ by no more than NEAR_GREY: (n, 256) uint8, (2, k) rows -> (k,) bool."""
-    alike = np.zeros(pairs.shape[1], bool)
-    for start in range(0, len(alike), BLOCK):
-        one, other = (thumbnails[side[start : start + BLOCK]].astype(np.float32) for side in pairs)
-        apart = one - other
-        apart -= apart.mean(axis=1, keepdims=True)
-        alike[start : start + BLOCK] = np.abs(apart).mean(axis=1) <= NEAR_GREY
-    return alike
-
-
-def conflict(low: np.ndarray, high: np.ndarray) -> bool:
-    """Whether known labels, from low to high each, exclude each other."""
-    known = low != UNKNOWN
-    return bool(known.any() and low[known].max() > high[known].min())
-
-
-def on_both_sides(records: Records, identical: list[list[int]], near: list[list[int]]) -> list[tuple]:
-    """Lines of the report on people and pictures that stand in several of the dataset's own parts."""
-    if records.part is None:
-        return []
-
-    def torn(groups: list[list[int]]) -> list[list[int]]:
-        return [group for group in groups if len(set(records.part[group].tolist()) - {UNKNOWN}) > 1]
-
-    people = {}
-    if records.subject is not None:
-        for row in np.flatnonzero(records.subject != UNKNOWN).tolist():
-            people.setdefault(int(records.subject[row]), []).append(row)
-    kinds = (("people", list(people.values())), ("byte-identical files", identical), ("near-identical images", near))
-    rows = [(f"{what} in several parts", torn(groups)) for what, groups in kinds]
-    return [(what, len(groups), sum(map(len, groups)), None) for what, groups in rows]
-
-
-# ----------------------------------------------------------------------------------------------- telling
 
 
 def write_list(output: Path, listed: dict[str, tuple[str, str]]) -> None:
@@ -332,12 +115,13 @@ def in_words(records: Records, rows) -> str:
     return f"{span}; {female:,} {GENDERS[FEMALE]}, {male:,} {GENDERS[MALE]}, {unknown:,} of unknown gender"
 
 
-def write_report(path: Path, args, folder: Path, records: Records, findings, groups, kept, dropped) -> None:
+def write_report(
+    path: Path, args, margin: float, folder: Path, records: Records, findings, groups, kept, dropped
+) -> None:
     """Writes the page: tables, histograms, a sample of faces, and the groups of like ones."""
     from evaluation import pages, plots
 
     def faces(rows: list[int], with_path: bool = False) -> list[tuple[np.ndarray | None, str]]:
-        margin = READERS[args.db].margin
         labels = [label_of(records, row) + f" {records.path[row]}" * with_path for row in rows]
         return [(face_of(folder, records, row, margin), label) for row, label in zip(rows, labels, strict=True)]
 

@@ -11,12 +11,8 @@ Reads on all cores: WIKI's 38,138 photos take a few seconds, and memory does not
 
 import argparse
 import csv
-import os
 import shutil
 import time
-from collections import deque
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,16 +22,28 @@ from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
-
-BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
-SEARCHED = 8  # photos that one worker searches for faces at a time
+from readers.cutting import Cut, decoded_blocks
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser_for(__doc__, "create_db.py [--db NAME] [--data_dir DIR] [--output FILE] [options]")
     cli.add_dataset_arguments(parser, READERS)
-    what = parser.add_argument_group("what to write")
+    add_what_to_write(parser.add_argument_group("what to write"))
+    add_faces(parser.add_argument_group("faces (as the dataset cuts them, if not said otherwise)"))
+    add_what_to_leave_out(parser.add_argument_group("what to leave out"))
+    parser.add_argument(
+        "--workers",
+        type=cli.number(int, 1, 256),
+        default=available_cores(),
+        metavar="N",
+        help="threads that decode",
+    )
+    return parser
+
+
+def add_what_to_write(what) -> None:
+    """The database, and the size and margin of its faces."""
     what.add_argument("--output", "-o", type=Path, metavar="FILE", help="database (default: data/{db}_db.mat)")
     what.add_argument("--overwrite", action="store_true", help="replace the database if it is there")
     what.add_argument(
@@ -49,7 +57,10 @@ def build_parser() -> argparse.ArgumentParser:
         "draws them; of a table without boxes, how far its faces are cut (default: 0.4, as IMDB-WIKI is, and 0.1 for "
         "utkface and utkface_wild)",
     )
-    faces = parser.add_argument_group("faces (as the dataset cuts them, if not said otherwise)")
+
+
+def add_faces(faces) -> None:
+    """How faces are found."""
     faces.add_argument(
         "--detector",
         choices=DETECTORS,
@@ -67,7 +78,10 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_true",
         help=f"turn each face until its eyes are level, with --detector {' or '.join(WITH_LANDMARKS)}",
     )
-    clean = parser.add_argument_group("what to leave out")
+
+
+def add_what_to_leave_out(clean) -> None:
+    """Which records are dropped."""
     clean.add_argument(
         "--min_score", type=float, default=MIN_SCORE, metavar="SCORE", help="least face score (WIKI, IMDB)"
     )
@@ -84,14 +98,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="files that list photos to leave out, one a line: a path below the dataset's folder or a "
         "bare file name; of a CSV, the first column",
     )
-    parser.add_argument(
-        "--workers",
-        type=cli.number(int, 1, 256),
-        default=available_cores(),
-        metavar="N",
-        help="threads that decode",
-    )
-    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -101,8 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     cli.check_dataset_arguments(parser, args, READERS)
     if args.min_age > args.max_age:
         parser.error(f"--min_age {args.min_age} is above --max_age {args.max_age}")
-    searched = args.detector not in (None, NO_DETECTOR)
-    if args.face and not searched:
+    if args.face and args.detector in (None, NO_DETECTOR):
         parser.error("--face chooses among the faces that a detector finds: name one with --detector")
     if args.detector == NO_DETECTOR and args.margin is not None:
         parser.error("--margin is for faces that are cut; with --detector none each photo is taken whole")
@@ -120,20 +125,15 @@ def main(argv: list[str] | None = None) -> None:
 
     started = time.perf_counter()
     records = read_records(args.db, folder, vars(args))
-    if args.margin is not None and records.box is None and "table" not in reader.options and not searched:
-        parser.error(
-            f"--margin is for photos with face boxes or with --detector; {args.db} comes cropped, with a margin of "
-            f"{reader.margin:g}"
-        )
-    whole = args.detector == NO_DETECTOR and records.box is not None  # the dataset's margin is that of its boxes
-    args.margin = (0.0 if whole else reader.margin) if args.margin is None else args.margin
+    cut = how_to_cut(parser, args, records)
     boxes = args.detector is None  # a detector does without
     kept, dropped = clean(records, args.min_score, args.min_age, args.max_age, excluded, reader.both, boxes)
     if not len(kept):
         raise ValueError(f"nothing is left of {len(records):,} records after cleaning: {counts_in_words(dropped)}")
-    find = finder(args)
-    announce(output, len(kept), args.img_size)
-    written, failures = write_database(output, records, kept, folder, find, args)
+    announce(output, len(kept), cut.image_size)
+    scalars = {"img_size": cut.image_size, "min_score": args.min_score, "margin": cut.margin, "align": cut.align}
+    texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}  # none: it came cropped, or with boxes of its own
+    written, failures = write_database(output, records, kept, folder, cut, args.workers, scalars, texts)
     for reason, paths in failures.items():
         dropped[reason] = len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
@@ -162,27 +162,41 @@ def announce(output: Path, rows: int, size: int) -> None:
         print(f"{free:,} bytes are free: if a photo cannot be read, the copy to the exact size will lack room")
 
 
-def finder(args) -> Callable | None:
-    """What finds the face of a photo, for use in any thread; None where nothing has to be found.
-
-    Returns:
-        ((h, w, 3) uint8 BGR, the record's box or None) -> a Detection; None where there is no face.
+def how_to_cut(parser: argparse.ArgumentParser, args: argparse.Namespace, records: Records) -> Cut:
+    """What the options and the dataset say together of how its faces are cut.
 
     Raises:
         ValueError, FileNotFoundError: if the detector cannot be used here.
     """
-    if args.detector in (None, NO_DETECTOR):
-        return None
-    detect, choose = in_any_thread(args.detector), CHOICES[args.face or "largest"]
+    reader, find = READERS[args.db], None
+    searched = args.detector not in (None, NO_DETECTOR)
+    if args.margin is not None and records.box is None and "table" not in reader.options and not searched:
+        parser.error(
+            f"--margin is for photos with face boxes or with --detector; {args.db} comes cropped, with a margin of "
+            f"{reader.margin:g}"
+        )
+    if searched:
+        detect, choose = in_any_thread(args.detector), CHOICES[args.face or "largest"]
 
-    def find(image: np.ndarray, box: list[float] | None):
-        found = detect(image)
-        return choose(found, image.shape) if box is None else face_at(found, box)
+        def find(image: np.ndarray, box: list[float] | None):
+            found = detect(image)
+            return choose(found, image.shape) if box is None else face_at(found, box)
 
-    return find
+    whole = args.detector == NO_DETECTOR
+    own = 0.0 if whole and records.box is not None else reader.margin  # the dataset's margin is that of its boxes
+    return Cut(args.img_size, own if args.margin is None else args.margin, whole, find, args.align)
 
 
-def write_database(output: Path, records: Records, kept: np.ndarray, folder: Path, find: Callable | None, args):
+def write_database(
+    output: Path,
+    records: Records,
+    kept: np.ndarray,
+    folder: Path,
+    cut: Cut,
+    workers: int,
+    scalars: dict[str, float],
+    texts: dict[str, object],
+):
     """Decodes the kept photos on all workers and writes them in order.
 
     Returns:
@@ -195,8 +209,8 @@ def write_database(output: Path, records: Records, kept: np.ndarray, folder: Pat
 
     cv2.setNumThreads(1)  # the photos are shared out among the workers already
     written, digests, failures = [], [], {}
-    with writing_database(output, len(kept), args.img_size) as writer:
-        for rows, images, row_digests, block_failures in decoded_blocks(records, kept, folder, find, args):
+    with writing_database(output, len(kept), cut.image_size) as writer:
+        for rows, images, row_digests, block_failures in decoded_blocks(records, kept, folder, cut, workers):
             writer.append(images)
             written.append(rows)
             digests.extend(row_digests)
@@ -215,76 +229,15 @@ def write_database(output: Path, records: Records, kept: np.ndarray, folder: Pat
             "digest": np.array(digests, np.int64),
             "path": [records.path[row] for row in written],
         }
-        # "none": the dataset came cropped, or with boxes of its own.
-        texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}
+        texts = dict(texts)
         for name in ("subject", "label_low", "label_high", "age_std", "race", "part"):
             if (column := getattr(records, name)) is not None:
                 columns[name.replace("label_", "age_")] = column[written]  # the file's names, which others read too
         for name in ("race_names", "part_names"):
             if names := getattr(records, name):
                 texts[name] = names
-        scalars = {"img_size": args.img_size, "min_score": args.min_score, "margin": args.margin, "align": args.align}
         writer.finish(columns, scalars, texts)
     return written, failures
-
-
-def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, find: Callable | None, args):
-    """Yields (rows, images, digests, failures) for one block of photos after the other, decoded ahead in threads.
-
-    Threads suffice: OpenCV decodes, and dlib and YuNet search, without holding Python's lock.
-    """
-    from tqdm import tqdm
-
-    count = max(1, BLOCK_BYTES // (3 * args.img_size**2))
-    if find:
-        count = min(count, SEARCHED)
-    blocks = [kept[start : start + count] for start in range(0, len(kept), count)]
-    pool = ThreadPoolExecutor(args.workers)
-    waiting = deque()
-    try:
-        with tqdm(total=len(kept), unit="face", smoothing=0.1) as progress:
-            for block in blocks:
-                waiting.append(pool.submit(decode_block, records, block, folder, find, args))
-                if len(waiting) > 2 * args.workers:
-                    progress.update(count)
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-            progress.update(len(kept) - progress.n)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def decode_block(records: Records, rows: np.ndarray, folder: Path, find: Callable | None, args):
-    """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures."""
-    from age_gender.faces import cut_face, decode, read_bytes
-    from age_gender.files import digest
-
-    size = args.img_size
-    images = np.empty((len(rows), size, size, 3), np.uint8)
-    good, digests, failures = [], [], []
-    for row in rows:
-        content = read_bytes(os.path.join(folder, records.path[row]))
-        box, eyes = None if args.detector == NO_DETECTOR else records.face_box(row), None
-        image = None if content is None else decode(content, at_least=None if box or find else size)
-        if image is None:
-            failures.append(("file missing" if content is None else "unreadable image", records.path[row]))
-            continue
-        if find:
-            known = box if box and np.isfinite(box).all() else None
-            found = find(image, known)
-            if found is None:
-                failures.append(("no face found at its box" if known else "no face found", records.path[row]))
-                continue
-            box, eyes = found.box, found.landmarks[:2] if args.align else None
-        face = cut_face(image, box, args.margin, size, eyes)
-        if face is None:
-            failures.append(("face box does not fit the photo", records.path[row]))
-            continue
-        images[len(good)] = face
-        good.append(row)
-        digests.append(digest(content))
-    return np.array(good, np.int64), images[: len(good)], digests, failures
 
 
 def report(records: Records, written: np.ndarray, dropped: dict[str, int], output: Path, seconds: float) -> None:

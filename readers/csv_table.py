@@ -1,5 +1,6 @@
 """Any table with a path and any of age, gender, subject, split and box columns, such as IMDB-Clean's lists."""
 
+import csv
 import math
 from pathlib import Path
 
@@ -61,13 +62,39 @@ def read_csv_table(
     """
     if table is None:
         raise ValueError("--db csv needs --table FILE: a table with the photos' paths and labels")
-    columns = dict(columns or [])
+    meaning = _meaning(genders)
+    delimiter, named = _columns(table, dict(columns or []))
+    rows, skipped, parts = _rows(table, named, delimiter, meaning)
+    if not rows:
+        counts = ", ".join(f"{len(names):,} {reason}" for reason, names in skipped.items()) or "it is empty"
+        raise ValueError(f"no row of {table} is understood: {counts}")
+    path, age, std, gender, person, part, box = zip(*rows, strict=True)
+    return Records(
+        list(path),
+        np.array(age, np.int64),
+        np.array(gender, np.int64),
+        age_std=np.array(std, np.float64) if "age_std" in named else None,
+        subject=np.array(person, np.int64) if "subject" in named else None,
+        part=np.array(part, np.int64) if "part" in named else None,
+        part_names=tuple(parts),
+        box=np.array(box, np.float64) if BOX[0] in named else None,
+        skipped=skipped,
+    )
+
+
+def _meaning(genders: tuple[str, str] | None) -> dict[str, int]:
+    """What the table's words for genders mean, in small letters."""
+    if not genders:
+        return GENDER
+    if genders[0].lower() == genders[1].lower():
+        raise ValueError(f"--genders: {genders[0]} cannot be both")
+    return dict.fromkeys(NOTHING, UNKNOWN) | dict(zip((text.lower() for text in genders), (FEMALE, MALE), strict=True))
+
+
+def _columns(table: Path, columns: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """What separates the table's cells, and the table's own name for each field that it has."""
     if unknown := [name for name in columns if name not in FIELDS]:
         raise ValueError(f"--columns: '{unknown[0]}' is no field; there are {', '.join(FIELDS)}")
-    if genders and genders[0].lower() == genders[1].lower():
-        raise ValueError(f"--genders: {genders[0]} cannot be both")
-    meaning = dict(zip((text.lower() for text in genders), (FEMALE, MALE), strict=True)) if genders else {}
-    meaning = {**dict.fromkeys(NOTHING, UNKNOWN), **meaning} if genders else GENDER
     delimiter, header = _header(table)
     named = dict(columns)
     for field in FIELDS:
@@ -82,7 +109,11 @@ def read_csv_table(
             f"{table} has neither a column 'age' nor 'gender'; say which it is with --columns age=NAME gender=NAME; "
             f"it has {', '.join(header)}"
         )
+    return delimiter, named
 
+
+def _rows(table: Path, named: dict[str, str], delimiter: str, meaning: dict[str, int]):
+    """The rows that are understood, those that are not by reason, and the numbers of the parts by name."""
     rows, skipped, parts, seen = [], {}, {}, set()
     for number, cells in enumerate(table_rows(table, tuple(named.values()), delimiter), start=1):
         row = {field: (cells[name] or "").strip() for field, name in named.items()}
@@ -104,21 +135,7 @@ def read_csv_table(
             person = person_number(row["subject"]) if row.get("subject") else UNKNOWN
             part = parts.setdefault(row["part"], len(parts)) if row.get("part") else UNKNOWN
             rows.append((path, age, std if std > 0 else math.nan, gender, person, part, box))
-    if not rows:
-        counts = ", ".join(f"{len(names):,} {reason}" for reason, names in skipped.items()) or "it is empty"
-        raise ValueError(f"no row of {table} is understood: {counts}")
-    path, age, std, gender, person, part, box = zip(*rows, strict=True)
-    return Records(
-        list(path),
-        np.array(age, np.int64),
-        np.array(gender, np.int64),
-        age_std=np.array(std, np.float64) if "age_std" in named else None,
-        subject=np.array(person, np.int64) if "subject" in named else None,
-        part=np.array(part, np.int64) if "part" in named else None,
-        part_names=tuple(parts),
-        box=np.array(box, np.float64) if boxes else None,
-        skipped=skipped,
-    )
+    return rows, skipped, parts
 
 
 def _header(table: Path) -> tuple[str, list[str]]:
@@ -128,10 +145,10 @@ def _header(table: Path) -> tuple[str, list[str]]:
     try:
         with open(table, encoding="utf-8-sig") as file:
             line = file.readline()
-    except UnicodeDecodeError as error:
+        delimiter = max(DELIMITERS, key=line.count)
+        return delimiter, [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
+    except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"--table {table} cannot be read as text: {error}") from None
-    delimiter = max(DELIMITERS, key=line.count)
-    return delimiter, [name.strip().strip('"') for name in line.strip().split(delimiter)]
 
 
 def _number(text: str, bound: float) -> float | None:

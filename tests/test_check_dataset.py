@@ -18,6 +18,7 @@ from conftest import noise
 
 import check_dataset
 import create_db
+from readers import duplicates
 from utils import open_database, read_paths
 
 ROOT = Path(check_dataset.__file__).parent
@@ -125,7 +126,7 @@ def test_nothing_is_listed_where_nothing_is_wrong(tmp_path, capsys):
 def test_the_list_is_the_same_with_any_number_of_workers_and_blocks(tmp_path, monkeypatch):
     folder = plant(tmp_path / "faces", TREE)
     assert check(folder, tmp_path / "one.csv", "--workers", "1") == EXPECTED
-    monkeypatch.setattr(check_dataset, "BLOCK", 3)
+    monkeypatch.setattr(duplicates, "BLOCK", 3)
     assert check(folder, tmp_path / "seven.csv", "--workers", "7") == EXPECTED
 
 
@@ -169,8 +170,8 @@ def test_a_path_that_is_recorded_twice_does_not_lose_its_only_file():
     from readers import Records
 
     records = Records(["a.jpg", "a.jpg", "b.jpg"], np.array([30, 30, 30]), np.array([1, 1, 1]))
-    photo = check_dataset.Photo(b"same", "", check_dataset.NOTHING, 7)
-    _, listed, _ = check_dataset.find(records, [photo] * 3)
+    photo = duplicates.Photo(b"same", "", duplicates.NOTHING, 7)
+    _, listed, _ = duplicates.find(records, [photo] * 3)
     assert listed == {"b.jpg": ("byte-identical, labels agree", "a.jpg")}
 
 
@@ -187,7 +188,7 @@ def test_a_path_that_is_recorded_twice_does_not_lose_its_only_file():
     ],
 )
 def test_labels_conflict_where_they_exclude_each_other_and_unknown_ones_with_none(low, high, conflict):
-    assert check_dataset.conflict(np.array(low), np.array(high or low)) is conflict
+    assert duplicates.conflict(np.array(low), np.array(high or low)) is conflict
 
 
 def test_intervals_and_missing_ages_of_adience_are_no_wrong_ones(tmp_path, capsys):
@@ -331,10 +332,10 @@ def test_near_identical_pairs_are_those_of_all_pairs_compared():
     odd = rng.random(300) < 0.1
     thumbnails[odd] = rng.integers(0, 256, (odd.sum(), 16, 16), np.uint8)
     photos = [
-        check_dataset.Photo(bytes([n % 256, n // 256]), "", thumbnail, int(value))
+        duplicates.Photo(bytes([n % 256, n // 256]), "", thumbnail, int(value))
         for n, (thumbnail, value) in enumerate(zip(thumbnails, noisy, strict=True))
     ]
-    groups = check_dataset.near_identical(photos)
+    groups = duplicates.near_identical(photos)
     of = {row: number for number, group in enumerate(groups) for row in group}
     for one in range(300):
         for other in range(one):
@@ -348,17 +349,17 @@ def test_near_identical_pairs_are_those_of_all_pairs_compared():
 
 def test_the_difference_hash_says_where_it_becomes_brighter_to_the_right():
     rising = np.tile(np.arange(0, 180, 20, np.uint8), (8, 1))
-    assert check_dataset.difference_hash(rising) == 2**64 - 1
-    assert check_dataset.difference_hash(rising[:, ::-1]) == 0
+    assert duplicates.difference_hash(rising) == 2**64 - 1
+    assert duplicates.difference_hash(rising[:, ::-1]) == 0
     step = np.full((8, 9), 50, np.uint8)
     step[0, 1] = 200  # brighter than its left neighbour; its right one is darker
-    assert check_dataset.difference_hash(step) == 2**63
+    assert duplicates.difference_hash(step) == 2**63
 
 
 def test_blank_pictures_are_one_group_however_many_they_are():
-    blank = [check_dataset.Photo(b"%d" % n, "", check_dataset.NOTHING, 5) for n in range(2_000)]
-    assert check_dataset.near_identical(blank[:1] * 98_000) == []  # one file
-    assert check_dataset.near_identical(blank[:1] * 98_000 + blank) == [list(range(100_000))]
+    blank = [duplicates.Photo(b"%d" % n, "", duplicates.NOTHING, 5) for n in range(2_000)]
+    assert duplicates.near_identical(blank[:1] * 98_000) == []  # one file
+    assert duplicates.near_identical(blank[:1] * 98_000 + blank) == [list(range(100_000))]
 
 
 # ------------------------------------------------------------------------------------------------ parts and the page

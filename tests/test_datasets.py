@@ -10,8 +10,9 @@ from conftest import noise
 from test_readers import write_metadata
 
 import create_db
+from age_gender.files import digest
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers import READERS, read_records
+from readers import READERS, Records, clean, read_records
 from readers.records import box_over_landmarks
 from utils import open_database, read_paths
 
@@ -549,3 +550,34 @@ def test_the_genuine_appa_real_ages_and_genders(shared, tmp_path):
         str(a) for a in records.age
     ]
     assert read_records("appa_real_apparent", tmp_path).age_std.tolist() == [3.5] * len(records)
+
+
+# ------------------------------------------------------------------------------------- what create_db.py hands on
+
+
+def test_byte_identical_photos_have_one_digest_in_the_database_and_others_have_others(tmp_path):
+    faces = [noise(1, 20, seed)[0] for seed in range(3)]
+    for name, face in {"20_0_0_1.jpg": 0, "30_0_0_2.jpg": 1, "40_1_0_3.jpg": 0, "50_1_0_4.jpg": 2}.items():
+        (tmp_path / name).write_bytes(cv2.imencode(".png", faces[face])[1].tobytes())
+    output = tmp_path / "faces.mat"
+    create_db.main(["--db", "utkface", "--data_dir", str(tmp_path), "--output", str(output), "--img_size", "16"])
+    database = open_database(output)
+    digests = dict(zip(database.age.tolist(), database.digest.tolist(), strict=True))
+    assert digests[20] == digests[40] and len(set(digests.values())) == 3
+    assert digests[20] == digest((tmp_path / "20_0_0_1.jpg").read_bytes())  # of the photo, not of its name or face
+
+
+@pytest.mark.parametrize(
+    ("score", "kept"), [(1.0, True), (np.nextafter(1, 0), False), (np.nan, False), (-np.inf, False), (np.inf, True)]
+)
+def test_a_face_score_at_the_limit_is_kept_and_none_is_none(score, kept):
+    records = Records(["a.jpg"], np.array([30]), np.array([1]), face_score=np.array([score]))
+    rows, dropped = clean(records, 1.0, 0, 100, set(), True, True)
+    assert len(rows) == kept and sum(dropped.values()) == 1 - kept
+
+
+def test_a_header_may_hold_quoted_commas(tmp_path):
+    write(tmp_path / "faces.csv", '"path","age, in years","gender"', "a.jpg,30,f")
+    options = {"table": tmp_path / "faces.csv", "columns": [("age", "age, in years")]}
+    records = read_records("csv", tmp_path, options)
+    assert records.age.tolist() == [30] and records.gender.tolist() == [FEMALE]

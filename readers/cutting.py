@@ -1,0 +1,94 @@
+"""Cuts the faces of a dataset's records from their photos, on all cores and in order."""
+
+import os
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from readers.records import Records
+
+BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
+SEARCHED = 8  # photos that one worker searches for faces at a time
+
+
+class Cut(NamedTuple):
+    """How faces are cut from photos.
+
+    Attributes:
+        image_size: height and width of the faces, in pixels.
+        margin: around the box, as a share of its size; of faces that come cropped, how far they were cut.
+        whole: whether photos are taken as they are, although they have boxes.
+        find: ((h, w, 3) uint8 BGR, the record's box or None) -> a Detection, None where there is no face; for use in
+            any thread. None where nothing has to be found.
+        align: whether faces are turned until their eyes are level.
+    """
+
+    image_size: int
+    margin: float
+    whole: bool
+    find: Callable | None
+    align: bool
+
+
+def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, workers: int):
+    """Yields (rows, images, digests, failures) for one block of photos after the other, decoded ahead in threads.
+
+    Threads suffice: OpenCV decodes, and dlib and YuNet search, without holding Python's lock.
+    """
+    from tqdm import tqdm
+
+    count = max(1, BLOCK_BYTES // (3 * cut.image_size**2))
+    if cut.find:
+        count = min(count, SEARCHED)
+    blocks = [kept[start : start + count] for start in range(0, len(kept), count)]
+    pool = ThreadPoolExecutor(workers)
+    waiting = deque()
+    try:
+        with tqdm(total=len(kept), unit="face", smoothing=0.1) as progress:
+            for block in blocks:
+                waiting.append(pool.submit(decode_block, records, block, folder, cut))
+                if len(waiting) > 2 * workers:
+                    progress.update(count)
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+            progress.update(len(kept) - progress.n)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut):
+    """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures."""
+
+    from age_gender.faces import cut_face, decode, read_bytes
+    from age_gender.files import digest
+
+    size = cut.image_size
+    images = np.empty((len(rows), size, size, 3), np.uint8)
+    good, digests, failures = [], [], []
+    for row in rows:
+        content = read_bytes(os.path.join(folder, records.path[row]))
+        box, eyes = None if cut.whole else records.face_box(row), None
+        image = None if content is None else decode(content, at_least=None if box or cut.find else size)
+        if image is None:
+            failures.append(("file missing" if content is None else "unreadable image", records.path[row]))
+            continue
+        if cut.find:
+            known = box if box and np.isfinite(box).all() else None
+            found = cut.find(image, known)
+            if found is None:
+                failures.append(("no face found at its box" if known else "no face found", records.path[row]))
+                continue
+            box, eyes = found.box, found.landmarks[:2] if cut.align else None
+        face = cut_face(image, box, cut.margin, size, eyes)
+        if face is None:
+            failures.append(("face box does not fit the photo", records.path[row]))
+            continue
+        images[len(good)] = face
+        good.append(row)
+        digests.append(digest(content))
+    return np.array(good, np.int64), images[: len(good)], digests, failures
