@@ -107,7 +107,8 @@ def main(argv: list[str] | None = None) -> None:
     chosen = [f"--{name}" for name in ("part", "protocol", "split_file") if getattr(args, name)]
     if len(chosen) > 1:
         parser.error(f"{' and '.join(chosen)} each say which faces to score: choose one")
-    from evaluation.reports import compared, report_on
+    from evaluation.comparisons import compared
+    from evaluation.reports import report_on
 
     descriptions = describe(args)
     scale = scale_of(args, list(descriptions.values()))

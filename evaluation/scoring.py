@@ -22,11 +22,13 @@ from age_gender.labels import (
 from evaluation.calibration import fit
 from evaluation.metrics import (
     Outcomes,
+    Reliability,
     Scores,
     age_sums,
     gender_sums,
     group_sums,
     interval_sums,
+    reliability,
     score,
     trivial_answers,
 )
@@ -195,6 +197,17 @@ def named(indices: np.ndarray, names: tuple[str, ...], unknown: str | None) -> n
     found = np.full(len(indices), unknown, object)
     found[known] = np.array(names, object)[indices[known]]
     return found
+
+
+def reliabilities(evaluation: Evaluation) -> dict[str, Reliability]:
+    """How reliable the probabilities of gender are: as the network gives them, and calibrated."""
+    gender = evaluation.faces.gender.to_numpy()
+    if not (gender != UNKNOWN).any():
+        return {}
+    columns = {"calibrated": "p_male", "the network's own": "p_male_network"}
+    if "p_male_network" not in evaluation.faces:
+        columns = {"the network's own": "p_male"}
+    return {name: reliability(gender, evaluation.faces[column].to_numpy()) for name, column in columns.items()}
 
 
 def identities(databases: list[Database], rows: np.ndarray) -> np.ndarray:

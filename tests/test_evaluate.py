@@ -17,7 +17,7 @@ from age_gender.description import Description
 from age_gender.intervals import Calibration, age_interval, tempered
 from age_gender.labels import AGE_SCALES, expected_age
 from age_gender.predictor import Predictor
-from evaluation import protocols
+from evaluation import protocols, reports
 from evaluation.calibration import fit
 from evaluation.scoring import calibrated
 from networks import checkpoints, open_model
@@ -331,6 +331,30 @@ def test_an_exported_file_is_scored_as_a_checkpoint_is(databases, tmp_path, caps
     ):
         with pytest.raises(ValueError, match=reason):
             evaluate.main(["--weight_file", path, *options, "--output_dir", str(tmp_path / "out")])
+
+
+def test_results_of_an_earlier_evaluation_go_as_a_whole_and_nothing_else_does(tmp_path):
+    def results(**texts):
+        finished = tmp_path / ".new"
+        for name, text in texts.items():
+            path = finished / name.replace("__", "/")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        reports._put_in_place(finished, tmp_path / "out")
+        shutil.rmtree(finished)
+
+    def there():
+        return {path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*")}
+
+    results(table="1", one__table="1", two__table="1")
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    (tmp_path / "out" / "one" / "mine.txt").write_text("mine")
+    (tmp_path / "outside").write_text("not in the folder")
+    with open(tmp_path / "out" / "results.txt", "a") as file:
+        file.write("../outside\n")
+    results(table="2", three__table="2")
+    assert there() == {"results.txt", "table", "notes.txt", "one", "one/mine.txt", "three", "three/table"}
+    assert (tmp_path / "out" / "table").read_text() == "2" and (tmp_path / "outside").exists()
 
 
 def test_what_cannot_be_scored_is_refused(runs, databases, tmp_path):

@@ -23,7 +23,8 @@ import train
 from age_gender import tables
 from age_gender.description import Description
 from age_gender.labels import MALE, YEARS
-from evaluation import protocols, reports
+from evaluation import protocols
+from evaluation import tables as score_tables
 from evaluation.metrics import Estimate, Scores
 from networks.checkpoints import inspect, load
 from networks.split import split
@@ -671,20 +672,20 @@ def test_the_worst_group_of_each_axis_is_named_with_its_distance_from_the_best()
         *[("gender", "F", scores(math.nan, 50)), ("gender", "M", scores(5.0, 50))],
         *[("race", "Black", scores(5.0, 60)), ("race", "Asian", scores(3.75, 60)), ("race", "White", scores(4.0, 60))],
     ]
-    assert reports.worst_groups(groups).splitlines() == [
+    assert score_tables.worst_groups(groups).splitlines() == [
         "worst by age of 20 faces or more: 80-89, 9.00 years (8.00-10.00) over 20 faces, 6.50 more than 0-9; "
         "worst by age of any size: 90-100, 30.00 years (29.00-31.00) over 19 faces, too few to be sure",
         "worst by race: Black, 5.00 years (4.00-6.00) over 60 faces, 1.25 more than Asian",
     ]
     few = [("race", "Black", scores(5.0, 4)), ("race", "Asian", scores(3.75, 60))]  # one large group alone
-    (line,) = reports.worst_groups(few).splitlines()
+    (line,) = score_tables.worst_groups(few).splitlines()
     assert line == "worst by race of any size: Black, 5.00 years (4.00-6.00) over 4 faces, too few to be sure"
     shares = [
         ("age", name, Scores(50, 50, {"exact": Estimate(share, share - 0.1, share + 0.1, 0.2)}))
         for name, share in (("0-2", 0.8), ("4-6", 0.5), ("8-12", 0.65))
     ]
-    (line,) = reports.worst_groups(shares).splitlines()
+    (line,) = score_tables.worst_groups(shares).splitlines()
     assert (
         line == "worst by age: 4-6, 50.0% in the right age group (40.0-60.0) over 50 faces, 30.0 points less than 0-2"
     )
-    assert reports.worst_groups([]) == ""
+    assert score_tables.worst_groups([]) == ""
