@@ -6,7 +6,7 @@
 
 Every photo is read and decoded once, on all cores; memory holds 1.5 kB for each at most, and no picture. Listed, once
 each, are files that are missing, empty, unreadable or no image, and files that are the same byte for byte: all of
-them where their ages or genders conflict, for nobody knows which label is right, and all but
+them where their ages or genders conflict, since either label may be wrong, and all but
 one where the labels agree. An unknown label conflicts with none. Images that are nearly the same (saved anew, resized,
 a little brighter) are shown and counted; --list_near lists them by the same rules. Counted but not listed, since
 create_db.py drops them itself: names that are not understood, ages outside 0..100, and unknown labels where the dataset
