@@ -157,7 +157,7 @@ def test_the_python_lines_run_as_they_stand(page, drawn, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for block in blocks:
         done = subprocess.run(
-            [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=120
+            [sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=250
         )
         assert done.returncode == 0 and done.stdout.strip(), done.stderr
 
