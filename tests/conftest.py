@@ -158,6 +158,16 @@ def drawn(tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.fixture
+def quick_report(monkeypatch):
+    """evaluate.py without its plots, and with few resamples, for tests of neither."""
+    from evaluation import metrics, reports
+
+    monkeypatch.setattr(reports, "pictures", lambda evaluation: [])
+    monkeypatch.setattr(reports, "separation", lambda evaluations: [])
+    monkeypatch.setattr(metrics, "RESAMPLES", 50)
+
+
 def overlap(box, other) -> float:
     """Intersection over union of two boxes x1, y1, x2, y2."""
     width = min(box[2], other[2]) - max(box[0], other[0])

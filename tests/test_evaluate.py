@@ -149,9 +149,9 @@ def test_protocols_refuse_what_is_not_theirs(databases, runs):
     protocols.check_folds([Description("wide_resnet", {}, 8, split={"fold": fold}) for fold in (3, 1, 0, 4, 2)])
 
 
-def test_adience_is_five_folds_each_by_the_one_that_did_not_see_it(databases, tmp_path, capsys):
-    from wide_resnet import wide_resnet
-
+def test_adience_is_five_folds_each_by_the_one_that_did_not_see_it(
+    tiny_model, databases, tmp_path, capsys, quick_report
+):
     database = open_database(databases["adience"])
     paths = []
     for fold in range(5):
@@ -159,7 +159,7 @@ def test_adience_is_five_folds_each_by_the_one_that_did_not_see_it(databases, tm
         training = {"arguments": {"input": [str(databases["adience"])]}}
         checkpoint = Description("wide_resnet", {"depth": 10, "width": 1}, 32, split=how, training=training)
         paths.append(str(tmp_path / f"{fold}.hdf5"))
-        checkpoints.save(wide_resnet(32, depth=10, width=1), tmp_path / f"{fold}.hdf5", checkpoint)
+        checkpoints.save(tiny_model, tmp_path / f"{fold}.hdf5", checkpoint)
     evaluate.main(["--weight_file", *paths, "--protocol", "adience", "--output_dir", str(tmp_path / "out")])
     said = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert [each["age_scale"] for each in said["evaluations"]] == ["adience"] * 5
@@ -172,7 +172,7 @@ def test_adience_is_five_folds_each_by_the_one_that_did_not_see_it(databases, tm
     assert "± " in said and said.count("for want of faces in common") == 1
 
 
-def test_a_list_names_the_faces(databases, runs, tmp_path, capsys):
+def test_a_list_names_the_faces(databases, runs, tmp_path, capsys, quick_report):
     lists = tmp_path / "half.txt", tmp_path / "some.csv"
     lists[0].write_text("utkface/3.jpg\n./utkface/40.jpg\n7.jpg\nnowhere.jpg\n")
     lists[1].write_text("path,age\nutkface/5.jpg,3\n")
@@ -263,7 +263,7 @@ def test_the_table_of_scores_has_every_statistic(several):
 
 
 def test_checkpoints_are_compared_on_the_faces_they_share_however_these_are_called(
-    runs, databases, tiny_checkpoint_file, tmp_path, capsys
+    runs, databases, tiny_checkpoint_file, tmp_path, capsys, quick_report
 ):
     inputs = ["-i", str(databases["utkface"]), str(databases["utkface"])]
     files = [
@@ -284,7 +284,7 @@ def test_checkpoints_are_compared_on_the_faces_they_share_however_these_are_call
     assert pair["differences"]["age_mae"]["value"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_databases_of_other_sizes_stand_beside_each_other(databases, runs, tmp_path):
+def test_databases_of_other_sizes_stand_beside_each_other(databases, runs, tmp_path, quick_report):
     small = write_database(tmp_path / "small_db.mat", noise(6, 16), texts={"db": "fgnet", "detector": "none"})
     inputs = ["-i", str(databases["utkface"]), str(small)]
     evaluate.main(["--weight_file", str(runs[0]), *inputs, "--output_dir", str(tmp_path / "out")])
@@ -292,7 +292,7 @@ def test_databases_of_other_sizes_stand_beside_each_other(databases, runs, tmp_p
     assert [(each["set"], each["n"]) for each in said["evaluations"]] == [("test", 16), ("small", 6)]
 
 
-def test_lists_of_one_name_have_folders_of_their_own(databases, runs, tmp_path):
+def test_lists_of_one_name_have_folders_of_their_own(databases, runs, tmp_path, quick_report):
     lists = [tmp_path / name / "test.txt" for name in ("a", "b")]
     for number, path in enumerate(lists):
         path.parent.mkdir()
@@ -307,7 +307,7 @@ def test_lists_of_one_name_have_folders_of_their_own(databases, runs, tmp_path):
     assert [(each["set"], each["checkpoints"]) for each in said["over_checkpoints"]] == [("test", 2), ("test (2)", 2)]
 
 
-def test_an_exported_file_is_scored_as_a_checkpoint_is(databases, tmp_path, capsys):
+def test_an_exported_file_is_scored_as_a_checkpoint_is(databases, tmp_path, capsys, quick_report):
     utkface, shipped = str(databases["utkface"]), Path(runtimes.__file__).with_name("age_gender.onnx")
     path = str(shutil.copy(shipped, tmp_path / "model.onnx"))
     (tmp_path / "some.txt").write_text("".join(f"{row}.jpg\n" for row in range(0, 80, 8)))
@@ -378,7 +378,7 @@ def test_what_cannot_be_scored_is_refused(runs, databases, tmp_path):
 # ------------------------------------------------------------------------------------------------ calibration
 
 
-def test_calibration_is_fitted_on_the_validation_part_and_stored(runs, databases, tmp_path, capsys):
+def test_calibration_is_fitted_on_the_validation_part_and_stored(runs, databases, tmp_path, capsys, quick_report):
     path = copy_of(runs[0], tmp_path)
     before = checkpoints.load(path)[0].get_weights()
     evaluate.main(["--weight_file", str(path), "--calibrate", "--output_dir", str(tmp_path / "out")])
