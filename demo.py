@@ -11,8 +11,6 @@ is no display.
 """
 
 import argparse
-import csv
-import json
 import shutil
 import subprocess
 import sys
@@ -26,7 +24,6 @@ from age_gender.intervals import UNSURE_BELOW
 from age_gender.labels import AGE_SCALES, age_scale
 
 DEFAULT_OUTPUT = Path("demo_output")
-WRITABLE = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 WINDOW = "age and gender"
 END_KEYS = (27, ord("q"))
 
@@ -106,6 +103,7 @@ def main(argv: list[str] | None = None) -> int:
         args.output_dir = output_without_display(live, args.no_display)
 
     from age_gender.predictor import Predictor
+    from age_gender.results import Output
     from networks import open_model
 
     model = open_model(weight_file)
@@ -201,7 +199,7 @@ def output_without_display(live: bool, wanted: bool) -> Path:
     return DEFAULT_OUTPUT
 
 
-def run(predictor, source, total: int | None, output: "Output | None", shown: bool, live: bool) -> int:
+def run(predictor, source, total: int | None, output, shown: bool, live: bool) -> int:
     """Works through the frames; what was found by then is written however it ends."""
     still = total is not None
     read = unreadable = faces = 0
@@ -234,6 +232,9 @@ def run(predictor, source, total: int | None, output: "Output | None", shown: bo
         print(f"results in {output.folder}/: annotated {kind}, predictions.csv, predictions.json")
     if stopped:
         raise stopped
+    if lost := getattr(source, "lost", 0):
+        print(f"demo.py: {lost} of the video's frames are missing: it is cut off or damaged", file=sys.stderr)
+        return 1
     if unreadable == read:
         raise ValueError("nothing could be read: are these images in a format that OpenCV knows, and whole?")
     return 0
@@ -274,77 +275,6 @@ def ended_by_key(picture, wait: bool) -> bool:
             return True
         if key != -1 or not wait:
             return False
-
-
-class Output:
-    """Writes annotated images or a video as they come, and the tables of predictions at the end."""
-
-    def __init__(self, folder: Path, source):
-        from age_gender.sources import Camera, Video
-
-        self.folder = folder
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.rows: list[dict] = []
-        self._video = self._video_file = None
-        if isinstance(source, Video | Camera):
-            self._open_video(source)
-
-    def _open_video(self, source) -> None:
-        import cv2
-
-        name = source.path.stem if hasattr(source, "path") else source.name.replace(" ", "_")
-        self._video_file = self.folder / f"{name}.mp4"
-        self._unfinished = self.folder / f".{name}.unfinished.mp4"
-        self._video = cv2.VideoWriter(
-            str(self._unfinished), cv2.VideoWriter_fourcc(*"mp4v"), source.frames_per_second, source.size
-        )
-        if not self._video.isOpened():
-            raise ValueError(f"OpenCV cannot write {self._video_file}")
-
-    def add(self, result, annotated) -> None:
-        """Takes a result and its annotated picture (None if unreadable)."""
-        from age_gender import tables
-
-        self.rows.extend(tables.rows_of(result))
-        if annotated is None:
-            return
-        if self._video:
-            self._video.write(annotated)
-        else:
-            self._write_image(result.frame.name, annotated)
-
-    def _write_image(self, name: str, picture) -> None:
-        import cv2
-
-        from age_gender.files import replacing
-
-        path = self.folder / name
-        if path.suffix.lower() not in WRITABLE:
-            path = path.with_name(path.name + ".png")
-        good, encoded = cv2.imencode(path.suffix, picture)
-        if not good:
-            raise ValueError(f"OpenCV cannot write {path}")
-        with replacing(path) as temporary:
-            temporary.write_bytes(encoded)
-
-    def close(self) -> None:
-        """Completes the video and writes the tables."""
-        from age_gender import tables
-        from age_gender.files import replacing
-
-        if self._video:
-            self._video.release()
-            self._unfinished.replace(self._video_file)
-        with (
-            replacing(self.folder / "predictions.csv") as path,
-            open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-        ):
-            table = csv.DictWriter(file, tables.COLUMNS)
-            table.writeheader()
-            table.writerows(self.rows)
-        with replacing(self.folder / "predictions.json") as path:
-            text = json.dumps(self.rows, indent=1, ensure_ascii=False)
-            path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 if __name__ == "__main__":

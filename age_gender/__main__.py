@@ -40,8 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, predict, print."""
     args = build_parser().parse_args(argv)
     from age_gender.predictor import Predictor
+    from age_gender.results import COLUMNS, rows_of
     from age_gender.sources import Frame, find_images, images
-    from age_gender.tables import COLUMNS, rows_of
 
     predictor = Predictor(args.weight_file, args.detector)
 

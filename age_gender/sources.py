@@ -72,13 +72,21 @@ def _open(what: int | str) -> cv2.VideoCapture:
         logging.setLogLevel(level)
 
 
+SLACK = 2  # frames by which a file's own count may be off, as an estimate from its length is
+
+
 def _same(image: np.ndarray) -> np.ndarray:
     """What a frame that is read already is read by."""
     return image
 
 
 class Video:
-    """A video file, frame by frame; `frames_per_second` and `size` (width, height) are the file's own.
+    """A video file, frame by frame, as it is shown: its pixels are made square.
+
+    Attributes:
+        frames_per_second: the file's own.
+        size: width and height of the frames.
+        lost: when all was read, how many frames the file promised that could not be read.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -89,18 +97,30 @@ class Video:
         self.path = Path(path)
         if not self.path.is_file():
             raise FileNotFoundError(f"{path} is not there")
+        self.lost = 0
         self._capture = _open(str(path))
         self.frames_per_second = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
-        self.size = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        if not self._capture.isOpened() or not all(self.size):
+        width, height = (int(self._capture.get(each)) for each in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        if not self._capture.isOpened() or not width or not height:
             raise ValueError(f"{path} cannot be played: it is no video, or of a kind that OpenCV does not know")
+        wide, high = (self._capture.get(each) or 1 for each in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
+        self.size = max(1, round(width * wide / high)), height
+        self._promised = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
 
     def __iter__(self) -> Iterator[Frame]:
-        number = 0
+        number = failed = 0
         try:
-            while (read := self._capture.read())[0]:
-                yield Frame(self.path.name, number, partial(_same, read[1]))
+            while number + failed < max(self._promised, 1) or not failed:
+                good, image = self._capture.read()
+                if not good:  # a damaged stretch may have good frames behind it
+                    failed += 1
+                    continue
+                if image.shape[1::-1] != self.size:  # pixels that are not square, as on a DVD
+                    image = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
+                yield Frame(self.path.name, number, partial(_same, image))
                 number += 1
+            short = self._promised - number
+            self.lost = short if short > SLACK else 0
         finally:
             self._capture.release()
 

@@ -158,7 +158,8 @@ def detect_on_all_cores(detectors: list, frames: list) -> None:
 
 def stream_and_write(video: Path, predictor, folder: Path) -> None:
     """What demo.py does with --output_dir and --no_display."""
-    from demo import Output, annotate
+    from age_gender.results import Output
+    from demo import annotate
 
     source = open_video(video)
     output = Output(folder, source)

@@ -184,27 +184,11 @@ def split(
     if not np.any(side == 1):  # then the training part gives some of its own for validation
         side[side == 0] = UNKNOWN
     sizes = np.bincount(groups)
-    free = np.ones(len(sizes), bool)
+    free = np.ones(len(sizes), bool)  # groups that stand on no side yet
     free[groups[side != UNKNOWN]] = False
     count = int(sizes[free].sum())
-
-    def take(share: float, seed) -> np.ndarray:
-        """Free groups in random order until the share is reached; their rows."""
-        order = np.random.default_rng(seed).permutation(len(sizes))
-        order = order[free[order]]
-        reached = np.cumsum(sizes[order])
-        wanted = share * count
-        taken = int(np.searchsorted(reached, wanted, side="right"))
-        # One that would pass the share by more than it falls short stays out.
-        if taken < len(order) and reached[taken] - wanted < wanted - (reached[taken - 1] if taken else 0):
-            taken += 1
-        chosen = np.zeros(len(sizes), bool)
-        chosen[order[:taken]] = True
-        free[chosen] = False
-        return np.flatnonzero(chosen[groups])
-
-    test = np.union1d(np.flatnonzero(side == 2), take(test_split, TEST_SEED))
-    validation = np.union1d(np.flatnonzero(side == 1), take(validation_split, seed))
+    test = np.union1d(np.flatnonzero(side == 2), _take(test_split * count, TEST_SEED, groups, sizes, free))
+    validation = np.union1d(np.flatnonzero(side == 1), _take(validation_split * count, seed, groups, sizes, free))
     training = np.union1d(np.flatnonzero(side == 0), np.flatnonzero(free[groups]))
     if not len(training) or not len(validation) or (test_split and not len(test)):
         raise ValueError(
@@ -212,6 +196,21 @@ def split(
             f"{validation_split:g}{f' and test at {test_split:g}' * bool(test_split)}; give more faces or another share"
         )
     return training, validation, test
+
+
+def _take(wanted: float, seed: int, groups: np.ndarray, sizes: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """The rows of free groups, in random order until so many rows are reached; these groups are free no more."""
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    order = order[free[order]]
+    reached = np.cumsum(sizes[order])
+    taken = int(np.searchsorted(reached, wanted, side="right"))
+    # One that would pass the share by more than it falls short stays out.
+    if taken < len(order) and reached[taken] - wanted < wanted - (reached[taken - 1] if taken else 0):
+        taken += 1
+    chosen = np.zeros(len(sizes), bool)
+    chosen[order[:taken]] = True
+    free[chosen] = False
+    return np.flatnonzero(chosen[groups])
 
 
 def _published_side(database: Database, parts: bool, fold: int | None) -> np.ndarray:

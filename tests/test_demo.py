@@ -4,11 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
+import cv2
+import numpy as np
 import pytest
 
 import demo
-from age_gender import runtimes
+from age_gender import results, runtimes, sources
 from networks.checkpoints import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -62,3 +65,91 @@ def test_keras_is_taken_where_it_alone_has_a_gpu(monkeypatch, card, onnx, wanted
     monkeypatch.setattr(demo.shutil, "which", lambda name: card)
     monkeypatch.setattr(runtimes, "runs_on_gpu", lambda: onnx)
     assert demo.keras_alone_has_a_gpu() is wanted
+
+
+# ----------------------------------------------------------------------------------------------------- what is kept
+
+
+def film(path, frames: int, size=(64, 48), rate: float = 25.0):
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, size)
+    for number in range(frames):
+        writer.write(np.full((size[1], size[0], 3), 5 * number % 250, np.uint8))
+    writer.release()
+    return path
+
+
+def frames_in(path) -> int:
+    return int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT))
+
+
+def run_demo(*options) -> int:
+    return demo.main([*map(str, options), "--detector", "none", "--no_display"])
+
+
+def test_two_pictures_whose_results_have_one_name_stay_two(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number, name in enumerate(("f.ppm", "f.ppm.png")):
+        cv2.imwrite(str(tmp_path / "in" / name), np.full((20, 20, 3), 100 * number, np.uint8))
+    assert run_demo("--image_dir", tmp_path / "in", "--output_dir", tmp_path / "out") == 0
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"f.ppm.png", "f.ppm (2).png"}
+
+
+def test_a_video_that_is_cut_off_is_read_as_far_as_it_goes_and_says_what_is_lost(tmp_path, monkeypatch, capsys):
+    whole = film(tmp_path / "whole.mp4", 30)
+    real = cv2.VideoCapture
+
+    class Damaged:  # frames 10 to 19 cannot be decoded
+        def __init__(self, *arguments):
+            self.capture, self.number = real(*arguments), -1
+
+        def __getattr__(self, name):
+            return getattr(self.capture, name)
+
+        def read(self):
+            self.number += 1
+            good, image = self.capture.read()
+            return (False, None) if 10 <= self.number < 20 else (good, image)
+
+    monkeypatch.setattr(sources.cv2, "VideoCapture", Damaged)
+    source = sources.Video(whole)
+    assert len(list(source)) == 20 and source.lost == 10
+    assert run_demo("--video", whole, "--output_dir", tmp_path / "out") == 1
+    assert "10 of the video's frames are missing: it is cut off or damaged" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert frames_in(tmp_path / "out" / "whole.mp4") == 20
+    assert run_demo("--video", whole, "--output_dir", tmp_path / "out") == 0
+
+
+def test_a_film_that_lacks_frames_gets_no_name_and_the_old_one_stays(tmp_path, monkeypatch):
+    whole = film(tmp_path / "whole.mp4", 12)
+    assert run_demo("--video", whole, "--output_dir", tmp_path / "out") == 0
+    before = (tmp_path / "out" / "whole.mp4").read_bytes()
+
+    class Full:  # a disk that takes no frame any more
+        def __init__(self, *arguments):
+            self.writer = cv2.VideoWriter(*arguments)
+            self.isOpened, self.release = self.writer.isOpened, self.writer.release
+
+        def write(self, frame):
+            pass
+
+    monkeypatch.setattr(results, "cv2", SimpleNamespace(**{**vars(cv2), "VideoWriter": Full}))
+    Full.fourcc = staticmethod(cv2.VideoWriter.fourcc)
+    with pytest.raises(OSError, match="whole.mp4 was not written: 0 of its 12 frames are in it; is the disk full"):
+        run_demo("--video", whole, "--output_dir", tmp_path / "out")
+    assert (tmp_path / "out" / "whole.mp4").read_bytes() == before
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"whole.mp4", "predictions.csv", "predictions.json"}
+
+
+def test_a_rate_that_the_film_cannot_hold_is_rounded(tmp_path):
+    source = film(tmp_path / "slow.mp4", 8)
+    video = sources.Video(source)
+    video.frames_per_second = 105611 / 500  # whose numerator has more than 16 bits
+    output = results.Output(tmp_path / "out", video)
+    for _ in range(8):
+        output.add(
+            results.Result(sources.Frame("slow.mp4", 0, lambda: None), None, []), np.zeros((48, 64, 3), np.uint8)
+        )
+    output.close()
+    kept = cv2.VideoCapture(str(tmp_path / "out" / "slow.mp4"))
+    assert kept.get(cv2.CAP_PROP_FPS) == pytest.approx(105611 / 500, rel=1e-3)

@@ -20,7 +20,7 @@ import create_db
 import demo
 import evaluate
 import train
-from age_gender import tables
+from age_gender import results
 from age_gender.description import Description
 from age_gender.labels import MALE, YEARS
 from evaluation import protocols
@@ -519,7 +519,7 @@ def test_demo_writes_a_row_for_each_face_and_one_for_each_image(trained, drawn, 
     assert len([row for row in rows if row["status"] == "ok"]) == len(truth)
     told = json.loads((output / "predictions.json").read_text(encoding="utf-8"))
     assert [row["input"] for row in told] == [row["input"] for row in rows]
-    assert tuple(told[0]) == tables.COLUMNS
+    assert tuple(told[0]) == results.COLUMNS
 
 
 def test_demo_on_a_video_writes_every_frame(trained, drawn, tmp_path):
