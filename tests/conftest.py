@@ -100,6 +100,11 @@ def micro_network(image_size, depth=10, width=1, stages=3, stem_stride=1, weight
 @pytest.fixture
 def plain_runs(monkeypatch):
     """Runs without TensorBoard and pictures, and without a compiler, which takes longer than so few steps."""
+    make_runs_plain(monkeypatch)
+
+
+def make_runs_plain(monkeypatch) -> None:
+    """What `plain_runs` does, for fixtures of a wider scope."""
     from training import run
 
     compile_model = run.compile_model

@@ -6,7 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from conftest import noise, training_options, write_database
+from conftest import make_runs_plain, noise, training_options, write_database
 
 import create_db
 import demo
@@ -280,11 +280,13 @@ def fold_runs(grouped, tmp_path_factory):
             "--monitor",
             "val_pred_age_accuracy",
         ]
-        train.main(["-i", str(grouped), *SMALL, *options, "--output_path", str(folder / str(fold))])
+        with pytest.MonkeyPatch.context() as monkeypatch:
+            make_runs_plain(monkeypatch)
+            train.main(["-i", str(grouped), *SMALL, *options, "--output_path", str(folder / str(fold))])
     return folder
 
 
-def test_a_run_on_groups_says_what_it_leaves_out_and_counts_in_groups(grouped, tmp_path, capsys):
+def test_a_run_on_groups_says_what_it_leaves_out_and_counts_in_groups(grouped, tmp_path, capsys, plain_runs):
     options = ["--age_scale", "adience", "--fold", "0", "--output_path", str(tmp_path)]
     assert train.main(["-i", str(grouped), *SMALL, *options]) == 0
     said = capsys.readouterr().out
@@ -389,7 +391,7 @@ def test_scores_of_other_scales_are_neither_averaged_nor_made_up(
     assert not any(tmp_path.iterdir())
 
 
-def test_a_years_model_starts_and_teaches_a_run_on_groups(drawn_faces, tmp_path, capsys):
+def test_a_years_model_starts_and_teaches_a_run_on_groups(drawn_faces, tmp_path, capsys, plain_runs):
     run = ["-i", str(drawn_faces), *SMALL]
     assert train.main([*run, "--output_path", str(tmp_path / "years")]) == 0
     capsys.readouterr()
