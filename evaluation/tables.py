@@ -131,10 +131,10 @@ def worst_groups(groups: list) -> str:
         large = [(name, scores) for name, scores in order if scores.aged >= LEAST_FACES]
         said = []
         if len(large) > 1 and badness(large[0][1]) < badness(large[-1][1]):
-            rule = f" of {LEAST_FACES} faces or more" * (len(large) < len(order))
+            rule = f" (groups of {LEAST_FACES} faces or more)" * (len(large) < len(order))
             said.append(f"worst by {axis}{rule}: {of_group(*large[-1])}, {behind(large[-1][1], large[0])}")
         if len(order) > 1 and order[-1] not in large and badness(order[0][1]) < badness(order[-1][1]):
-            said.append(f"worst by {axis} of any size: {of_group(*order[-1])}, too few to be sure")
+            said.append(f"worst by {axis} (groups of any size): {of_group(*order[-1])}, too few to be sure")
         lines += ["; ".join(said)] * bool(said)
     return "\n".join(lines)
 

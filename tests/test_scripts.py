@@ -673,13 +673,13 @@ def test_the_worst_group_of_each_axis_is_named_with_its_distance_from_the_best()
         *[("race", "Black", scores(5.0, 60)), ("race", "Asian", scores(3.75, 60)), ("race", "White", scores(4.0, 60))],
     ]
     assert score_tables.worst_groups(groups).splitlines() == [
-        "worst by age of 20 faces or more: 80-89, 9.00 years (8.00-10.00) over 20 faces, 6.50 more than 0-9; "
-        "worst by age of any size: 90-100, 30.00 years (29.00-31.00) over 19 faces, too few to be sure",
+        "worst by age (groups of 20 faces or more): 80-89, 9.00 years (8.00-10.00) over 20 faces, 6.50 more than 0-9; "
+        "worst by age (groups of any size): 90-100, 30.00 years (29.00-31.00) over 19 faces, too few to be sure",
         "worst by race: Black, 5.00 years (4.00-6.00) over 60 faces, 1.25 more than Asian",
     ]
     few = [("race", "Black", scores(5.0, 4)), ("race", "Asian", scores(3.75, 60))]  # one large group alone
     (line,) = score_tables.worst_groups(few).splitlines()
-    assert line == "worst by race of any size: Black, 5.00 years (4.00-6.00) over 4 faces, too few to be sure"
+    assert line == "worst by race (groups of any size): Black, 5.00 years (4.00-6.00) over 4 faces, too few to be sure"
     shares = [
         ("age", name, Scores(50, 50, {"exact": Estimate(share, share - 0.1, share + 0.1, 0.2)}))
         for name, share in (("0-2", 0.8), ("4-6", 0.5), ("8-12", 0.65))
