@@ -71,6 +71,8 @@ model: .venv/installed
 	$(BIN)/python evaluate.py --weight_file checkpoints/model --output_dir checkpoints/model/evaluation
 	cp "`$(BIN)/python -c 'from networks.checkpoints import choose; print(choose("checkpoints/model"))'`" checkpoints/new.hdf5
 	mv checkpoints/new.hdf5 checkpoints/age_gender.hdf5
+	$(BIN)/python -m pip install --disable-pip-version-check ".[export]"
+	$(BIN)/python export.py --weight_file checkpoints/age_gender.hdf5 --output age_gender/age_gender.onnx --overwrite
 
 # One thread a process: two processes of TensorFlow on two cores would fight for them.
 TEST := TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile

@@ -8,7 +8,7 @@ from conftest import make_database, noise
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from age_gender.description import ON_NO_SIDE, TRAINING, Description
+from age_gender.description import EARLIER, ON_NO_SIDE, TRAINING, Description
 from networks.split import past_of, sides_of, split
 
 
@@ -358,3 +358,11 @@ def test_sides_that_are_no_bytes_are_refused(tiny_checkpoint_file, tmp_path):
             file.create_dataset("age_gender_sides/abc", data=wrong)
         with pytest.raises(ValueError, match="is no checkpoint, .*the sides of abc are .* not a byte for each face"):
             inspect(path)
+
+
+def test_the_shipped_checkpoint_knows_where_its_faces_stood():
+    from networks.checkpoints import SHIPPED, inspect
+
+    (sides,) = inspect(SHIPPED).sides.values()
+    assert np.bincount(sides & 3).tolist() == [16_444, 554, 1_478]
+    assert np.array_equal(sides & EARLIER > 0, sides & 3 == TRAINING)  # the trainings before it had the same split
