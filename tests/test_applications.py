@@ -14,6 +14,7 @@ from conftest import give_every_weight_a_value, noise, training_options, write_d
 import train
 from age_gender.description import Description
 from networks import applications
+from networks import published as published_weights
 from networks.applications import NETWORKS, application
 from networks.backbones import BACKBONES, STAGES
 from networks.checkpoints import load, save
@@ -227,12 +228,12 @@ def test_weights_that_change_nothing_are_refused(published):
     model.save(published[0])  # our own, with the heads: two layers too many
     with pytest.raises(ValueError, match="could not be fetched .*Layer count mismatch"):
         load_imagenet(model, "mobilenet_v3_small")
-    base = applications._base_layers(model)
+    base = published_weights._base_layers(model)
     same = [layer.get_weights() for layer in base]
     with pytest.raises(ValueError, match=r"the file changes nothing in \d+ of the \d+ kernels of mobilenet_v3_small"):
-        applications._give(model, base, same, "the file")
+        published_weights._give(model, base, same, "the file")
     with pytest.raises(ValueError, match="the file has 3 layers with weights, the base of mobilenet_v3_small has"):
-        applications._give(model, base, same[:3], "the file")
+        published_weights._give(model, base, same[:3], "the file")
 
 
 def test_a_download_that_fails_says_which_file_goes_where(tmp_path):

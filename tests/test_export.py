@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import noise, write_database
+from conftest import make_database, noise, write_database
 
 import demo
 import evaluate
@@ -29,7 +29,9 @@ keras = pytest.importorskip("keras")
 if keras.backend.backend() != "tensorflow":
     pytest.skip("Keras exports with TensorFlow", allow_module_level=True)
 
-from networks import converters  # noqa: E402
+from networks import export as converting  # noqa: E402
+from networks import proof  # noqa: E402
+from networks.split import sides_of, split  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 CALIBRATION = Calibration(level=0.9, widen=-0.64, temperature=0.7, ages=554, genders=554)
@@ -38,7 +40,7 @@ CALIBRATION = Calibration(level=0.9, widen=-0.64, temperature=0.7, ages=554, gen
 def works(form: str) -> bool:
     """Whether what the format needs is installed, and Keras is new enough for it."""
     try:
-        converters.check(form, "float32")
+        converting.check(form, "float32")
     except ValueError:
         return False
     return True
@@ -46,27 +48,27 @@ def works(form: str) -> bool:
 
 INSTALLED = [
     pytest.param(form, marks=pytest.mark.skipif(not works(form), reason=f"{form} is not installed"))
-    for form in converters.NEEDED
+    for form in converting.NEEDED
 ]
 
 
 @pytest.fixture(autouse=True)
 def few_runs(monkeypatch):
     """No latency is measured in earnest here."""
-    monkeypatch.setattr(export, "RUNS", 1)
+    monkeypatch.setattr(proof, "RUNS", 1)
 
 
 def test_the_scripts_table_of_formats_is_the_librarys():
-    assert set(export.SUFFIXES) == {*runtimes.FORMATS, "saved_model"} == set(converters.NEEDED)
-    assert set(converters.NEEDED) == set(converters.CONVERTERS)
-    assert set(export.LIMITS) == set(export.PRECISIONS)
+    assert set(export.SUFFIXES) == {*runtimes.FORMATS, "saved_model"} == set(converting.NEEDED)
+    assert set(converting.NEEDED) == set(converting.CONVERTERS)
+    assert set(proof.LIMITS) == set(export.PRECISIONS)
 
 
 def test_the_requirements_are_those_that_the_errors_name():
-    needed = {package for packages in converters.NEEDED.values() for _, package in packages}
+    needed = {package for packages in converting.NEEDED.values() for _, package in packages}
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     lines = [*project["optional-dependencies"]["export"], *(line for line in project["dependencies"] if "onnx" in line)]
-    tensorflow = converters.NEEDED["saved_model"][0][1]
+    tensorflow = converting.NEEDED["saved_model"][0][1]
     assert needed == {*lines, tensorflow}
     assert tensorflow in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
 
@@ -97,7 +99,7 @@ def test_intervals_ages_and_genders_are_those_of_numpy(kind, seed):
     calibration = Calibration(rng.uniform(0.5, 0.98), rng.normal(0, 4), rng.uniform(0.1, 5))
     checkpoint = Description("", {}, 32, calibration=calibration)
     tensors = map(keras.ops.convert_to_tensor, (gender, age))
-    said = {name: np.asarray(values) for name, values in converters.answers(*tensors, checkpoint).items()}
+    said = {name: np.asarray(values) for name, values in converting.answers(*tensors, checkpoint).items()}
     low, high = age_interval(age, calibration)
     # Sums in another order differ in the seventh digit, so an end that is a whole year to that digit may go either way.
     assert np.mean(said["age_low"] != low) <= 0.005 and np.abs(said["age_low"] - low).max() <= 1
@@ -113,7 +115,7 @@ def test_intervals_ages_and_genders_are_those_of_numpy(kind, seed):
 def test_without_a_calibration_or_with_groups_there_is_no_interval_and_genders_are_as_they_were():
     age, gender = np.full((2, 2), 0.5, np.float32), np.array([[0.9, 0.1], [0.2, 0.8]], np.float32)
     groups = Description("", {}, 32, age_scale=AGE_SCALES["adult_child"], calibration=Calibration(widen=None))
-    said = converters.answers(*map(keras.ops.convert_to_tensor, (gender, age)), groups)
+    said = converting.answers(*map(keras.ops.convert_to_tensor, (gender, age)), groups)
     assert set(said) == {"pred_gender", "pred_age", "expected_age"}
     np.testing.assert_array_equal(np.asarray(said["pred_gender"]), gender)
     np.testing.assert_allclose(np.asarray(said["expected_age"]), (8.5 + 59) / 2)
@@ -301,13 +303,13 @@ onnx_installed = pytest.mark.skipif(not works("onnx"), reason="onnx is not insta
 def test_a_model_that_differs_fails_and_what_was_there_stays(weights, tmp_path, monkeypatch, capsys):
     path = tmp_path / "faces.onnx"
     path.write_bytes(b"the one before")
-    genuine = converters.answers
+    genuine = converting.answers
 
     def altered(gender, age, checkpoint):
         said = genuine(gender, age, checkpoint)
         return {**said, "expected_age": said["expected_age"] + 0.02}
 
-    monkeypatch.setattr(converters, "answers", altered)
+    monkeypatch.setattr(converting, "answers", altered)
     arguments = ["--weight_file", str(weights), "-o", str(path), "--faces", "9", "--overwrite"]
     assert export.main(arguments) == 1
     assert path.read_bytes() == b"the one before"
@@ -345,40 +347,40 @@ def test_smaller_files_are_written_beside_with_what_they_cost(weights, database,
     assert 0 < np.abs(half - whole).max() < np.abs(whole_numbers - whole).max() < 0.2
 
 
-@pytest.mark.parametrize("name, limits", export.LIMITS.items())
+@pytest.mark.parametrize("name, limits", proof.LIMITS.items())
 def test_each_limit_is_kept_and_no_number_passes_for_one(name, limits):
     within = {field: limit or 0 for field, limit in limits._asdict().items()}
-    assert export.too_far(within, limits) == []
+    assert proof.too_far(within, limits) == []
     for field, limit in limits._asdict().items():
         if limit is not None:
-            assert export.too_far({**within, field: limit * 1.01 + 1e-6}, limits)
-    assert export.too_far({**within, "mae": np.nan, "accuracy": np.nan}, limits) == []  # no labels
+            assert proof.too_far({**within, field: limit * 1.01 + 1e-6}, limits)
+    assert proof.too_far({**within, "mae": np.nan, "accuracy": np.nan}, limits) == []  # no labels
     field = next(field for field in ("age", "mean_age") if getattr(limits, field) is not None)
-    assert export.too_far({**within, field: np.nan}, limits)
+    assert proof.too_far({**within, field: np.nan}, limits)
 
 
 def test_differences_by_hand():
     gender, age = np.array([[0.9, 0.1], [0.4, 0.6]]), np.array([20.0, 40.0])
     ends = {"age_low": np.array([10, 30]), "age_high": np.array([30, 50])}
-    faces = export.Faces(None, np.array([20, 50]), np.array([0, 1]), None, "")
+    faces = proof.Faces(None, np.array([20, 50]), np.array([0, 1]), None, "")
     wanted = {"pred_gender": gender, "expected_age": age, **ends}
     said = {**wanted, "expected_age": np.array([21.0, 38.0]), "age_low": np.array([10, 28])}
     said["pred_gender"] = np.array([[0.9, 0.1], [0.6, 0.4]])
-    found = export.differences(said, wanted, faces)
+    found = proof.differences(said, wanted, faces)
     assert found == pytest.approx(
         {"age": 2, "mean_age": 1.5, "p_male": 0.2, "interval": 2, "same": 0.5, "mae": 6.5 - 5, "accuracy": 0.5}
     )
     with pytest.raises(ValueError, match="age_high is not there"):
-        export.differences({name: said[name] for name in said if name != "age_high"}, wanted, faces)
+        proof.differences({name: said[name] for name in said if name != "age_high"}, wanted, faces)
 
 
 # ------------------------------------------------------------------------------------------------- what is refused
 
 
-@pytest.mark.parametrize("form, module", [(f, m) for f, needed in converters.NEEDED.items() for m, _ in needed[1:]])
+@pytest.mark.parametrize("form, module", [(f, m) for f, needed in converting.NEEDED.items() for m, _ in needed[1:]])
 def test_what_is_lacking_is_named_with_the_line_that_installs_it(weights, tmp_path, monkeypatch, form, module):
     monkeypatch.setitem(sys.modules, module, None)
-    package = dict(converters.NEEDED[form])[module]
+    package = dict(converting.NEEDED[form])[module]
     with pytest.raises(ValueError, match=r"pip install .*" + re.escape(f'"{package}"')):
         export.main(
             ["--format", form, "--weight_file", str(weights), "-o", str(tmp_path / f"a{export.SUFFIXES[form]}")]
@@ -461,3 +463,39 @@ def test_databases_that_are_missing_or_too_small_are_refused(weights, tmp_path):
     with pytest.raises(ValueError, match="3 faces are too few"):
         export.main([*base, "--precision", "int8", "--input", str(small)])
     assert not (tmp_path / "a.onnx").exists()
+
+
+def test_the_limits_are_those_that_the_help_promises():
+    assert proof.LIMITS == {
+        "float32": proof.Limits(age=0.01, p_male=0.001, interval=1),
+        "float16": proof.Limits(mean_age=0.05, mae=0.02, accuracy=0.005),
+        "int8": proof.Limits(mean_age=1.0, mae=0.2, accuracy=0.01),
+    }
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0), (0,), (1,), (1, 0, 2)])
+def test_the_proof_is_made_with_faces_kept_for_a_test_in_any_order_and_of_any_part(order):
+    databases = [make_database(60, 8, seed=seed, db=name) for seed, name in enumerate(("wiki", "imdb", "utkface"))]
+    own = databases[:2]
+    rows = split(own, 0.2, 0, 0.2)
+    sides, _ = sides_of(own, rows)
+    said = {"databases": [database.fingerprint() for database in own]}
+    description = Description("wide_resnet", {}, 8, split=said, sides=sides)
+    images = np.concatenate([database.image for database in own])
+    training, _, test = ({image.tobytes() for image in images[side]} for side in rows)
+    faces = proof.held_out_faces([databases[number] for number in order], description, 500, 0)
+    compared, ranging = ({image.tobytes() for image in chosen} for chosen in (faces.image, faces.ranging))
+    assert compared and compared <= test and ranging and ranging <= training
+    assert "that were kept for a test" in faces.words
+    if len(order) >= 2:
+        assert compared == test
+
+
+def test_without_a_test_part_the_proof_takes_the_faces_that_chose_and_of_other_databases_any():
+    own, other = make_database(60, 8, seed=1), make_database(30, 8, seed=2, db="utkface")
+    training, validation, _ = rows = split([own], 0.2, 0)
+    said = {"databases": [own.fingerprint()]}
+    description = Description("wide_resnet", {}, 8, split=said, sides=sides_of([own], rows)[0])
+    faces = proof.held_out_faces([own], description, 500, 0)
+    assert np.array_equal(faces.image, own.image[validation]) and "that chose the checkpoint" in faces.words
+    assert len(proof.held_out_faces([other], description, 500, 0).image) == 30
