@@ -37,7 +37,7 @@ quickstart: .venv/installed
 	$(BIN)/python demo.py --weight_file age_gender/age_gender.onnx --image_dir samples/portraits \
 	  --output_dir quickstart/portraits --no_display
 	@echo; echo "2. A small network learns from drawn faces, to show the whole path from photos to a model. It knows nothing of real faces."
-	$(BIN)/python samples/make_samples.py --output_dir quickstart --count 600
+	$(BIN)/python samples/make_samples.py --output_dir quickstart
 	$(BIN)/python create_db.py --data_dir quickstart/wiki_crop --output quickstart/wiki_db.mat --img_size 32
 	$(BIN)/python train.py @recipes/quickstart.args
 	$(BIN)/python evaluate.py --weight_file quickstart/checkpoints --output_dir quickstart/evaluation

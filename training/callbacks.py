@@ -17,6 +17,9 @@ from training.curve import save_training_curve
 from training.resume import RESUME_FILE, write_resume
 
 
+CURVE_SECONDS = 10  # between two drawings of the curve, which takes a second: as much as a short epoch
+
+
 def train_last_stages(model, stages: Sequence[str], last: int | None) -> None:
     """Makes the heads and the last stages of a network trainable and freezes what is before; compile it after this.
 
@@ -149,6 +152,7 @@ class Journal(keras.callbacks.Callback):
         self.rate: Callable = float
         self.phase: dict[str, float] = {}
         self.last = epochs
+        self.drawn = -math.inf
         self.bar = None
 
     def begin_phase(self, rate: Callable, trained_parameters: int, last: int) -> None:
@@ -191,12 +195,19 @@ class Journal(keras.callbacks.Callback):
             table = csv.DictWriter(file, self.rows[0])
             table.writeheader()
             table.writerows(self.rows)
+        if time.perf_counter() - self.drawn > CURVE_SECONDS:
+            self._draw()
+
+    def _draw(self) -> None:
         save_training_curve(self.rows, self.folder / "training_curve.png")
+        self.drawn = time.perf_counter()
 
     def _in_words(self, row: dict[str, float]) -> str:
         return "  ".join(f"{title} {row[name]:{style}}" for name, title, style in self.COLUMNS if name in row)
 
     def on_train_end(self, logs=None):
+        if self.rows:
+            self._draw()
         if self.bar is not None:
             self.bar.close()
             self.bar = None
