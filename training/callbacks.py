@@ -16,7 +16,6 @@ from mixup_generator import MixupGenerator
 from training.curve import save_training_curve
 from training.resume import RESUME_FILE, write_resume
 
-
 CURVE_SECONDS = 10  # between two drawings of the curve, which takes a second: as much as a short epoch
 
 
