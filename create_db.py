@@ -47,7 +47,12 @@ def add_what_to_write(what) -> None:
     what.add_argument("--output", "-o", type=Path, metavar="FILE", help="database (default: data/{db}_db.mat)")
     what.add_argument("--overwrite", action="store_true", help="replace the database if it is there")
     what.add_argument(
-        "--img_size", type=cli.number(int, 16, 1024), default=64, metavar="PIXELS", help="height and width of the faces"
+        "--img_size",
+        "--image_size",
+        type=cli.number(int, 16, 1024),
+        default=64,
+        metavar="PIXELS",
+        help="height and width of the faces",
     )
     what.add_argument(
         "--margin",

@@ -6,6 +6,8 @@ MATLAB 5 databases made by the original suite are read too.
 """
 
 import hashlib
+import subprocess
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +16,14 @@ import numpy as np
 
 from age_gender.description import ORIGINAL_MARGIN
 from age_gender.detectors import NO_DETECTOR
-from age_gender.files import replacing
+from age_gender.files import reading, replacing
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 
+READ = (
+    *("image", "age", "gender", "db", "margin", "detector", "align", "subject", "digest", "race", "race_names"),
+    *("age_low", "age_high", "age_std", "part", "part_names"),
+)  # datasets of a database that are read when it is opened
+SMALL, MOST_COMPRESSED = 1 << 26, 200  # bytes; times its file's size: what a dataset may hold
 USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
 ORIGINAL_UTKFACE = ("utk", "utkface")  # what the original suite called its databases of UTKFace
 
@@ -39,10 +46,8 @@ def read_struct(path: Path, name: str, wanted: list[str], optional: list[str] = 
     Raises:
         ValueError: if the file is no MATLAB file, or the struct or a field is missing, or lengths differ.
     """
-    from scipy.io import loadmat
-
     try:
-        content = loadmat(path, variable_names=[name], squeeze_me=False)
+        content = _load_matlab5(path, [name])
     except Exception as error:  # scipy raises many types for a file that is cut off or is no MATLAB file
         raise ValueError(f"{path} cannot be read as a MATLAB 5 file ({error}); fetch it again") from None
     if name not in content:
@@ -58,6 +63,17 @@ def read_struct(path: Path, name: str, wanted: list[str], optional: list[str] = 
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the fields of '{name}' in {path} differ in length: {lengths}")
     return columns
+
+
+def _load_matlab5(path: Path, names: list[str] | None = None) -> dict[str, np.ndarray]:
+    """The variables of a MATLAB 5 file. A process of its own tries first, since some damages end whoever reads them."""
+    from scipy.io import loadmat
+
+    trial = "import sys, scipy.io; scipy.io.loadmat(sys.argv[1], variable_names=sys.argv[2:] or None)"
+    tried = subprocess.run([sys.executable, "-c", trial, str(path), *(names or [])], capture_output=True)
+    if tried.returncode < 0:
+        raise ValueError("it is damaged so that reading it ends the reader")
+    return loadmat(path, variable_names=names)
 
 
 # ---------------------------------------------------------------------------------------------- database out
@@ -261,32 +277,46 @@ def open_database(path: Path) -> Database:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; create_db.py makes databases")
-    try:
+    with reading(path, f"{path} cannot be read as a database: it is cut off or damaged, make it again"):
         if h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:
                 content = _read_hdf5(path, file)
         else:
             content = _read_matlab5(path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error}); it is cut off or damaged, make it again") from None
-    return _checked(path, content)
+        return _checked(path, content)
 
 
 def _read_hdf5(path: Path, file) -> dict[str, object]:
-    import h5py
-
     content = {}
-    for name, dataset in file.items():
-        if not isinstance(dataset, h5py.Dataset):
+    for name in file:
+        if name not in READ:  # what nobody asked for, and the paths, which are many and seldom wanted
+            content[name] = None
             continue
+        dataset = _own_dataset(path, file, name)
         kind = dataset.attrs.get("MATLAB_class", b"")
         if name == "image":
             content[name] = _mapped(path, dataset)
-        elif kind == b"char":
-            content[name] = None if name == "path" else tuple(map(_text, dataset[()]))  # paths: many, seldom wanted
         else:
-            content[name] = dataset[()]
+            content[name] = tuple(map(_text, dataset[()])) if kind == b"char" else dataset[()]
     return content
+
+
+def _own_dataset(path: Path, file, name: str):
+    """A dataset whose bytes lie in the file, and are no more than such a file can hold.
+
+    Raises:
+        ValueError: if another file's content would be shown, or if it says that it is too large.
+    """
+    import h5py
+
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{path}: '{name}' is a link to another place, and is not followed")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise ValueError(f"{path}: '{name}' is no dataset, or lies in another file, and is not read")
+    if dataset.nbytes > max(SMALL, MOST_COMPRESSED * path.stat().st_size):
+        raise ValueError(f"{path}: '{name}' says that it holds {dataset.nbytes:,} bytes, more than such a file can")
+    return dataset
 
 
 def _mapped(path: Path, dataset) -> np.ndarray:
@@ -303,10 +333,8 @@ def _text(units: np.ndarray) -> str:
 
 
 def _read_matlab5(path: Path) -> dict[str, object]:
-    from scipy.io import loadmat
-
     try:
-        content = loadmat(path)
+        content = _load_matlab5(path)
     except Exception as error:  # scipy raises many types for a file that is cut off or is no MATLAB file
         raise ValueError(f"{path} is no face database: {error}") from None
     content = {
@@ -376,8 +404,8 @@ def read_paths(path: Path) -> list[str]:
 
     if not h5py.is_hdf5(path):
         return []
-    with h5py.File(path, "r") as file:
-        return list(map(_text, file["path"][()])) if "path" in file else []
+    with reading(path, f"{path} has paths that cannot be read"), h5py.File(path, "r") as file:
+        return list(map(_text, _own_dataset(path, file, "path")[()])) if "path" in file else []
 
 
 class ImageStack:

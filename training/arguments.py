@@ -167,6 +167,7 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("transfer learning")
     group.add_argument(
         "--weights",
+        "--weight_file",
         metavar="imagenet|none|FILE",
         help="what to start from: imagenet, which Keras downloads; none; a checkpoint, or the best of this folder's "
         "newest run, of the same network (layers that it lacks start anew, a block that it lacks as the identity); "
@@ -298,7 +299,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     """Where it goes, and what of a stopped run becomes of it."""
     group = parser.add_argument_group("output")
     group.add_argument(
-        "--output_path", type=Path, default=Path("checkpoints"), metavar="DIR", help="folder for checkpoints and logs"
+        "--output_path",
+        "--output_dir",
+        type=Path,
+        default=Path("checkpoints"),
+        metavar="DIR",
+        help="folder for checkpoints and logs",
     )
     group.add_argument(
         "--resume", action="store_true", help="continue the stopped run in --output_path, with its own arguments"
