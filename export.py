@@ -150,7 +150,7 @@ def choose_faces(args: argparse.Namespace, description):
     faces = held_out_faces([open_database(path) for path in paths], description, args.faces, args.seed)
     if "int8" in args.precision and faces.ranging is None:
         raise ValueError(
-            f"these faces are too few: int8's ranges are measured on others than the {len(faces.image)} compared"
+            f"{len(faces.image)} faces are too few: int8's ranges are measured on others than those compared"
         )
     return faces
 

@@ -424,9 +424,11 @@ def test_an_onnx_file_of_another_suite_is_refused(exported, tmp_path):
 def test_what_takes_a_checkpoint_refuses_an_exported_model(tmp_path):
     path = tmp_path / "faces.onnx"
     path.write_bytes(b"model")
-    for script, more in ((evaluate, []), (export, []), (demo, ["--depth", "16"])):
+    for script, more in ((export, []), (demo, ["--depth", "16"])):
         with pytest.raises(ValueError, match="is an exported model, which demo.py runs"):
             script.main(["--weight_file", str(path), *more])
+    with pytest.raises(ValueError, match="which does not know its training: name databases with --input"):
+        evaluate.main(["--weight_file", str(path)])
 
 
 def test_bad_arguments_are_refused(weights, tmp_path, capsys):
