@@ -6,6 +6,7 @@ MATLAB 5 databases made by the original suite are read too.
 """
 
 import hashlib
+import pickle
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -66,14 +67,17 @@ def read_struct(path: Path, name: str, wanted: list[str], optional: list[str] = 
 
 
 def _load_matlab5(path: Path, names: list[str] | None = None) -> dict[str, np.ndarray]:
-    """The variables of a MATLAB 5 file. A process of its own tries first, since some damages end whoever reads them."""
-    from scipy.io import loadmat
-
-    trial = "import sys, scipy.io; scipy.io.loadmat(sys.argv[1], variable_names=sys.argv[2:] or None)"
-    tried = subprocess.run([sys.executable, "-c", trial, str(path), *(names or [])], capture_output=True)
-    if tried.returncode < 0:
+    """The variables of a MATLAB 5 file, read in a process of its own, since some damages end whoever reads them."""
+    read = (
+        "import pickle, sys, scipy.io; "
+        "pickle.dump(scipy.io.loadmat(sys.argv[1], variable_names=sys.argv[2:] or None), sys.stdout.buffer, 5)"
+    )
+    done = subprocess.run([sys.executable, "-c", read, str(path), *(names or [])], capture_output=True)
+    if done.returncode < 0:
         raise ValueError("it is damaged so that reading it ends the reader")
-    return loadmat(path, variable_names=names)
+    if done.returncode:
+        raise ValueError(done.stderr.decode(errors="replace").strip().rpartition("\n")[2] or "it is damaged")
+    return pickle.loads(done.stdout)
 
 
 # ---------------------------------------------------------------------------------------------- database out

@@ -213,7 +213,7 @@ def test_create_db_refuses_and_leaves_nothing(drawn, tmp_path, capsys, monkeypat
     refused(create_db, [], r"data.wiki_crop.wiki\.mat is not there.*wiki is WIKI")
     refused(create_db, ["--db", "utkface"], "data.UTKFace is not there")
     refused_by_parser(create_db, ["--db", "imbd"], "invalid choice: 'imbd'", capsys)
-    refused_by_parser(create_db, ["--img_size", "0"], "argument --img_size: 0 is not between 16 and 1024", capsys)
+    refused_by_parser(create_db, ["--img_size", "0"], "0 is not between 16 and 1024", capsys)
     refused_by_parser(create_db, ["--min_age", "50", "--max_age", "20"], "--min_age 50 is above --max_age 20", capsys)
     refused_by_parser(create_db, ["-o", drawn / "wiki_db.mat"], "--overwrite replaces it", capsys)
     crop = drawn / "wiki_crop"
