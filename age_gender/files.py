@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no EDQUOT
 UNFINISHED = ".new-"  # how the names of unfinished files and folders begin; nothing so called is ever taken for data
 
 
@@ -113,7 +114,7 @@ def _sync(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EIO, errno.EDQUOT):
+        if error.errno is not None and error.errno in DISK_FULL | {errno.EIO}:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
     finally:
         os.close(handle)

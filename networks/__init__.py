@@ -9,6 +9,7 @@ from age_gender import runtimes
 from age_gender.description import KEY, Description
 from age_gender.runtimes import Model
 
+TENSORFLOW = ("tensorflow", "tensorflow>=2.20,<2.22")  # which runs SavedModels, as it is imported and installed
 SAVED_MODEL_JSON = f"assets.extra/{KEY}.json"  # of a SavedModel's folder: its description
 BATCH = 256  # faces predicted at once
 
@@ -46,7 +47,7 @@ def description_of(path: Path) -> Description:
 def _open_saved_model(path: Path) -> Model:
     if not (path / "saved_model.pb").is_file():
         raise ValueError(f"{path} is a folder without a SavedModel in it; name a file")
-    runtimes.require([("tensorflow", "tensorflow>=2.20,<2.22")], f"{path}, which TensorFlow runs,")
+    runtimes.require([TENSORFLOW], f"{path}, which TensorFlow runs,")
     from importlib.metadata import version
 
     from networks import backend

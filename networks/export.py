@@ -18,11 +18,10 @@ from age_gender.intervals import LEAST
 from age_gender.labels import MALE, MAX_AGE, NUM_AGES, YEARS
 from age_gender.machine import held_back_stderr
 from age_gender.runtimes import FORMATS, JSON_FILE, require
-from networks import SAVED_MODEL_JSON, backend
+from networks import SAVED_MODEL_JSON, TENSORFLOW, backend
 
 RANGE_BATCH = 16  # faces at once, when int8's ranges are measured
 
-TENSORFLOW = ("tensorflow", "tensorflow>=2.20,<2.22")
 RUNS = {name: (form.module, form.package) for name, form in FORMATS.items()}  # format -> its runtime
 ONNX = (("tf2onnx", "tf2onnx>=1.17,<2"), ("onnx", "onnx>=1.19,<2"), RUNS["onnx"])
 NEEDED = {  # format -> (module, package) of what writes it and runs it

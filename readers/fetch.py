@@ -4,7 +4,6 @@ NAME.part is kept whatever ends a download, and NAME.part.json says of which fil
 changed on the server is fetched anew.
 """
 
-import errno
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from age_gender.files import replacing
+from age_gender.files import DISK_FULL, replacing
 from readers.archives import BLOCK, unpack
 from readers.sources import Source
 
@@ -23,7 +22,6 @@ TIMEOUT = 30  # seconds without a byte
 WAITS = (1, 3, 9)  # seconds before each further try; begun again whenever a try has brought us further
 SMALL = 1024  # bytes: a Git LFS pointer has 131, no file of ours so few
 UNPACKED_SHARE = 1.2  # room that an archive of photos takes when it is unpacked, file by file, as a share of its size
-DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 LFS_POINTER = b"version https://git-lfs"
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 

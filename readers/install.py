@@ -4,9 +4,9 @@ import os
 from itertools import islice
 from pathlib import Path
 
-from age_gender.files import scratch
+from age_gender.files import DISK_FULL, scratch
 from readers.archives import unpack
-from readers.fetch import DISK_FULL, length, require_room
+from readers.fetch import length, require_room
 from readers.sources import Expected, Source
 
 
