@@ -84,11 +84,11 @@ def main(argv: list[str] | None = None) -> None:
 
 def write_list(output: Path, listed: dict[str, tuple[str, str]]) -> None:
     """Writes the files to leave out, reason by reason."""
-    from age_gender.files import replacing
+    from age_gender.files import guarded, replacing
 
     rows = [("path", "reason", "same_as"), *((path, *why) for path, why in listed.items())]
     with replacing(output) as new, open(new, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file).writerows(rows)
+        csv.writer(file).writerows([guarded(cell) for cell in row] for row in rows)
 
 
 def report(records: Records, findings, listed, kept: np.ndarray, dropped: dict[str, int], output: Path) -> None:

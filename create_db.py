@@ -22,7 +22,8 @@ from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
-from readers.cutting import Cut, decoded_blocks
+from readers.cleaning import names_found
+from readers.cutting import Cut, StillThere, decoded_blocks
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -126,10 +127,10 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"{output} is there already; --overwrite replaces it, --output names another")
     if output.suffix != ".mat":
         parser.error(f"--output {output} must end in .mat")
-    excluded = read_exclusions(args.exclude)
 
     started = time.perf_counter()
     records = read_records(args.db, folder, vars(args))
+    excluded = read_exclusions(args.exclude, folder, records)
     cut = how_to_cut(parser, args, records)
     boxes = args.detector is None  # a detector does without
     kept, dropped = clean(records, args.min_score, args.min_age, args.max_age, excluded, reader.both, boxes)
@@ -140,19 +141,38 @@ def main(argv: list[str] | None = None) -> None:
     texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}  # none: it came cropped, or with boxes of its own
     written, failures = write_database(output, records, kept, folder, cut, args.workers, scalars, texts)
     for reason, paths in failures.items():
-        dropped[reason] = len(paths)
+        dropped[reason] = dropped.get(reason, 0) + len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
-    list_failures(output, {**records.skipped, **failures})
+    list_failures(output, [*records.skipped.items(), *failures.items()])
 
 
-def read_exclusions(lists: list[Path]) -> set[str]:
-    """The names that some lists hold."""
-    from age_gender.files import read_names
+def read_exclusions(lists: list[Path], folder: Path, records: Records) -> set[str]:
+    """The names that some lists hold, relative to the dataset's folder; says which are in no record.
 
-    try:
-        return set().union(*map(read_names, lists))
-    except ValueError as error:
-        raise ValueError(f"--exclude {error}") from None
+    Raises:
+        ValueError: if a list cannot be read, or none of its names is a photo of the dataset.
+    """
+    from age_gender.files import plain_path, read_names
+
+    excluded = set()
+    tops = [f"{plain_path(str(top))}/" for top in (folder, folder.absolute(), folder.resolve())]
+    for path in lists:
+        try:
+            names = read_names(path)
+        except ValueError as error:
+            raise ValueError(f"--exclude {error}") from None
+        for top in tops:
+            names = {name.removeprefix(top) for name in names}
+        found = names_found(names, records)
+        if names and not found:
+            raise ValueError(
+                f"--exclude {path}: none of its {len(names):,} names, such as {min(names)}, is a photo of the dataset; "
+                "a name is a path below the dataset's folder, or a bare file name"
+            )
+        if strangers := names - found:
+            print(f"{path}: {len(strangers):,} of its {len(names):,} names are no photo here, such as {min(strangers)}")
+        excluded |= found
+    return excluded
 
 
 def announce(output: Path, rows: int, size: int) -> None:
@@ -214,6 +234,7 @@ def write_database(
 
     cv2.setNumThreads(1)  # the photos are shared out among the workers already
     written, digests, failures = [], [], {}
+    there = StillThere(folder, [records.path[row] for row in kept])
     with writing_database(output, len(kept), cut.image_size) as writer:
         for rows, images, row_digests, block_failures in decoded_blocks(records, kept, folder, cut, workers):
             writer.append(images)
@@ -227,6 +248,7 @@ def write_database(
                 f"none of the {len(kept):,} photos could be used, such as {examples}; "
                 "does --data_dir name the folder that holds them?"
             )
+        there.check()
         written = np.concatenate(written)
         columns = {
             "gender": records.gender[written],
@@ -277,11 +299,11 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
     print(f"\n{output}: {output.stat().st_size / 1e6:,.1f} MB in {seconds:.1f} s")
 
 
-def list_failures(output: Path, failures: dict[str, list[str]]) -> None:
+def list_failures(output: Path, failures: list[tuple[str, list[str]]]) -> None:
     """Writes the photos that could not be used beside the database, as a list that --exclude takes."""
-    from age_gender.files import replacing
+    from age_gender.files import guarded, replacing
 
-    rows = [(path, reason) for reason, paths in failures.items() for path in paths]
+    rows = [(path, reason) for reason, paths in failures for path in paths]
     listing = output.with_suffix(".failed.csv")
     if not rows:
         listing.unlink(missing_ok=True)  # of an earlier run
@@ -290,7 +312,7 @@ def list_failures(output: Path, failures: dict[str, list[str]]) -> None:
         replacing(listing) as temporary,
         open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
     ):
-        csv.writer(file).writerows([("path", "reason"), *rows])
+        csv.writer(file).writerows([("path", "reason"), *((guarded(path), reason) for path, reason in rows)])
     shown = "".join(f"\n  {path}: {reason}" for path, reason in rows[:5])
     more = f"\n  and {len(rows) - 5:,} more" if len(rows) > 5 else ""
     print(f"\n{len(rows):,} photos could not be used; all are listed in {listing}:{shown}{more}")

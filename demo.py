@@ -173,8 +173,10 @@ def open_source(args: argparse.Namespace):
     from age_gender import sources
 
     if args.image_dir:
-        paths = sources.find_images(args.image_dir, leave_out=args.output_dir or DEFAULT_OUTPUT)
-        return sources.images(paths, args.image_dir), len(paths)
+        found = sources.find_images(args.image_dir, leave_out=args.output_dir or DEFAULT_OUTPUT)
+        if found.passed_over:
+            print(f"passed over: {found}")
+        return sources.images(found.images, args.image_dir), len(found.images)
     if args.image:
         if not args.image.is_file():
             raise FileNotFoundError(f"{args.image} is no file; --image takes one image, --image_dir a folder")

@@ -333,7 +333,7 @@ def _mapped(path: Path, dataset) -> np.ndarray:
 
 
 def _text(units: np.ndarray) -> str:
-    return units.astype("<u2").tobytes().decode("utf-16-le", "replace").rstrip("\0")
+    return units.astype("<u2").tobytes().decode("utf-16-le", "surrogatepass").rstrip("\0")
 
 
 def _read_matlab5(path: Path) -> dict[str, object]:

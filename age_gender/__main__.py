@@ -9,11 +9,11 @@ not, 2 none was or something else is wrong.
 """
 
 import argparse
-import csv
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from age_gender import cli
 from age_gender.detectors import DETECTORS
@@ -40,31 +40,38 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, predict, print."""
     args = build_parser().parse_args(argv)
     from age_gender.predictor import Predictor
-    from age_gender.results import COLUMNS, rows_of
+    from age_gender.results import rows_of, write_csv
     from age_gender.sources import Frame, find_images, images
 
     predictor = Predictor(args.weight_file, args.detector)
 
     def frames() -> Iterator[Frame]:
         for path in args.paths:
-            paths = find_images(path) if path.is_dir() else [path]
-            yield from images(paths)
+            if not path.is_dir():
+                yield from images([path])
+                continue
+            found = find_images(path)
+            if found.passed_over:
+                print(f"age-gender: {path}: passed over {found}", file=sys.stderr)
+            yield from images(found.images)
 
-    table = csv.DictWriter(sys.stdout, COLUMNS)
-    if not args.json:
-        table.writeheader()
     read = lost = 0
-    for result in predictor.stream(frames()):
-        read += 1
-        if result.image is None:
-            lost += 1
-            print(f"age-gender: {result.frame.name} is not there, or no photo", file=sys.stderr)
-        for row in rows_of(result):
-            if args.json:
-                print(json.dumps(row, ensure_ascii=False, allow_nan=False))
-            else:
-                table.writerow(row)
-        sys.stdout.flush()
+
+    def rows() -> Iterator[dict[str, Any]]:
+        nonlocal read, lost
+        for result in predictor.stream(frames()):
+            read += 1
+            if result.image is None:
+                lost += 1
+                print(f"age-gender: {result.frame.name} is not there, or no photo", file=sys.stderr)
+            yield from rows_of(result)
+            sys.stdout.flush()
+
+    if args.json:
+        for row in rows():
+            print(json.dumps(row, ensure_ascii=False, allow_nan=False))
+    else:
+        write_csv(sys.stdout, rows())
     return 0 if not lost else 1 if lost < read else 2
 
 

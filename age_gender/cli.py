@@ -79,7 +79,8 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, readers: Mapping[str,
         nargs="+",
         default=[],
         metavar="FIELD=NAME",
-        help="csv: the table's names for path, age, age_std, gender, subject, part, x1, y1, x2, y2, if others",
+        help="csv: the table's names for path, age, age_std, gender, subject, part, x1, y1, x2, y2, if others; "
+        "FIELD= leaves a field out",
     )
     group.add_argument(
         "--genders",
@@ -104,7 +105,7 @@ def check_dataset_arguments(
 
 def _column(text: str) -> tuple[str, str]:
     field, equals, name = text.partition("=")
-    if not (field and equals and name):
+    if not (field and equals and (name or field != "path")):
         raise argparse.ArgumentTypeError(f"'{text}' is not FIELD=NAME, such as age=apparent_age")
     return field, name
 

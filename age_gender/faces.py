@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import warnings
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Union
 
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels, x2 and y2 exclusive
 Picture = Union[str, os.PathLike[str], bytes, bytearray, memoryview, np.ndarray, "PIL.Image.Image"]
 
-IMAGE_SUFFIXES = tuple(".avif .bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp".split())
+HEIC_SUFFIXES = (".heic", ".heif")  # read where the package pillow-heif is installed
+IMAGE_SUFFIXES = (
+    *(".avif", ".bmp", ".gif", *HEIC_SUFFIXES, ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm"),
+    *(".tif", ".tiff", ".webp"),
+)
 
 MOST_BYTES = 512 << 20  # of a photo's file
 MOST_PIXELS = 180_000_000  # of a photo: more than any camera's, and half a gigabyte decoded
@@ -179,6 +184,8 @@ def _header(content: bytes) -> _Header | None:
     """Of any other picture; None if it is none that Pillow knows."""
     from PIL import Image
 
+    if content[4:8] == b"ftyp":  # the box that HEIC begins with (ISO/IEC 14496-12, section 4.3), AVIF too
+        _register_heic()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes, which are bounded here
@@ -191,6 +198,16 @@ def _header(content: bytes) -> _Header | None:
                 return _Header(str(picture.format), height, width, orientation)
     except Exception:  # Pillow raises many types for what is no picture
         return None
+
+
+@cache
+def _register_heic() -> None:
+    """Has Pillow read HEIC, where pillow-heif is installed."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return
+    register_heif_opener()
 
 
 def _decoded_by_pillow(content: bytes) -> np.ndarray | None:

@@ -1,9 +1,11 @@
 """Files: whole or not there, leftovers of runs that are gone, lists of names, and fingerprints."""
 
+import codecs
 import csv
 import errno
 import hashlib
 import os
+import posixpath
 import re
 import shutil
 import socket
@@ -15,6 +17,7 @@ from functools import cache
 from pathlib import Path
 
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no EDQUOT
+DELIMITERS = (",", "\t", ";")
 UNFINISHED = ".new-"  # how the names of unfinished files and folders begin; nothing so called is ever taken for data
 
 
@@ -148,17 +151,101 @@ def reading(path: Path, problem: str) -> Iterator[None]:
         raise ValueError(f"{problem}: {said}") from None
 
 
+def files_below(folder: Path) -> list[str]:
+    """The files in a folder and its subfolders, relative to it with forward slashes, in the order of their names.
+
+    Subfolders that are links are followed; no folder is entered twice, so that a link to a folder above ends there.
+    """
+    found: list[str] = []
+    seen, waiting = set(), [folder]
+    for top in waiting:
+        for parent, folders, names in os.walk(top):
+            status = os.stat(parent)
+            if (status.st_dev, status.st_ino) in seen:
+                folders.clear()
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            waiting += [Path(parent, name) for name in sorted(folders) if os.path.islink(os.path.join(parent, name))]
+            inside = Path(parent).relative_to(folder).as_posix()
+            found += names if inside == "." else [f"{inside}/{name}" for name in names]
+    return sorted(found)
+
+
+def read_cells(path: Path, delimiter: str = "") -> Iterator[tuple[int, list[str]]]:
+    """The rows of a table as spreadsheets write it: UTF-8 or UTF-16, with comma, tabulator or semicolon.
+
+    Args:
+        path: the table.
+        delimiter: what separates its cells; "" takes what its first line has most of.
+
+    Yields:
+        The number of a row's line, from 1, and its cells without blanks around them. Empty rows are left out.
+
+    Raises:
+        ValueError: if it is no text, or a quote does not end on its line: its cells would be another row's.
+    """
+    try:
+        with open(path, "rb") as file:
+            marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        with open(path, newline="", encoding="utf-16" if marked else "utf-8-sig", errors="surrogateescape") as file:
+            first = file.readline()
+            if said := re.fullmatch(r"sep=(.)\s*", first):  # as some spreadsheets begin
+                delimiter = delimiter or said[1]
+            else:
+                file.seek(0)
+            rows = csv.reader(file, delimiter=delimiter or max(DELIMITERS, key=first.count), strict=True)
+            above = 1 if said else 0
+            while True:
+                line = rows.line_num + above + 1
+                try:
+                    cells = next(rows)
+                except csv.Error as error:
+                    raise ValueError(
+                        f"{path}, line {line}: a quote is not closed, or text follows it ({error})"
+                    ) from None
+                except StopIteration:
+                    return
+                if rows.line_num + above > line:
+                    raise ValueError(
+                        f'{path}, line {line}: a quote (") is not closed on its line; close it or leave it out'
+                    )
+                if any("\0" in cell for cell in cells):
+                    raise ValueError(f"{path}, line {line}: this is no text; save the table as CSV in UTF-8")
+                if any(cells := [unguarded(cell.strip()) for cell in cells]):
+                    yield line, cells
+    except (OSError, UnicodeError) as error:
+        raise ValueError(f"{path} cannot be read as a table: {error}") from None
+
+
+def guarded(text: str) -> str:
+    """A cell that a spreadsheet takes for text, whatever a file's name begins with; `unguarded` undoes it."""
+    return f"'{text}" if re.match(r"'*[=+\-@\t\r]", text) else text
+
+
+def unguarded(cell: str) -> str:
+    """What `guarded` was given."""
+    return cell[1:] if re.match(r"'+[=+\-@\t\r]", cell) else cell
+
+
 def read_names(path: Path) -> set[str]:
-    """The names that a list holds: the first cell of each row, as check_dataset.py writes them.
+    """The names that a list holds, with forward slashes: its column "path", or the first cell of each row.
 
     Raises:
         ValueError: if the file cannot be read as a list.
     """
-    try:
-        with open(path, newline="", encoding="utf-8-sig", errors="surrogateescape") as file:
-            return {row[0].strip().removeprefix("./") for row in csv.reader(file) if row and row[0].strip()}
-    except (OSError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read as a list of names: {error}") from None
+    column = 0
+    names: set[str] = set()
+    for _, cells in read_cells(path):
+        if not names and "path" in cells:
+            column = cells.index("path")
+        elif column < len(cells) and cells[column]:
+            names.add(plain_path(cells[column]))
+    return names
+
+
+def plain_path(text: str) -> str:
+    """A relative path as readers write it: forward slashes, no "." and no empty part in it."""
+    return posixpath.normpath(text.replace("\\", "/")) if text else ""
 
 
 def digest(content: bytes) -> int:

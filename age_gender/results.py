@@ -2,16 +2,17 @@
 
 import csv
 import json
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import cv2
 import numpy as np
 
-from age_gender.files import replacing
+from age_gender.files import guarded, replacing
 from age_gender.predictor import Face, Result
-from age_gender.sources import Camera, Video
+from age_gender.sources import TABLE, Camera, Video
 
 WRITABLE = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -54,6 +55,14 @@ def _groups_of(face: Face) -> dict[str, Any]:
         "p_age_group": round(face.p_group, 4),
         "p_between_groups": round(face.p_between, 4),
     }
+
+
+def write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
+    """Writes rows as `rows_of` gives them, as they come, below a header; a name is never a formula."""
+    table = csv.DictWriter(file, COLUMNS)
+    table.writeheader()
+    for row in rows:
+        table.writerow({**row, "input": guarded(row["input"])})
 
 
 class Output:
@@ -119,12 +128,10 @@ class Output:
             OSError: if the film lacks frames, as on a full disk; what was there before stays.
         """
         with (
-            replacing(self.folder / "predictions.csv") as path,
-            open(path, "w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+            replacing(self.folder / TABLE) as path,
+            open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
-            table = csv.DictWriter(file, COLUMNS)
-            table.writeheader()
-            table.writerows(self.rows)
+            write_csv(file, self.rows)
         with replacing(self.folder / "predictions.json") as path:
             text = json.dumps(self.rows, indent=1, ensure_ascii=False)
             path.write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -11,6 +11,9 @@ import cv2
 import numpy as np
 
 from age_gender.faces import IMAGE_SUFFIXES, read_image
+from age_gender.files import files_below
+
+TABLE = "predictions.csv"  # a folder that holds one is of results
 
 
 class Frame(NamedTuple):
@@ -27,8 +30,26 @@ class Frame(NamedTuple):
     read: Callable[[], np.ndarray | None]
 
 
-def find_images(folder: Path, leave_out: Path | None = None) -> list[Path]:
-    """All image files in a folder and the folders below it, sorted; hidden ones and those in `leave_out` are not taken.
+class Found(NamedTuple):
+    """What a folder holds.
+
+    Attributes:
+        images: paths of the image files, sorted.
+        passed_over: what sort of file was not taken -> names, relative to the folder.
+    """
+
+    images: list[Path]
+    passed_over: dict[str, list[str]]
+
+    def __str__(self) -> str:
+        """'3 .mp4 (such as a.mp4), 2 results of an earlier run (such as found/b.jpg)'; '' where all was taken."""
+        return ", ".join(f"{len(names):,} {sort} (such as {names[0]})" for sort, names in self.passed_over.items())
+
+
+def find_images(folder: Path, leave_out: Path | None = None) -> Found:
+    """All image files in a folder and the folders below it, links to folders among them.
+
+    Not taken are hidden files, what is in `leave_out`, and the folders of an earlier run's results.
 
     Raises:
         FileNotFoundError: if there is no such folder, or no image in it.
@@ -38,19 +59,31 @@ def find_images(folder: Path, leave_out: Path | None = None) -> list[Path]:
         raise FileNotFoundError(f"{folder} is no folder; --image_dir takes a folder of images, --image one file")
     avoided = leave_out.resolve() if leave_out else folder.resolve()
     within = folder.resolve() in avoided.parents  # results beside or above the images hide none of them
-    found = [
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and not (within and path.resolve().is_relative_to(avoided))
-        and path.is_file()
-    ]
-    if not found:
+    names = files_below(folder)
+    tables = {name.rpartition("/")[0] for name in names if name.endswith("/" + TABLE)}
+    results = tuple(f"{parent}/" for parent in tables)
+    found = Found([], {})
+    for name in names:
+        path = folder / name
+        if any(part.startswith(".") for part in name.split("/")):
+            sort = "hidden"
+        elif name.startswith(results) or within and path.resolve().is_relative_to(avoided):
+            sort = "results of an earlier run"
+        elif path.suffix.lower() not in IMAGE_SUFFIXES:
+            sort = path.suffix.lower() or "without a suffix"
+        elif not path.is_file():
+            sort = "no files"
+        else:
+            found.images.append(path)
+            continue
+        found.passed_over.setdefault(sort, []).append(name)
+    if not found.images:
+        there = f", but {found}" if found.passed_over else ""
         raise FileNotFoundError(
-            f"{folder} holds no image, nor do its subfolders; images end in {', '.join(IMAGE_SUFFIXES)}"
+            f"{folder} holds no image, nor do its subfolders{there}; images end in {', '.join(IMAGE_SUFFIXES)}"
         )
-    return sorted(found)
+    found.images.sort()
+    return found
 
 
 def images(paths: list[Path], folder: Path | None = None) -> Iterator[Frame]:

@@ -58,7 +58,7 @@ def look(detectors: dict, args):
     from age_gender.faces import read_image
 
     rng = np.random.default_rng(0)
-    paths = sources.find_images(args.data_dir)
+    paths = sources.find_images(args.data_dir).images
     paths = [paths[row] for row in rng.permutation(len(paths))[: args.faces]]
     scales = np.exp(rng.uniform(*np.log(SCALES), len(paths)))
     for path, scale in zip(tqdm(paths, unit="face", disable=None), scales, strict=True):

@@ -94,7 +94,7 @@ def known_boxes(folder: Path) -> dict[str, list[tuple[int, ...]]]:
     """File name -> boxes x1, y1, x2, y2 of the photos in a folder."""
     from age_gender import sources
 
-    boxes = {path.name: [] for path in sources.find_images(folder)}
+    boxes = {path.name: [] for path in sources.find_images(folder).images}
     lists = sorted(folder.glob("boxes*.xml"))
     if not lists:
         raise ValueError(f"{folder} has no list of known boxes, boxes*.xml as dlib's imglab writes it")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.files import replacing, scratch
+from age_gender.files import guarded, replacing, scratch
 from evaluation import pages
 from evaluation.comparisons import Comparison, not_compared
 from evaluation.pictures import Picture, captions, face_pictures, grids, pictures, separation
@@ -44,7 +44,7 @@ def report_on(evaluations: list[Evaluation], comparisons: list[Comparison], fold
         else:
             text = _write_one(unfinished, evaluations[0], seed)
         with replacing(unfinished / "scores.csv") as path:
-            scores_table(evaluations).to_csv(path, index=False, float_format="%.6g", errors="backslashreplace")
+            scores_table(evaluations).to_csv(path, index=False, float_format="%.6g", errors="surrogateescape")
         _put_in_place(unfinished, folder)
     print(f"\n{text}")
     kinds = "report.html, table.txt, metrics.json, scores.csv, predictions.csv and plots"
@@ -102,7 +102,9 @@ def _write_evaluation(folder: Path, evaluation: Evaluation, seed: int, prefix: s
     _write_text(folder / "table.txt", text)
     _write_text(folder / "metrics.json", json.dumps(metrics_of(evaluation), indent=1))
     with replacing(folder / "predictions.csv") as path:
-        faces_table(evaluation).to_csv(path, index=False, float_format="%.4f", errors="backslashreplace")
+        faces = faces_table(evaluation)
+        faces = faces.assign(path=[guarded(name) for name in faces["path"]])
+        faces.to_csv(path, index=False, float_format="%.4f", errors="surrogateescape")
     _write_pictures(folder, [*drawn, *face_pictures(evaluation, seed)])
     return text, part_of(evaluation, drawn, seed, prefix)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records, table_rows, whole_number
+from readers.records import OTHER_CELLS, Records, table_rows, whole_number
 from readers.sources import CHECKED_HERE, Expected, Source
 
 ADIENCE = Source(
@@ -56,7 +56,10 @@ def read_adience(folder: Path) -> Records:
                 f"{table} is not there: --data_dir must name the folder with Adience's fold_0_data.txt to "
                 "fold_4_data.txt and its folder aligned/ or faces/"
             )
-        for row in table_rows(table, COLUMNS, delimiter="\t"):
+        for line, row in table_rows(table, COLUMNS, delimiter="\t"):
+            if not row:
+                skipped.setdefault(OTHER_CELLS, []).append(f"{table.name}, line {line}")
+                continue
             path = f"{tree}/{row['user_id']}/{beginning}.{row['face_id']}.{row['original_image']}"
             person, years = whole_number(row["face_id"], highest=10**9), _years(row["age"])
             if person is None or not row["user_id"] or not row["original_image"]:
@@ -65,11 +68,11 @@ def read_adience(folder: Path) -> Records:
                 skipped.setdefault("age not understood", []).append(path)
             elif (gender := row["gender"].lower()) not in (*GENDER, *NO_GENDER):
                 skipped.setdefault("gender not understood", []).append(path)
-            elif path in seen:
+            elif (found := (path, *years, GENDER.get(gender, UNKNOWN), person, fold)) in seen:
                 skipped.setdefault("repeated row", []).append(path)
             else:
-                seen.add(path)
-                rows.append((path, *years, GENDER.get(gender, UNKNOWN), person, fold))
+                seen.add(found)
+                rows.append(found)
     if not rows:
         raise ValueError(f"no row of the five folds in {folder} could be understood")
     path, *columns = zip(*rows, strict=True)

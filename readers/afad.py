@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from age_gender.files import files_below
 from age_gender.labels import FEMALE, MALE
-from readers.records import Records, files_below
+from readers.records import Records
 from readers.sources import CHECKED_HERE, Expected, Source
 
 AFAD = Source(

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records, table_rows, whole_number
+from readers.records import OTHER_CELLS, Records, table_rows, whole_number, whole_years
 from readers.sources import Expected, Source
 
 APPA_REAL = Source(
@@ -58,7 +58,10 @@ def _read(folder: Path, apparent: bool) -> Records:
                 f"{table} is not there: --data_dir must name the folder that appa-real-release.zip unpacks to"
             )
         more = _categories(folder / f"allcategories_{name}.csv")
-        for row in table_rows(table, COLUMNS):
+        for line, row in table_rows(table, COLUMNS):
+            if not row:
+                skipped.setdefault(OTHER_CELLS, []).append(f"{table.name}, line {line}")
+                continue
             file = row["file_name"]
             path = f"{name}/{file}_face.jpg"
             age, std = _age(row, apparent)
@@ -92,11 +95,11 @@ def _age(row: dict[str, str], apparent: bool) -> tuple[int | None, float]:
         age, std = float(row["apparent_age_avg"]), float(row["apparent_age_std"])
     except ValueError:
         return None, np.nan
-    return (int(np.floor(age + 0.5)), std if 0 < std < 100 else np.nan) if 0 <= age < 200 else (None, np.nan)
+    return (whole_years(age), std if 0 < std < 100 else np.nan) if 0 <= age < 200 else (None, np.nan)
 
 
 def _ignored(path: Path) -> set[str]:
-    return {row["img_name"] for row in table_rows(path, ("img_name",))} if path.is_file() else set()
+    return {row["img_name"] for _, row in table_rows(path, ("img_name",)) if row} if path.is_file() else set()
 
 
 def _categories(path: Path) -> dict[str, tuple[int, int]]:
@@ -108,5 +111,6 @@ def _categories(path: Path) -> dict[str, tuple[int, int]]:
             GENDER.get(row["gender"], UNKNOWN),
             RACES.index(row["race"]) if row["race"] in RACES else UNKNOWN,
         )
-        for row in table_rows(path, ("file", "gender", "race"))
+        for _, row in table_rows(path, ("file", "gender", "race"))
+        if row
     }

@@ -6,6 +6,7 @@ from age_gender.labels import UNKNOWN
 from readers.records import Records
 
 SECOND_FACE_SCORE = 0.0  # a second face above this score makes the label doubtful, as in the classic suite
+SMALLEST = 2  # pixels of a side of a face box
 MIN_SCORE = 1.0  # of the face, the classic suite's
 
 
@@ -52,8 +53,49 @@ def clean(
     else:
         drop(f"age outside {min_age}..{max_age}", outside & (low != UNKNOWN))
         drop("neither age nor gender known", (low == UNKNOWN) & (records.gender == UNKNOWN))
-    if records.box is not None and boxes:
-        drop("no face box", ~np.isfinite(records.box).all(axis=1))
+    if records.box is not None:
+        if boxes:
+            drop("no face box", ~np.isfinite(records.box).all(axis=1))
+        sides = records.box[:, 2:] - records.box[:, :2]
+        drop("face box of less than 2 pixels", (np.abs(sides) < SMALLEST).any(axis=1))  # such as shares of the photo
+    conflicting, again = repeated(records)
+    if conflicting.any() or again.any():
+        drop("photo listed twice, labels conflict", conflicting)
+        drop("photo listed twice", again)
     if excluded:
         drop("excluded", np.array([p in excluded or p.rsplit("/", 1)[-1] in excluded for p in records.path], bool))
     return np.flatnonzero(usable), dropped
+
+
+def repeated(records: Records) -> tuple[np.ndarray, np.ndarray]:
+    """Which records are of a photo and a box that another record has too: (n,) bool each.
+
+    Returns:
+        conflicting: those whose labels exclude each other, all of them, since any may be wrong.
+        again: of the others, all but the first.
+    """
+    conflicting, again = np.zeros((2, len(records)), bool)
+    if len(set(records.path)) == len(records):
+        return conflicting, again
+    rows_of = {}
+    for row, path in enumerate(records.path):
+        rows_of.setdefault((path, str(records.face_box(row))), []).append(row)
+    low, high = records.age_interval()
+    for rows in rows_of.values():
+        if len(rows) > 1:
+            ends = conflict(low[rows], high[rows]), conflict(records.gender[rows], records.gender[rows])
+            conflicting[rows] = any(ends)
+            again[rows[1:]] = not any(ends)
+    return conflicting, again
+
+
+def conflict(low: np.ndarray, high: np.ndarray) -> bool:
+    """Whether known labels, from low to high each, exclude each other."""
+    known = low != UNKNOWN
+    return bool(known.any() and low[known].max() > high[known].min())
+
+
+def names_found(names: set[str], records: Records) -> set[str]:
+    """Those of a list's names that are a record's path, or its file name alone, or were skipped by the reader."""
+    known = {*records.path, *(name for skipped in records.skipped.values() for name in skipped)}
+    return names & (known | {path.rsplit("/", 1)[-1] for path in known})

@@ -1,13 +1,14 @@
 """Any table with a path and any of age, gender, subject, split and box columns, such as IMDB-Clean's lists."""
 
-import csv
 import math
+import re
 from pathlib import Path
 
 import numpy as np
 
-from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records, person_number, table_rows
+from age_gender.files import plain_path, read_cells
+from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
+from readers.records import OTHER_CELLS, Records, person_number, table_rows, whole_years
 from readers.sources import CHECKED_HERE, Expected, Source
 
 CSV = Source("any table of photos and labels: --table, --columns", "", "")
@@ -35,7 +36,12 @@ OTHER_NAMES = {
     "y2": ("y_max",),
 }
 OLDEST, FARTHEST = 999, 1e6  # beyond it, a number is no age in years and no place in a photo
-DELIMITERS = (",", "\t", ";")
+# Age groups as datasets write them: 50-59, (25, 32), 25 to 32; more than 70, 70+, 70 and older; under 18, <18.
+GROUP = re.compile(r"[(\[]?\s*(\d{1,3})\s*(?:-|–|,|_|to)\s*(\d{1,3})\s*[)\]]?")
+AT_LEAST = re.compile(
+    r"(?:more than|over|above|from|>=?|≥)\s*(\d{1,3})|(\d{1,3})\s*(?:\+|(?:and|or|years and) (?:older|over|above|more))"
+)
+BELOW = re.compile(r"(?:less than|under|below|<)\s*(\d{1,3})")
 GENDER = {
     **dict.fromkeys(("f", "female", "woman", "girl"), FEMALE),
     **dict.fromkeys(("m", "male", "man", "boy"), MALE),
@@ -52,8 +58,9 @@ def read_csv_table(
     Args:
         folder: where the photos are; the table's paths are relative to it.
         table: a table with a header line; comma, tabulator or semicolon between the cells.
-        columns: pairs of a field in FIELDS and the table's own name for it. Fields that are not named are looked for
-            under their own names and those of OTHER_NAMES, and taken where they are there; only `path` must be.
+        columns: pairs of a field in FIELDS and the table's own name for it, "" for a field that is not to be read.
+            Fields that are not named are looked for under their own names and those of OTHER_NAMES, and taken where
+            they are there; only `path` must be.
         genders: what the table writes for female and for male, where it is not f, female, m or male in any case.
 
     Raises:
@@ -63,16 +70,19 @@ def read_csv_table(
     if table is None:
         raise ValueError("--db csv needs --table FILE: a table with the photos' paths and labels")
     meaning = _meaning(genders)
-    delimiter, named = _columns(table, dict(columns or []))
-    rows, skipped, parts = _rows(table, named, delimiter, meaning)
+    named = _columns(table, columns or [])
+    rows, skipped, parts = _rows(table, named, meaning)
     if not rows:
         counts = ", ".join(f"{len(names):,} {reason}" for reason, names in skipped.items()) or "it is empty"
         raise ValueError(f"no row of {table} is understood: {counts}")
-    path, age, std, gender, person, part, box = zip(*rows, strict=True)
+    path, age, low, high, std, gender, person, part, box = zip(*rows, strict=True)
+    intervals = any(first != UNKNOWN for first in low)
     return Records(
         list(path),
         np.array(age, np.int64),
         np.array(gender, np.int64),
+        label_low=np.array(low, np.int64) if intervals else None,
+        label_high=np.array(high, np.int64) if intervals else None,
         age_std=np.array(std, np.float64) if "age_std" in named else None,
         subject=np.array(person, np.int64) if "subject" in named else None,
         part=np.array(part, np.int64) if "part" in named else None,
@@ -91,64 +101,77 @@ def _meaning(genders: tuple[str, str] | None) -> dict[str, int]:
     return dict.fromkeys(NOTHING, UNKNOWN) | dict(zip((text.lower() for text in genders), (FEMALE, MALE), strict=True))
 
 
-def _columns(table: Path, columns: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """What separates the table's cells, and the table's own name for each field that it has."""
-    if unknown := [name for name in columns if name not in FIELDS]:
+def _columns(table: Path, columns: list[tuple[str, str]]) -> dict[str, str]:
+    """The table's own name for each field that it has."""
+    asked = dict(columns)
+    if unknown := [name for name in asked if name not in FIELDS]:
         raise ValueError(f"--columns: '{unknown[0]}' is no field; there are {', '.join(FIELDS)}")
-    delimiter, header = _header(table)
-    named = dict(columns)
+    if len(asked) < len(columns):
+        raise ValueError("--columns names a field twice")
+    if not table.is_file():
+        raise FileNotFoundError(f"--table {table} is not there")
+    _, header = next(read_cells(table), (0, []))
+    named = {}
     for field in FIELDS:
-        for name in (field, *OTHER_NAMES.get(field, ())):
-            if name in header:
-                named.setdefault(field, name)
+        names = [asked[field]] if field in asked else [field, *OTHER_NAMES.get(field, ())]
+        if found := [name for name in names if name and (name in header or field in asked)]:
+            named[field] = found[0]
     named.setdefault("path", "path")
     if len(boxes := [field for field in BOX if field in named]) not in (0, len(BOX)):
         raise ValueError(f"{table} has the box columns {', '.join(boxes)}; all of {', '.join(BOX)} are needed, or none")
     if not {"age", "gender"} & set(named):
         raise ValueError(
             f"{table} has neither a column 'age' nor 'gender'; say which it is with --columns age=NAME gender=NAME; "
-            f"it has {', '.join(header)}"
+            f"it has {', '.join(header) or 'none'}"
         )
-    return delimiter, named
+    return named
 
 
-def _rows(table: Path, named: dict[str, str], delimiter: str, meaning: dict[str, int]):
+def _rows(table: Path, named: dict[str, str], meaning: dict[str, int]):
     """The rows that are understood, those that are not by reason, and the numbers of the parts by name."""
     rows, skipped, parts, seen = [], {}, {}, set()
-    for number, cells in enumerate(table_rows(table, tuple(named.values()), delimiter), start=1):
-        row = {field: (cells[name] or "").strip() for field, name in named.items()}
-        path = row["path"].replace("\\", "/").removeprefix("./")
-        age, std = _number(row.get("age", ""), OLDEST), _number(row.get("age_std", ""), OLDEST)
+    for line, cells in table_rows(table, tuple(named.values())):
+        if not cells:
+            skipped.setdefault(OTHER_CELLS, []).append(f"{table.name}, line {line}")
+            continue
+        row = {field: cells[name] for field, name in named.items()}
+        path = plain_path(row["path"])
+        age, std = _age(row.get("age", "")), _number(row.get("age_std", ""), OLDEST)
         gender = meaning.get(row.get("gender", "").lower())
         box = [_number(row.get(field, ""), FARTHEST) for field in BOX]
         if not path:
-            skipped.setdefault("no path", []).append(f"{table.name}, row {number}")
+            skipped.setdefault("no path", []).append(f"{table.name}, line {line}")
         elif age is None or std is None or None in box:
             skipped.setdefault("number not understood", []).append(path)
         elif gender is None:
             skipped.setdefault("gender not understood", []).append(path)
-        elif (path, str(box)) in seen:
-            skipped.setdefault("repeated row", []).append(path)
         else:
-            seen.add((path, str(box)))
-            age = UNKNOWN if math.isnan(age) else math.floor(age)
             person = person_number(row["subject"]) if row.get("subject") else UNKNOWN
             part = parts.setdefault(row["part"], len(parts)) if row.get("part") else UNKNOWN
-            rows.append((path, age, std if std > 0 else math.nan, gender, person, part, box))
+            found = (path, *age, std if std > 0 else math.nan, gender, person, part, box)
+            if str(found) in seen:
+                skipped.setdefault("repeated row", []).append(path)
+            else:
+                seen.add(str(found))
+                rows.append(found)
     return rows, skipped, parts
 
 
-def _header(table: Path) -> tuple[str, list[str]]:
-    """What separates the cells of a table, by its header line, and the columns' names."""
-    if not table.is_file():
-        raise FileNotFoundError(f"--table {table} is not there")
-    try:
-        with open(table, encoding="utf-8-sig") as file:
-            line = file.readline()
-        delimiter = max(DELIMITERS, key=line.count)
-        return delimiter, [name.strip() for name in next(csv.reader([line], delimiter=delimiter), [])]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"--table {table} cannot be read as text: {error}") from None
+def _age(text: str) -> tuple[int, int, int] | None:
+    """Age, and the ends of the interval that it is instead, in years, -1 what is not known; None if not understood."""
+    number = _number(text, OLDEST)
+    if number is not None:
+        return UNKNOWN if math.isnan(number) else whole_years(number), UNKNOWN, UNKNOWN
+    text = text.lower()
+    if match := GROUP.fullmatch(text):
+        low, high = int(match[1]), int(match[2])
+    elif match := AT_LEAST.fullmatch(text):
+        low, high = int(match[1] or match[2]), MAX_AGE
+    elif match := BELOW.fullmatch(text):
+        low, high = 0, int(match[1]) - 1
+    else:
+        return None
+    return (UNKNOWN, low, min(high, MAX_AGE)) if low <= min(high, MAX_AGE) else None
 
 
 def _number(text: str, bound: float) -> float | None:

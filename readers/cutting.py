@@ -12,6 +12,7 @@ import numpy as np
 from readers.records import Records
 
 BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
+MISSING, UNREADABLE = "file missing", "unreadable file"
 SEARCHED = 8  # photos that one worker searches for faces at a time
 
 
@@ -61,6 +62,35 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, w
         pool.shutdown(cancel_futures=True)
 
 
+def why_not_read(path: str) -> str:
+    """Why a photo gave no content: it is not there, or is empty, too large, no regular file, or may not be read."""
+    return UNREADABLE if "\0" not in path and os.path.lexists(path) else MISSING
+
+
+class StillThere:
+    """Tells photos that go away while they are read, as from a disk that is unplugged, from those that never were.
+
+    Args:
+        folder: the dataset's.
+        paths: of its photos; a sample of them is looked for.
+    """
+
+    SAMPLE, FEW = 1000, 0.01  # the share of the sample that may go without notice
+
+    def __init__(self, folder: Path, paths: list[str]):
+        chosen = np.random.default_rng(0).permutation(len(paths))[: self.SAMPLE]
+        self.folder, self.there = folder, [paths[row] for row in chosen if (folder / paths[row]).is_file()]
+
+    def check(self) -> None:
+        """Raises ValueError if photos that were there are gone now."""
+        gone = [path for path in self.there if not (self.folder / path).is_file()]
+        if len(gone) > self.FEW * len(self.there):
+            raise ValueError(
+                f"{len(gone):,} of {len(self.there):,} photos went away while they were read, such as "
+                f"{self.folder / gone[0]}; nothing was replaced. Is the disk still there?"
+            )
+
+
 def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut):
     """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures."""
 
@@ -71,11 +101,12 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut):
     images = np.empty((len(rows), size, size, 3), np.uint8)
     good, digests, failures = [], [], []
     for row in rows:
-        content = read_bytes(os.path.join(folder, records.path[row]))
+        path = os.path.join(folder, records.path[row])
+        content = read_bytes(path)
         box, eyes = None if cut.whole else records.face_box(row), None
         image = None if content is None else decode(content, at_least=None if box or cut.find else size)
         if image is None:
-            failures.append(("file missing" if content is None else "unreadable image", records.path[row]))
+            failures.append(("unreadable image" if content else why_not_read(path), records.path[row]))
             continue
         if cut.find:
             known = box if box and np.isfinite(box).all() else None

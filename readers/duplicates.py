@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 
 from age_gender.labels import MAX_AGE, UNKNOWN
+from readers.cleaning import conflict
+from readers.cutting import MISSING, UNREADABLE, StillThere, why_not_read
 from readers.records import Records
 
 BLOCK = 1024  # files that are handed to the threads at a time
-MISSING, EMPTY, UNREADABLE, NO_IMAGE, NO_FACE = (
-    "file missing", "empty file", "unreadable file", "no image", "face box does not fit",
-)  # fmt: skip
+EMPTY, NO_IMAGE, NO_FACE = "empty file", "no image", "face box does not fit"
 THUMBNAIL = 16  # pixels a side, grey: what near-identical images are compared by
 NEAR_BITS = 3  # of the 64 of a difference hash, in which near-identical images may differ
 NEIGHBOURS = 64  # with which a hash is compared: more that share a piece of it are pictures of nothing
@@ -41,7 +41,7 @@ def look_at(folder: Path, records: Records, margin: float, workers: int) -> list
     cv2.setNumThreads(1)  # the photos are shared out among the workers already
     paths = records.path
     boxes = [None] * len(paths) if records.box is None else records.box.tolist()
-    photos = []
+    photos, there = [], StillThere(folder, paths)
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(paths), unit="file", disable=None) as progress:
         for start in range(0, len(paths), BLOCK):
             block = [os.path.join(folder, path) for path in paths[start : start + BLOCK]]
@@ -52,6 +52,7 @@ def look_at(folder: Path, records: Records, margin: float, workers: int) -> list
             f"none of the {len(paths):,} files could be read, such as {folder / paths[0]}; "
             "does --data_dir name the folder that holds them?"
         )
+    there.check()
     return photos
 
 
@@ -63,8 +64,7 @@ def look(path: str, box: list[float] | None = None, margin: float = 0.0) -> Phot
 
     content = read_bytes(path)
     if content is None:
-        there = "\0" not in path and os.path.lexists(path)
-        return Photo(b"", UNREADABLE if there else MISSING, NOTHING, 0)
+        return Photo(b"", why_not_read(path), NOTHING, 0)
     if not content:
         return Photo(b"", EMPTY, NOTHING, 0)
     # All 256 bits: equal ones may be called identical files, the 64 bits of files.digest only very likely so.
@@ -200,12 +200,6 @@ def look_alike(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
         apart -= apart.mean(axis=1, keepdims=True)
         alike[start : start + BLOCK] = np.abs(apart).mean(axis=1) <= NEAR_GREY
     return alike
-
-
-def conflict(low: np.ndarray, high: np.ndarray) -> bool:
-    """Whether known labels, from low to high each, exclude each other."""
-    known = low != UNKNOWN
-    return bool(known.any() and low[known].max() > high[known].min())
 
 
 def on_both_sides(records: Records, identical: list[list[int]], near: list[list[int]]) -> list[tuple]:

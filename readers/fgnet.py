@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from age_gender.files import files_below
 from age_gender.labels import UNKNOWN
-from readers.records import Records, box_over_landmarks, files_below
+from readers.records import Records, box_over_landmarks
 from readers.sources import Expected, Source
 
 FGNET = Source(

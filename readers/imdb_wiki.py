@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.labels import UNKNOWN
+from age_gender.files import plain_path
+from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records
 from readers.sources import Expected, Source
 from utils import read_struct
@@ -47,6 +48,11 @@ IMDB_META = Source(
     expected=(Expected(("imdb.mat",)),),
 )
 
+GENDER = {
+    **dict.fromkeys(("0", "0.0", "f", "female"), FEMALE),
+    **dict.fromkeys(("1", "1.0", "m", "male"), MALE),
+}
+
 
 def read_wiki(folder: Path) -> Records:
     """WIKI's records, in the order of wiki.mat. See `Records`."""
@@ -68,20 +74,43 @@ def _read(folder: Path, name: str) -> Records:
     wanted = ["dob", "photo_taken", "full_path", "gender", "face_score", "second_face_score"]
     optional = ["celeb_id"]
     fields = read_struct(metadata, name, wanted, optional)
-    gender = np.asarray(fields["gender"], np.float64)
-    known = np.isin(gender, (0.0, 1.0))
+    gender = np.array([GENDER.get(_text(value).lower(), UNKNOWN) for value in fields["gender"]], np.int64)
     subject = None
     if "celeb_id" in fields:
-        celebrity = np.asarray(fields["celeb_id"], np.float64)
+        celebrity = _numbers(metadata, "celeb_id", fields)
         subject = np.where(np.isfinite(celebrity), celebrity, UNKNOWN).astype(np.int64)
     return Records(
-        path=[str(path[0]) if len(path) else "" for path in fields["full_path"]],
-        age=age_in_year(fields["dob"], fields["photo_taken"]),
-        gender=np.where(known, gender, UNKNOWN).astype(np.int64),
-        face_score=np.asarray(fields["face_score"], np.float64),
-        second_face_score=np.asarray(fields["second_face_score"], np.float64),
+        path=[plain_path(_text(path)) for path in fields["full_path"]],
+        age=age_in_year(*(_numbers(metadata, name, fields) for name in ("dob", "photo_taken"))),
+        gender=gender,
+        face_score=_numbers(metadata, "face_score", fields),
+        second_face_score=_numbers(metadata, "second_face_score", fields),
         subject=subject,
     )
+
+
+def _text(value: object) -> str:
+    """An entry of a struct's field as text: of a cell its content, of a row of characters what is before its blanks."""
+    while isinstance(value, np.ndarray):
+        if value.size != 1:
+            return ""
+        value = value.flat[0]
+    return str(value).strip()
+
+
+def _numbers(path: Path, name: str, fields: dict[str, np.ndarray]) -> np.ndarray:
+    """A field as (n,) float64.
+
+    Raises:
+        ValueError: if it does not hold numbers.
+    """
+    column = fields[name]
+    if column.dtype.kind in "OUS":  # cells, or characters
+        column = [_text(value) or "nan" for value in column]
+    try:
+        return np.asarray(column, np.float64)
+    except ValueError:
+        raise ValueError(f"the field '{name}' of {path} does not hold numbers") from None
 
 
 def age_in_year(birth_serials: np.ndarray, years: np.ndarray) -> np.ndarray:
@@ -103,5 +132,5 @@ def age_in_year(birth_serials: np.ndarray, years: np.ndarray) -> np.ndarray:
     months = births.astype("datetime64[M]").astype(np.int64) + 1970 * 12  # months since year 0
     birth_years, birth_months = np.divmod(months, 12)
     # Signed before the subtraction: in uint16, 1950 - 1960 is 65526.
-    ages = np.asarray(years).astype(np.int64) - birth_years
+    ages = np.nan_to_num(np.asarray(years)).astype(np.int64) - birth_years
     return ages - (birth_months >= 6)  # months count from 0: 6 is July

@@ -1,15 +1,17 @@
 """The one table that every reader returns, and what readers share."""
 
-import csv
-import os
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
 
-from age_gender.files import digest
+from age_gender.files import digest, read_cells
 from age_gender.labels import UNKNOWN
+
+OTHER_CELLS = "more cells than the header"  # a reason to skip it
 
 
 @dataclass
@@ -83,33 +85,26 @@ def within(path: str) -> bool:
     return bool(path) and not path.startswith(("/", "\\")) and ":" not in path[:2] and ".." not in path.split("/")
 
 
-def files_below(folder: Path) -> list[str]:
-    """The files in a folder and its subfolders, relative to it with forward slashes, in the order of their names."""
-    found = []
-    for parent, _, names in os.walk(folder):
-        inside = Path(parent).relative_to(folder).as_posix()
-        found += names if inside == "." else [f"{inside}/{name}" for name in names]
-    return sorted(found)
+def table_rows(path: Path, wanted: tuple[str, ...], delimiter: str = "") -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a table with a header line: the number of its line, and its cells by column.
 
-
-def table_rows(path: Path, wanted: tuple[str, ...], delimiter: str = ",") -> Iterator[dict[str, str]]:
-    """The rows of a table with a header line, each a dictionary; a missing cell is "".
+    A missing cell is "". A row with more cells than the header is {}: which belongs to which column cannot be told.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is no text, or lacks one of the columns that are wanted.
+        ValueError: if it is no text, lacks one of the columns that are wanted, or has two of its name.
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there")
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file, delimiter=delimiter, restval="")
-            names = rows.fieldnames = [name.strip() for name in rows.fieldnames or []]
-            if missing := [name for name in wanted if name not in names]:
-                raise ValueError(f"{path} lacks the column {', '.join(missing)}; it has {', '.join(names) or 'none'}")
-            yield from rows
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} cannot be read as a table: {error}") from None
+    rows = read_cells(path, delimiter)
+    _, names = next(rows, (0, []))
+    if missing := [name for name in wanted if name not in names]:
+        raise ValueError(f"{path} lacks the column {', '.join(missing)}; it has {', '.join(names) or 'none'}")
+    if twice := [name for name in wanted if names.count(name) > 1]:
+        raise ValueError(f"{path} has {names.count(twice[0])} columns named '{twice[0]}'; rename all but one")
+    for line, cells in rows:
+        beyond = any(cells[len(names) :])
+        yield line, {} if beyond else dict(zip_longest(names, cells[: len(names)], fillvalue=""))
 
 
 def whole_number(text: str, lowest: int = 0, highest: int = 999) -> int | None:
@@ -119,6 +114,11 @@ def whole_number(text: str, lowest: int = 0, highest: int = 999) -> int | None:
     except ValueError:
         return None
     return int(number) if number.is_integer() and lowest <= number <= highest else None
+
+
+def whole_years(age: float) -> int:
+    """An age in years, rounded, halves up."""
+    return math.floor(age + 0.5)
 
 
 def box_over_landmarks(points: np.ndarray) -> np.ndarray:

@@ -133,7 +133,7 @@ def csv_table(folder):
         "7.jpg;5;X;;train;;;;",
         "8.jpg;5;F;;train;1;inf;3;4",
         "9.jpg",
-        "9.jpg;50",
+        "9.jpg",
         "10.jpg;1e300",
     )
 
@@ -377,7 +377,7 @@ def test_fgnets_letters_and_missing_landmarks(tmp_path):
 def test_a_table_is_read_by_the_names_that_are_given(tmp_path):
     records = read("csv", tmp_path)
     assert records.path == ["a/1.jpg", "a/2.jpg", "a/3.jpg", "9.jpg"]
-    assert records.age.tolist() == [31, UNKNOWN, UNKNOWN, UNKNOWN]
+    assert records.age.tolist() == [32, UNKNOWN, UNKNOWN, UNKNOWN]
     assert records.gender.tolist() == [FEMALE, MALE, UNKNOWN, UNKNOWN]
     anna, other, again, nobody = records.subject.tolist()
     assert anna == again != other > 0 and nobody == UNKNOWN
@@ -464,7 +464,7 @@ def test_fgnet_without_landmarks_is_refused(tmp_path):
 def test_no_table_is_refused(tmp_path):
     with pytest.raises(ValueError, match="--db csv needs --table FILE"):
         read_records("csv", tmp_path, {"columns": []})
-    with pytest.raises(ValueError, match="cannot be read as text"):
+    with pytest.raises(ValueError, match="cannot be read as a table"):
         (tmp_path / "faces.csv").write_bytes(b"\xff\xfe\x00path")
         read_records("csv", tmp_path, {"table": tmp_path / "faces.csv", "columns": []})
 

@@ -71,7 +71,7 @@ def test_an_unreadable_frame_has_no_image_and_no_faces_and_the_rest_goes_on(pred
     (tmp_path / "a.jpg").write_text("no picture")
     (tmp_path / "b.jpg").write_bytes((drawn / "photos" / "father.jpg").read_bytes())
     (tmp_path / "c.jpg").touch()
-    results = list(predictor.stream(images(find_images(tmp_path), tmp_path)))
+    results = list(predictor.stream(images(find_images(tmp_path).images, tmp_path)))
     assert [(result.frame.name, result.image is None, len(result.faces)) for result in results] == [
         ("a.jpg", True, 0),
         ("b.jpg", False, 1),

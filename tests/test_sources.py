@@ -17,7 +17,7 @@ def plant(folder, *names):
 
 
 def found_in(folder, **arguments):
-    return [path.relative_to(folder).as_posix() for path in find_images(folder, **arguments)]
+    return [path.relative_to(folder).as_posix() for path in find_images(folder, **arguments).images]
 
 
 def test_images_are_found_below_the_folder_too_sorted_and_junk_is_passed_over(tmp_path):
@@ -53,13 +53,14 @@ def test_an_output_folder_around_the_images_leaves_none_out(tmp_path):
 def test_a_relative_output_folder_is_left_out(tmp_path, monkeypatch):
     plant(tmp_path, "photos/a.jpg", "photos/found/a.jpg")
     monkeypatch.chdir(tmp_path)
-    assert [path.as_posix() for path in find_images("photos", sources.Path("photos/found"))] == ["photos/a.jpg"]
+    assert [path.as_posix() for path in find_images("photos", sources.Path("photos/found")).images] == ["photos/a.jpg"]
 
 
 def test_a_folder_without_images_is_refused(tmp_path):
     plant(tmp_path, "notes.txt")
     with pytest.raises(
-        FileNotFoundError, match=r"holds no image, nor do its subfolders; images end in \.avif, \.bmp, .*\.webp"
+        FileNotFoundError,
+        match=r"holds no image, nor do its subfolders, but 1 .txt .*; images end in \.avif, .*\.webp",
     ):
         find_images(tmp_path)
 

@@ -1,0 +1,296 @@
+"""Tables, lists and folders as other people have them: read as they are, or refused in one line; nothing uncounted."""
+
+import csv
+import os
+
+import cv2
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+from conftest import noise
+
+import age_gender.faces
+import check_dataset
+import create_db
+import demo
+from age_gender.faces import decode
+from age_gender.files import files_below, guarded, read_cells, read_names, unguarded
+from age_gender.labels import FEMALE, MALE, UNKNOWN
+from age_gender.sources import find_images
+from readers import read_records
+
+
+def photos(folder, *names):
+    """Pictures, no two alike."""
+    for number, name in enumerate(names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / name), noise(1, 40, number)[0])
+
+
+def table(folder, *lines, encoding="utf-8"):
+    path = folder / "t.csv"
+    path.write_bytes("".join(f"{line}\n" for line in lines).encode(encoding))
+    return path
+
+
+def read(folder, *lines, columns=(), encoding="utf-8"):
+    options = {"table": table(folder, *lines, encoding=encoding), "columns": list(columns)}
+    return read_records("csv", folder, options)
+
+
+def build(folder, *options):
+    """Runs create_db.py on the table of a folder: paths, ages and genders of the database."""
+    output = folder / "out.mat"
+    arguments = ["--db", "csv", "--data_dir", folder, "--table", folder / "t.csv", "--output", output, "--img_size", 32]
+    create_db.main([str(word) for word in (*arguments, "--overwrite", *options)])
+    with h5py.File(output) as file:
+        return file["age"][:, 0].tolist(), file["gender"][:, 0].tolist()
+
+
+# ------------------------------------------------------------------------------------------------- tables
+
+
+@pytest.mark.parametrize(
+    ("lines", "line"),
+    [
+        (("path,name,age", 'a.jpg,"O Neil,25', "b.jpg,x,30", 'c.jpg,"y,40'), 2),
+        (("path,name,age", "a.jpg,x,25", 'b.jpg,"y,30'), 3),
+        (("path,name,age", 'a.jpg,"x\ny",25'), 2),
+        (('path,"name,age', "a.jpg,x,25"), 1),
+    ],
+)
+def test_a_quote_that_spans_lines_is_refused_with_its_line(lines, line, tmp_path):
+    with pytest.raises(ValueError, match=rf"t\.csv, line {line}: a quote"):
+        read(tmp_path, *lines)
+
+
+def test_quotes_that_end_on_their_line_are_read(tmp_path):
+    records = read(tmp_path, "path,name,age", 'a.jpg,"O, Neil",25', 'b.jpg,5" tall,30', '"c "" d.jpg",,31')
+    assert records.path == ["a.jpg", "b.jpg", 'c " d.jpg'] and records.age.tolist() == [25, 30, 31]
+
+
+def test_two_columns_of_one_name_are_refused_where_they_are_read(tmp_path):
+    with pytest.raises(ValueError, match="has 2 columns named 'age'; rename all but one"):
+        read(tmp_path, "path,age,age,note,note", "a.jpg,25,60,x,y")
+    assert len(read(tmp_path, "path,age,note,note", "a.jpg,25,x,y")) == 1
+    with pytest.raises(ValueError, match="--columns names a field twice"):
+        read(tmp_path, "path,a,b", "a.jpg,1,2", columns=[("age", "a"), ("age", "b")])
+
+
+def test_a_row_with_more_cells_than_the_header_is_counted(tmp_path):
+    records = read(tmp_path, "path,age,gender", "a.jpg,25,5,F", "b.jpg,30,M,,", "c.jpg,31", "", "d.jpg,32,F")
+    assert records.path == ["b.jpg", "c.jpg", "d.jpg"]
+    assert records.skipped == {"more cells than the header": ["t.csv, line 2"]}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-8"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_tables_are_read_as_spreadsheets_write_them(encoding, delimiter, tmp_path):
+    lines = [line.replace(",", delimiter) for line in ("path,age,gender", "ä.jpg,25,F", '"b.jpg",30,M')]
+    records = read(tmp_path, f"sep={delimiter}", *lines, encoding=encoding)
+    assert records.path == ["ä.jpg", "b.jpg"] and records.age.tolist() == [25, 30]
+
+
+def test_what_is_no_text_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"path,age\n\x00\x01\x02,5\n")
+    with pytest.raises(ValueError, match="line 2: this is no text"):
+        list(read_cells(tmp_path / "t.csv"))
+
+
+@pytest.mark.parametrize(
+    ("text", "age", "low", "high"),
+    [
+        ("25", 25, -1, -1), ("25.4", 25, -1, -1), ("25.5", 26, -1, -1), ("", -1, -1, -1),
+        ("50-59", -1, 50, 59), ("(25, 32)", -1, 25, 32), ("[8,12]", -1, 8, 12), ("3 to 9", -1, 3, 9),
+        ("more than 70", -1, 70, 100), ("70+", -1, 70, 100), ("70 and over", -1, 70, 100), (">= 60", -1, 60, 100),
+        ("under 18", -1, 0, 17), ("<3", -1, 0, 2), ("66-120", -1, 66, 100),
+    ],
+)  # fmt: skip
+def test_ages_are_rounded_years_or_groups(text, age, low, high, tmp_path):
+    records = read(tmp_path, "path,age,gender", f'a.jpg,"{text}",F', "b.jpg,1-2,M")
+    assert records.age.tolist() == [age, -1]
+    assert (records.label_low.tolist(), records.label_high.tolist()) == ([low, 1], [high, 2])
+
+
+@pytest.mark.parametrize("text", ["old", "59-50", "120-130", "1-2-3", "-5-9"])
+def test_an_age_that_is_none_is_counted(text, tmp_path):
+    records = read(tmp_path, "path,age", f"a.jpg,{text}", "b.jpg,20")
+    assert records.path == ["b.jpg"] and records.skipped == {"number not understood": ["a.jpg"]}
+
+
+def test_a_column_is_left_out_on_request(tmp_path):
+    records = read(tmp_path, "path,age,gender", "a.jpg,many,F", columns=[("age", "")])
+    assert records.age.tolist() == [UNKNOWN] and records.gender.tolist() == [FEMALE]
+
+
+def test_a_photo_listed_twice_is_counted_and_in_conflict_left_out(tmp_path, capsys):
+    photos(tmp_path, "a.png", "b.png", "c.png", "d.png")
+    table(tmp_path, "path,age,gender", "a.png,25,F", "a.png,60,M", "b.png,30,M", "b.png,30,M", "./c.png,20,F",
+          "c.png,,F", "d.png,40,M")  # fmt: skip
+    assert build(tmp_path) == ([30, 20, 40], [MALE, FEMALE, MALE])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "records 7 " in said and "- repeated row 1 " in said and "kept 3 " in said
+    assert "- photo listed twice, labels conflict 2 " in said and "- photo listed twice 1 " in said
+    check_dataset.main([*("--db", "csv", "--data_dir", str(tmp_path), "--table", str(tmp_path / "t.csv")),
+                        *("--output", str(tmp_path / "c.csv"))])  # fmt: skip
+    listed = list(csv.DictReader(open(tmp_path / "c.csv")))
+    assert [(row["path"], row["reason"]) for row in listed] == [("a.png", "byte-identical, ages conflict")]
+
+
+def test_two_faces_of_one_photo_are_no_repetition(tmp_path):
+    photos(tmp_path, "a.png")
+    table(tmp_path, "path,age,gender,x1,y1,x2,y2", "a.png,25,F,0,0,20,20", "a.png,60,M,20,20,40,40")
+    assert build(tmp_path)[0] == [25, 60]
+
+
+def test_boxes_as_shares_of_the_photo_are_no_boxes(tmp_path):
+    photos(tmp_path, "a.png")
+    table(tmp_path, "path,age,gender,x1,y1,x2,y2", "a.png,25,F,0.2,0.15,0.8,0.9")
+    with pytest.raises(ValueError, match="nothing is left of 1 records .* 1 face box of less than 2 pixels"):
+        build(tmp_path)
+
+
+def test_labels_of_a_struct_may_be_characters(tmp_path):
+    photos(tmp_path, "00/a.jpg", "00/bbb.jpg")
+    born = np.array([723181, 723394], np.int32)
+    wiki = {"dob": born, "photo_taken": np.array(["2010", "2010"]), "full_path": np.array(["00/a.jpg", "00/bbb.jpg"])}
+    wiki |= {"gender": np.array(["female", "m"], object), "face_score": np.array([2.0, 3.0])}
+    scipy.io.savemat(tmp_path / "wiki.mat", {"wiki": wiki | {"second_face_score": np.full(2, np.nan)}}, oned_as="row")
+    records = read_records("wiki", tmp_path)
+    assert records.path == ["00/a.jpg", "00/bbb.jpg"] and records.gender.tolist() == [FEMALE, MALE]
+    assert records.age.tolist() == [30, 29]
+    scipy.io.savemat(tmp_path / "wiki.mat", {"wiki": wiki | {"second_face_score": np.array(["x", "y"])}})
+    with pytest.raises(ValueError, match=r"the field 'second_face_score' of .*wiki\.mat does not hold numbers"):
+        read_records("wiki", tmp_path)
+
+
+# ------------------------------------------------------------------------------------------------- lists
+
+LISTED = ["20_0_0_2.jpg", "sub/21_0_0_2.jpg"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path,reason,same_as\r\n{0},dup,\r\n{1},dup,\r\n".encode,
+        "path;reason;same_as\n{0};dup;\n{1};dup;\n".encode,
+        lambda: "path\treason\n{0}\tdup\n{1}\tdup\n".encode("utf-16"),
+        "reason,path\nx,{0}\nx,{1}\n".encode,
+        "{folder}/{0}\n{folder}/{1}\n".encode,
+        ".\\{0}\nsub\\\\21_0_0_2.jpg\n".encode,
+        '"{0}"\n"{1}"\n'.encode,
+        "{0}\n21_0_0_2.jpg\nno_such.jpg\n".encode,
+    ],
+)
+def test_lists_leave_out_what_they_name(content, tmp_path, capsys):
+    faces = tmp_path / "faces"
+    photos(faces, *LISTED, "22_1_0_2.jpg")
+    written = content()
+    encoding = "utf-16" if written[:2] == b"\xff\xfe" else "utf-8"
+    text = written.decode(encoding).replace("{folder}", str(faces)).replace("{0}", LISTED[0]).replace("{1}", LISTED[1])
+    (tmp_path / "list.csv").write_bytes(text.encode(encoding))
+    output = tmp_path / "out.mat"
+    create_db.main([*("--db", "utkface", "--data_dir", str(faces), "--output", str(output), "--img_size", "32"),
+                    *("--exclude", str(tmp_path / "list.csv"))])  # fmt: skip
+    with h5py.File(output) as file:
+        assert file["age"][()].tolist() == [[22]]
+    assert ("1 of its 3 names are no photo here, such as no_such.jpg" in capsys.readouterr().out) == ("no_such" in text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("no_such.jpg\n", "none of its 1 names, such as no_such.jpg, is a photo"), ('"a.jpg\nb.jpg\n', "line 1: a quote")],
+)
+def test_a_list_that_names_nothing_is_refused(text, message, tmp_path):
+    photos(tmp_path, "20_0_0_2.jpg")
+    (tmp_path / "list.txt").write_text(text)
+    with pytest.raises(ValueError, match=f"--exclude .*{message}"):
+        create_db.main([*("--db", "utkface", "--data_dir", str(tmp_path), "--output", str(tmp_path / "o.mat")),
+                        *("--exclude", str(tmp_path / "list.txt"))])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["=1+1.jpg", "+a.jpg", "-a.jpg", "@a.jpg", "'=a.jpg", "''a", "'a.jpg", "a=b.jpg", "=="]
+)
+def test_a_name_is_no_formula_and_comes_back(name, tmp_path):
+    cell = guarded(name)
+    assert cell[0] not in "=+-@" and unguarded(cell) == name
+    (tmp_path / "l.csv").write_text(f"path\n{cell}\n")
+    assert read_names(tmp_path / "l.csv") == {name}
+
+
+# ------------------------------------------------------------------------------------------------ folders
+
+
+def test_linked_folders_are_followed_and_none_is_entered_twice(tmp_path):
+    photos(tmp_path, "a/1.jpg", "other/2.jpg", "b.jpg")
+    folder = tmp_path / "a"
+    (folder / "to_other").symlink_to("../other")
+    (folder / "again").symlink_to("../other")
+    (folder / "loop").symlink_to(".")
+    (tmp_path / "other" / "back").symlink_to("../a")
+    (folder / "file.jpg").symlink_to("../b.jpg")
+    (folder / "dead.jpg").symlink_to("nowhere.jpg")
+    assert files_below(folder) == ["1.jpg", "again/2.jpg", "dead.jpg", "file.jpg"]
+    found = find_images(folder)
+    assert [path.name for path in found.images] == ["1.jpg", "2.jpg", "file.jpg"]
+    assert found.passed_over == {"no files": ["dead.jpg"]}
+
+
+def test_what_a_folder_holds_beside_images_is_named(tmp_path):
+    photos(tmp_path, "a.jpg", "first/a.jpg", "deep/er/b.jpg")
+    for name in ("film.mp4", "clip.MP4", "README", ".hidden.jpg", "first/predictions.csv"):
+        (tmp_path / name).write_bytes(b"x")
+    found = find_images(tmp_path)
+    assert [path.relative_to(tmp_path).as_posix() for path in found.images] == ["a.jpg", "deep/er/b.jpg"]
+    assert str(found) == (
+        "1 hidden (such as .hidden.jpg), 1 without a suffix (such as README), 2 .mp4 (such as clip.MP4), "
+        "2 results of an earlier run (such as first/a.jpg)"
+    )
+
+
+def test_heic_is_read_and_turned_where_its_package_is(tmp_path):
+    heif = pytest.importorskip("pillow_heif")
+    from PIL import Image
+
+    picture = np.repeat(np.repeat(noise(1, 4, 3)[0], 16, axis=0), 24, axis=1)  # 64 x 96, of large squares
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    heif.register_heif_opener()
+    Image.fromarray(picture[:, :, ::-1]).save(tmp_path / "a.heic", quality=95, exif=exif.tobytes())
+    image = decode((tmp_path / "a.heic").read_bytes())
+    assert image.shape == (96, 64, 3)
+    assert np.abs(image.astype(int) - np.rot90(picture, -1)).mean() < 6
+
+
+@pytest.mark.parametrize("which", ["create", "check"])
+def test_photos_that_go_away_while_they_are_read_leave_what_was_there(which, tmp_path, monkeypatch):
+    faces = tmp_path / "faces"
+    photos(faces, *(f"{20 + number}_0_0_2.jpg" for number in range(40)))
+    output = tmp_path / ("o.mat" if which == "create" else "o.csv")
+    output.write_bytes(b"old")
+    seen = []
+
+    def read_until_unplugged(path, real=age_gender.faces.read_bytes):
+        seen.append(path)
+        if len(seen) == 15:
+            os.rename(faces, tmp_path / "gone")
+        return real(path)
+
+    monkeypatch.setattr(age_gender.faces, "read_bytes", read_until_unplugged)
+    main = create_db.main if which == "create" else check_dataset.main
+    with pytest.raises(ValueError, match=r"photos went away while they were read, such as .*Is the disk still there"):
+        main([*("--db", "utkface", "--data_dir", str(faces), "--output", str(output), "--overwrite", "--workers", "1")])
+    assert output.read_bytes() == b"old"
+
+
+def test_results_in_the_folder_of_the_photos_are_no_photos_next_time(tmp_path, tiny_checkpoint_file, capsys):
+    photos(tmp_path / "in", "a.png", "b.png")
+    words = ["--image_dir", str(tmp_path / "in"), "--no_display", "--detector", "none"]
+    words += ["--weight_file", str(tiny_checkpoint_file)]
+    for name in ("first", "second"):
+        demo.main([*words, "--output_dir", str(tmp_path / "in" / name)])
+    rows = list(csv.DictReader(open(tmp_path / "in" / "second" / "predictions.csv")))
+    assert [row["input"] for row in rows] == ["a.png", "b.png"]
+    assert "results of an earlier run (such as first/" in capsys.readouterr().out
