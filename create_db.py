@@ -19,6 +19,7 @@ import numpy as np
 
 from age_gender import cli
 from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, face_at, in_any_thread
+from age_gender.files import alone
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
@@ -80,6 +81,11 @@ def add_faces(faces) -> None:
         "(default: largest)",
     )
     faces.add_argument(
+        "--else_whole",
+        action="store_true",
+        help="take photos whole in which --detector finds no face, where the dataset has cut its faces already",
+    )
+    faces.add_argument(
         "--align",
         action="store_true",
         help=f"turn each face until its eyes are level, with --detector {' or '.join(WITH_LANDMARKS)}",
@@ -115,6 +121,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"--min_age {args.min_age} is above --max_age {args.max_age}")
     if args.face and args.detector in (None, NO_DETECTOR):
         parser.error("--face chooses among the faces that a detector finds: name one with --detector")
+    if args.else_whole and args.detector in (None, NO_DETECTOR):
+        parser.error("--else_whole is for photos in which a detector finds no face: name one with --detector")
     if args.detector == NO_DETECTOR and args.margin is not None:
         parser.error("--margin is for faces that are cut; with --detector none each photo is taken whole")
     if args.align and args.detector not in WITH_LANDMARKS:
@@ -139,7 +147,8 @@ def main(argv: list[str] | None = None) -> None:
     announce(output, len(kept), cut.image_size)
     scalars = {"img_size": cut.image_size, "min_score": args.min_score, "margin": cut.margin, "align": cut.align}
     texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}  # none: it came cropped, or with boxes of its own
-    written, failures = write_database(output, records, kept, folder, cut, args.workers, scalars, texts)
+    with alone(output):
+        written, failures = write_database(output, records, kept, folder, cut, args.workers, scalars, texts)
     for reason, paths in failures.items():
         dropped[reason] = dropped.get(reason, 0) + len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
@@ -209,7 +218,7 @@ def how_to_cut(parser: argparse.ArgumentParser, args: argparse.Namespace, record
 
     whole = args.detector == NO_DETECTOR
     own = 0.0 if whole and records.box is not None else reader.margin  # the dataset's margin is that of its boxes
-    return Cut(args.img_size, own if args.margin is None else args.margin, whole, find, args.align)
+    return Cut(args.img_size, own if args.margin is None else args.margin, whole, find, args.align, args.else_whole)
 
 
 def write_database(

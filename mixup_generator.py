@@ -28,6 +28,8 @@ class Augmentation(NamedTuple):
         grey: probability of losing all colour.
         whole: probability of being neither rotated nor scaled and shifted by whole pixels, which keeps every detail.
         cubic: probability that a rotated or scaled image is resampled bicubically, not bilinearly, which blurs.
+        coarse: probability of having been smaller: shrunk up to COARSEST times and enlarged again.
+        jpeg: probability of having been saved as a JPEG of a quality from WORST_JPEG on.
     """
 
     mixup_alpha: float = 0.0
@@ -40,8 +42,12 @@ class Augmentation(NamedTuple):
     grey: float = 0.0
     whole: float = 0.0
     cubic: float = 0.0
+    coarse: float = 0.0
+    jpeg: float = 0.0
 
 
+COARSEST = 4.0
+WORST_JPEG = 20  # of 100
 NO_AUGMENTATION = Augmentation()
 
 
@@ -54,8 +60,10 @@ class Labels(NamedTuple):
         num_ages: classes of the age head.
         age_width: (n,) years: where it is above 0, the age label is no single year but a normal distribution of this
             standard deviation around it; None means single years.
-        teacher: (n, 2) genders and (n, num_ages) ages, float32 distributions, what an earlier network says.
-        teacher_weight: share of the teacher's distribution in each known label; the rest is the label's.
+        teacher: (n, 2) genders and (n, num_ages) ages, float32 distributions, what an earlier network says; a row of
+            zeros where it says nothing.
+        teacher_weight: share of the teacher's distribution in each known label; the rest is the label's. Where the
+            label is unknown, the teacher's stands alone.
     """
 
     gender: np.ndarray
@@ -136,6 +144,8 @@ class MixupGenerator(keras.utils.PyDataset):
         # From 1: NumPy gives (seed, epoch, 0) the stream of (seed, epoch), which is the order's.
         rng = np.random.default_rng((self.seed, self.epoch, index + 1))
         images = move(images, self.augmentation, rng)
+        if self.augmentation.coarse or self.augmentation.jpeg:
+            degrade(images, self.augmentation, rng)
         if self.augmentation.light or self.augmentation.grey:
             change_colours(images, self.augmentation.light, self.augmentation.grey, rng)
         if self.augmentation.mixup_alpha:
@@ -173,18 +183,21 @@ def widen(rows: np.ndarray, ages: np.ndarray, width: np.ndarray) -> None:
 
 
 def soften(labels: np.ndarray, weight: np.ndarray, teacher: np.ndarray, share: float) -> None:
-    """Puts a share of a teacher's distributions into the known labels, in place.
+    """Puts a share of a teacher's distributions into the known labels, and all of it in place of unknown ones.
 
     Where labels are noisy, a mixture with what a network has learned from all of them is nearer the truth than either
     (Li et al., "Learning from noisy labels with distillation", arXiv:1703.02391).
 
     Args:
-        labels: (n, classes) float32 distributions, a row of zeros where unknown.
-        weight: (n,) float32, 0 where the label is unknown.
-        teacher: (n, classes) float32 distributions.
+        labels: (n, classes) float32 distributions, a row of zeros where unknown; changed.
+        weight: (n,) float32, 0 where the label is unknown; changed to 1 where the teacher says it.
+        teacher: (n, classes) float32 distributions; a row of zeros says nothing.
         share: of the teacher, 0..1.
     """
-    labels += share * weight[:, None] * (teacher - labels)
+    says = teacher.any(axis=1)
+    part = np.where(weight > 0, share, 1)[:, None] * says[:, None]
+    labels += part * (teacher - labels)
+    weight[says] = 1
 
 
 def move(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
@@ -247,6 +260,28 @@ def turn_and_scale(images: np.ndarray, augmentation: Augmentation, rng: np.rando
     for image, target, transform, flag in zip(images, moved, np.dstack([matrix, offset]), flags, strict=True):
         cv2.warpAffine(image, transform, (width, height), dst=target, flags=flag, borderMode=cv2.BORDER_REPLICATE)
     return moved
+
+
+def degrade(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> None:
+    """Takes detail from some images, as small faces and much compressed photos lack it, in place.
+
+    Args:
+        images: (n, h, w, 3) uint8 BGR.
+        augmentation: its coarse and jpeg.
+    """
+    count, height, width = images.shape[:3]
+    coarse = (rng.random(count) < augmentation.coarse).tolist()
+    factor = COARSEST ** rng.random(count)
+    saved = (rng.random(count) < augmentation.jpeg).tolist()
+    quality = rng.integers(WORST_JPEG, 95, count).tolist()
+    for number, image in enumerate(images):
+        if coarse[number]:
+            size = max(1, round(width / factor[number])), max(1, round(height / factor[number]))
+            small = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            cv2.resize(small, (width, height), dst=image, interpolation=cv2.INTER_LINEAR)
+        if saved[number]:
+            _, content = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality[number]))
+            image[...] = cv2.imdecode(content, cv2.IMREAD_COLOR)
 
 
 def change_colours(images: np.ndarray, light: float, grey: float, rng: np.random.Generator) -> None:

@@ -10,10 +10,14 @@ Keeps the checkpoint of the best validation loss, history.csv, training_curve.pn
 """
 
 import argparse
+from pathlib import Path
 
 from age_gender import cli
+from age_gender.files import alone
 from training import arguments
-from training.data import load_data, make_batches, refuse
+from training.data import Data, load_data, make_batches, refuse
+from training.options import Options
+from training.resume import forget
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -26,8 +30,12 @@ def main(argv: list[str] | None = None) -> int:
     options, folder, stopped = arguments.parse(build_parser(), argv)
     data = load_data(options)
     refuse(data, options, stopped)
-    folder.mkdir(parents=True, exist_ok=True)
+    with alone(folder / "train", what=folder):
+        return train(data, options, folder, stopped)
 
+
+def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
+    """Build, fit, calibrate, report; the exit status. Until its end, the run can be resumed."""
     from networks import backend
 
     print(f"computing on {backend.start()}", flush=True)
@@ -46,11 +54,13 @@ def main(argv: list[str] | None = None) -> int:
         start_from(model, options, data)
     outcome = run.fit(model, options, description, make_batches(data, options, teacher), folder, stopped)
     if reports.say_what_failed(outcome, options):
+        forget(folder)
         return 1
     reports.say_the_best(outcome, data, description)
     rows = data.validation
     calibration = calibrate(outcome.best["path"], data.image, rows, data.age[rows], data.gender[rows])
     print(f"stored in it: {calibration_in_words(calibration)}")
+    forget(folder)
     return 1 if reports.say_if_it_collapsed(outcome, data, options) else 0
 
 

@@ -11,13 +11,14 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no EDQUOT
 DELIMITERS = (",", "\t", ";")
+CLOCKS_DIFFER = 300  # seconds, between machines that share files
 UNFINISHED = ".new-"  # how the names of unfinished files and folders begin; nothing so called is ever taken for data
 
 
@@ -46,8 +47,12 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def alone(path: Path, what: Path | None = None) -> Iterator[None]:
     """Keeps other runs away from a file or a folder while the block lasts.
+
+    Args:
+        path: beside it lies the lock, a hidden file.
+        what: what the run is at work on, for the message; None stands for `path`.
 
     Raises:
         ValueError: if another run is at work on it.
@@ -64,7 +69,7 @@ def alone(path: Path) -> Iterator[None]:
                 if os.name != "nt":  # where nobody can remove what is open
                     lock.unlink(missing_ok=True)
     except Timeout:
-        raise ValueError(f"another run is at work on {path}; wait for it, or end it") from None
+        raise ValueError(f"another run is at work on {what or path}; wait for it, or end it") from None
 
 
 @contextmanager
@@ -134,7 +139,7 @@ def reading(path: Path, problem: str) -> Iterator[None]:
     """Turns whatever a library raises of a damaged file into one ValueError that names the file.
 
     Libraries raise many types: h5py OSError, RuntimeError, KeyError, TypeError. What names the file already passes, and
-    so do a file that is not there and a lack of memory, which is none of the file's faults.
+    so does a file that is not there. A lack of memory is said as such: it is none of the file's faults.
 
     Args:
         path: the file that is read.
@@ -142,8 +147,10 @@ def reading(path: Path, problem: str) -> Iterator[None]:
     """
     try:
         yield
-    except (FileNotFoundError, PermissionError, MemoryError):
+    except (FileNotFoundError, PermissionError):
         raise
+    except MemoryError:
+        raise MemoryError(f"{path} needs more memory than there is") from None
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith(str(path)):
             raise
@@ -246,6 +253,22 @@ def read_names(path: Path) -> set[str]:
 def plain_path(text: str) -> str:
     """A relative path as readers write it: forward slashes, no "." and no empty part in it."""
     return posixpath.normpath(text.replace("\\", "/")) if text else ""
+
+
+def newest(paths: Iterable[Path], time_of: Callable[[Path], float] | None = None) -> Path | None:
+    """The path whose time, in seconds, is the latest; None of none. What a wrong clock dated into the future is last.
+
+    Args:
+        paths: in any order. Hidden ones are not finished, or nobody's business, and are not taken.
+        time_of: gives a path's time; None takes when the file was changed.
+    """
+    now = time.time() + CLOCKS_DIFFER
+
+    def age(path: Path) -> tuple[bool, float]:
+        when = time_of(path) if time_of else path.stat().st_mtime
+        return when <= now, when
+
+    return max((path for path in paths if not path.name.startswith(".")), key=age, default=None)
 
 
 def digest(content: bytes) -> int:

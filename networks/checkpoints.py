@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.description import KEY, ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
-from age_gender.files import reading, replacing
+from age_gender.files import newest, reading, replacing
 from age_gender.intervals import Calibration
 from age_gender.labels import NUM_AGES, NUM_GENDERS
 from age_gender.runtimes import format_of
@@ -227,8 +227,8 @@ def choose(weight_file: Path | None = None, folder: Path = CHECKPOINTS) -> Path:
         return path
     if weight_file and not path.is_dir():
         raise FileNotFoundError(f"{path} is not there; train.py makes checkpoints")
-    if written := sorted(path.glob("weights.*.hdf5"), key=_saved):
-        return written[-1]
+    if written := newest(path.glob("weights.*.hdf5"), _saved):
+        return written
     for shipped in (path / SHIPPED.name, *([] if weight_file else [SHIPPED])):
         if shipped.is_file():
             return shipped

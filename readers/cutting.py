@@ -26,6 +26,7 @@ class Cut(NamedTuple):
         find: ((h, w, 3) uint8 BGR, the record's box or None) -> a Detection, None where there is no face; for use in
             any thread. None where nothing has to be found.
         align: whether faces are turned until their eyes are level.
+        else_whole: whether a photo without a box in which no face is found is taken whole: it is cut already.
     """
 
     image_size: int
@@ -33,6 +34,7 @@ class Cut(NamedTuple):
     whole: bool
     find: Callable | None
     align: bool
+    else_whole: bool = False
 
 
 def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, workers: int):
@@ -111,10 +113,11 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut):
         if cut.find:
             known = box if box and np.isfinite(box).all() else None
             found = cut.find(image, known)
-            if found is None:
+            if found is None and (known or not cut.else_whole):
                 failures.append(("no face found at its box" if known else "no face found", records.path[row]))
                 continue
-            box, eyes = found.box, found.landmarks[:2] if cut.align else None
+            if found:
+                box, eyes = found.box, found.landmarks[:2] if cut.align else None
         face = cut_face(image, box, cut.margin, size, eyes)
         if face is None:
             failures.append(("face box does not fit the photo", records.path[row]))

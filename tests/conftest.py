@@ -82,6 +82,11 @@ def training_options(*words: object):
     return parse(train.build_parser(), [str(word) for word in words])[0]
 
 
+def stopped_state(**kept) -> dict:
+    """What a stopped run's file says, as far as a test gives it; the rest is empty."""
+    return {"epoch": 1, "arguments": {}, "split": {}, "best": {}, "history": [], "dropout_seeds": {}} | kept
+
+
 def micro_network(image_size, depth=10, width=1, stages=3, stem_stride=1, weight_decay=0.0, dropout=0.0, **heads):
     """Stands for the wide residual network in runs of which only the stages matter."""
     import keras

@@ -205,21 +205,37 @@ def test_a_label_with_a_width_is_a_normal_distribution_around_it():
     assert equal(again[0], generator(5, age=age, shuffle=False)[0])
 
 
-def test_a_teacher_is_mixed_into_the_labels_that_are_known():
+def test_a_teacher_is_mixed_into_known_labels_and_stands_for_unknown_ones():
     age, gender = np.array([30, -1, 40, 50]), np.array([0, 1, -1, 1])
     rng = np.random.default_rng(0)
     teacher = tuple(rng.dirichlet(np.ones(classes), 4).astype(np.float32) for classes in (2, 101))
+    teacher[0][3] = 0  # of this gender it says nothing
     soft = {"teacher": teacher, "teacher_weight": 0.25, "shuffle": False}
     _, (genders, ages), (gender_weight, age_weight) = generator(4, age=age, gender=gender, **soft)[0]
     for row in (0, 2, 3):
         expected = 0.25 * teacher[1][row] + 0.75 * (np.arange(101) == age[row])
         np.testing.assert_allclose(ages[row], expected, atol=1e-6)
-    for row in (0, 1, 3):
+    for row in (0, 1):
         expected = 0.25 * teacher[0][row] + 0.75 * (np.arange(2) == gender[row])
         np.testing.assert_allclose(genders[row], expected, atol=1e-6)
-    assert not ages[1].any() and not genders[2].any()
-    assert gender_weight.tolist() == [1, 1, 0, 1] and age_weight.tolist() == [1, 0, 1, 1]
+    np.testing.assert_array_equal(ages[1], teacher[1][1])
+    np.testing.assert_array_equal(genders[2:], [teacher[0][2], [0, 1]])
+    assert gender_weight.tolist() == age_weight.tolist() == [1, 1, 1, 1]
+    teacher[0][2] = 0
+    _, (genders, _), (gender_weight, _) = generator(4, age=age, gender=gender, **soft)[0]
+    assert not genders[2].any() and gender_weight.tolist() == [1, 1, 0, 1]
     assert ages.dtype == genders.dtype == np.float32
+
+
+def test_coarse_and_compressed_faces_keep_their_size_and_lose_detail():
+    faces = noise(30, 32, 4)
+    for name in ("coarse", "jpeg"):
+        batch = MixupGenerator(faces, Labels(np.zeros(30, int), np.full(30, 5)), batch_size=30, shuffle=False,
+                               augmentation=NO_AUGMENTATION._replace(**{name: 0.5}))[0][0]  # fmt: skip
+        changed = [not np.array_equal(one, other) for one, other in zip(batch, faces, strict=True)]
+        assert batch.shape == faces.shape and 5 < sum(changed) < 25
+        worn = batch[changed].astype(int)
+        assert np.abs(np.diff(worn, axis=2)).mean() < np.abs(np.diff(faces.astype(int), axis=2)).mean()
 
 
 def test_a_teacher_goes_with_its_face_when_faces_are_drawn_in_another_order():

@@ -327,7 +327,7 @@ def test_train_refuses(drawn, tmp_path, capsys, monkeypatch):
     refused(
         train, ["-i", drawn / "wiki_crop" / "wiki.mat"], "wiki.mat is no face database: it lacks image, age, gender"
     )
-    refused(train, ["--resume"], "there is no stopped run in checkpoints")
+    refused(train, ["--resume"], "there is no database in data/")  # as without it
     refused_by_parser(train, ["--depth", "12"], "argument --depth: invalid choice", capsys)
     refused_by_parser(train, ["--validation_split", "1"], "1.0 is not strictly between 0 and 1", capsys)
     refused_by_parser(train, ["@recipes/none.args"], "recipes/none.args, a file of arguments, is not there", capsys)

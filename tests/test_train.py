@@ -11,7 +11,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import noise, training_options, write_database
+from conftest import noise, stopped_state, training_options, write_database
 
 import train
 from age_gender.description import EARLIER, TRAINING, Description
@@ -23,7 +23,8 @@ from training.losses import age_loss
 from training.options import DEFAULT_RATES, Options
 from training.resume import RESUME_ATTRIBUTE, RESUME_FILE
 from training.schedules import Phase, StepDecay, learning_rate
-from training.teachers import ask_teachers
+from training.teachers import ask_teachers, write_answers
+from utils import open_database
 
 TINY = ["--depth", "10", "--width", "1"]
 RECIPES = Path(__file__).resolve().parent.parent / "recipes"
@@ -40,7 +41,7 @@ def parse(*argv):
 def stopped_run(folder, options, epoch=1, **kept):
     """Writes what a stopped run leaves, as far as its command line reads it."""
     with h5py.File(folder / RESUME_FILE, "w") as file:
-        file.attrs[RESUME_ATTRIBUTE] = json.dumps({"arguments": options.plain(), "epoch": epoch} | kept)
+        file.attrs[RESUME_ATTRIBUTE] = json.dumps(stopped_state(arguments=options.plain(), epoch=epoch) | kept)
 
 
 # -------------------------------------------------------------------------------------------------------- options
@@ -468,3 +469,34 @@ def test_datasets_of_the_same_people_are_warned_of(tmp_path, capsys):
     ]
     load_data(training_options("-i", *paths, *TINY))
     assert "utkface and utkface_wild have the same people" in capsys.readouterr().out
+
+
+def test_answers_in_a_file_teach_as_a_teacher_does(tmp_path, capsys):
+    path = write_database(tmp_path / "a.mat", noise(40, 32), age=np.arange(40), gender=np.arange(40) % 2)
+    rng = np.random.default_rng(0)
+    said = tuple(rng.dirichlet(np.ones(classes), 40).astype(np.float32) for classes in (2, 101))
+    said[1][7] = 0
+    file = tmp_path / "mine.answers.h5"
+    write_answers(file, {open_database(path).fingerprint(): said})
+    options = training_options("-i", path, "--teacher", file)
+    data = load_data(options)
+    genders, ages = ask_teachers(data, options)
+    assert f"{file} teaches" in capsys.readouterr().out
+    np.testing.assert_allclose(ages[data.training], said[1][data.training], atol=2e-3)
+    np.testing.assert_allclose(genders[data.training].sum(axis=1), 1, atol=1e-6)
+    assert not genders[data.validation].any() and not ages[7].any()
+    grouped = training_options("-i", path, "--teacher", file, "--age_scale", "adult_child")
+    assert ask_teachers(load_data(grouped), grouped)[1].shape == (40, 2)
+
+    other = write_database(tmp_path / "b.mat", noise(40, 32), age=np.arange(40), gender=np.zeros(40, int))
+    for change, message in (
+        (lambda: training_options("-i", other, "--teacher", file), "has no answers to the faces of .*b.mat"),
+        (lambda: write_answers(file, {open_database(path).fingerprint(): (said[0][:9], said[1])}), "for 40 faces"),
+        (lambda: write_answers(file, {open_database(path).fingerprint(): (2 * said[0], said[1])}), "no distributions"),
+        (lambda: file.write_bytes(file.read_bytes()[:900]), "cannot be read as a file of answers"),
+    ):
+        changed = change()
+        options = changed if isinstance(changed, Options) else options
+        with pytest.raises(ValueError, match=message):
+            ask_teachers(load_data(options), options)
+        options = training_options("-i", path, "--teacher", file)

@@ -6,10 +6,11 @@ import json
 import os
 from types import SimpleNamespace
 
+import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import noise
+from conftest import noise, stopped_state
 
 from age_gender.description import Description
 from mixup_generator import NO_AUGMENTATION, Augmentation, Labels, MixupGenerator
@@ -17,7 +18,7 @@ from training.augmentations import AUGMENTATIONS
 from training.callbacks import Epochs, Journal, KeepBest, Resume, StopAtNan
 from training.losses import age_loss
 from training.metrics import AgeError, AgeSpread, MaleShare, weighted_metrics
-from training.resume import read_resume
+from training.resume import RESUME_ATTRIBUTE, read_resume
 from training.run import writer
 from training.schedules import Phase, StepDecay, learning_rate
 from wide_resnet import two_heads
@@ -462,10 +463,11 @@ def test_a_resumed_training_ends_where_an_unbroken_one_does(tmp_path):
     fit(unbroken, batches(), epochs=4)
 
     stopped = small_model(optimizer=optimizer())
-    resume = Resume(tmp_path, lambda: {"best": {"best": 4.5}, "arguments": {"aug": True}})
+    kept_beside = stopped_state(best={"best": 4.5}, arguments={"aug": True})
+    resume = Resume(tmp_path, lambda: {name: kept_beside[name] for name in ("arguments", "split", "best", "history")})
     fit(stopped, batches(), epochs=2, callbacks=[resume])
     kept = read_resume(tmp_path)
-    assert kept == {"epoch": 2, "dropout_seeds": {}, "best": {"best": 4.5}, "arguments": {"aug": True}}
+    assert kept == kept_beside | {"epoch": 2}
     assert [path.name for path in tmp_path.iterdir()] == ["resume.weights.h5"]
 
     resumed = small_model(seed=99, optimizer=optimizer())
@@ -477,15 +479,19 @@ def test_a_resumed_training_ends_where_an_unbroken_one_does(tmp_path):
     assert int(resumed.optimizer.iterations) == 12
 
 
-def test_a_resume_file_that_is_missing_or_damaged_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"there is no stopped run in .*; train without --resume"):
-        read_resume(tmp_path)
-    resume = Resume(tmp_path, dict)
+def test_a_resume_file_that_is_damaged_is_refused(tmp_path):
+    assert read_resume(tmp_path) == {}
+    resume = Resume(tmp_path, stopped_state)
     resume.set_model(small_model())
     resume.on_epoch_end(0)
-    assert read_resume(tmp_path) == {"epoch": 1, "dropout_seeds": {}}
+    assert read_resume(tmp_path) == stopped_state()
+    for name, nonsense in {"epoch": "1", "best": None, "history": {}}.items():
+        with h5py.File(resume.path, "r+") as file:
+            file.attrs[RESUME_ATTRIBUTE] = json.dumps(stopped_state() | {name: nonsense})
+        with pytest.raises(ValueError, match=f"is damaged; --restart discards it and starts over: its {name} is no"):
+            read_resume(tmp_path)
     os.truncate(resume.path, 3000)
-    with pytest.raises(ValueError, match=r"is damaged \(.*\); --restart discards it and starts over"):
+    with pytest.raises(ValueError, match="is damaged; --restart discards it and starts over: "):
         read_resume(tmp_path)
     resume.model.save_weights(resume.path)  # whole, but with nothing of ours in it
     with pytest.raises(ValueError, match="is damaged"):

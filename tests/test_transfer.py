@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from conftest import give_every_weight_a_value, micro_network, noise, training_options, write_database
+from conftest import give_every_weight_a_value, micro_network, noise, stopped_state, training_options, write_database
 from test_applications import vggface_resnet50, vggface_vgg16, write_keras_2_weights
 
 import train
@@ -245,7 +245,7 @@ def test_what_can_be_known_is_refused_before_teachers_are_asked_and_the_network_
     options = training_options("-i", faces, *run)
     split = split_of(load_data(options), options)
     with h5py.File(tmp_path / "run" / RESUME_FILE, "w") as file:
-        file.attrs[RESUME_ATTRIBUTE] = json.dumps({"arguments": options.plain(), "epoch": 1, "split": split})
+        file.attrs[RESUME_ATTRIBUTE] = json.dumps(stopped_state(arguments=options.plain(), split=split))
     write_database(faces, noise(40, 32), age=np.arange(40), gender=np.arange(40) % 2)  # other labels, the same name
     with pytest.raises(ValueError, match="not those that the stopped run was trained on; --restart discards it"):
         train.main(["--resume", "--output_path", str(tmp_path / "run")])

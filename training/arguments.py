@@ -7,6 +7,7 @@ words as in a shell, on any number of lines, and # for comments. What is typed b
 import argparse
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from age_gender import cli
@@ -17,7 +18,7 @@ from training.augmentations import AUGMENTATIONS
 from training.data import newest_database
 from training.losses import AGE_LOSSES, SOFT_LOSSES
 from training.options import DEFAULT_RATES, MONITORS, PUBLISHED, WIDE_RESNET_ARGUMENTS, Options
-from training.resume import RESUME_FILE, read_resume
+from training.resume import RESUME_FILE, read_resume, reading_resume
 from training.starting import weights_file
 
 EVERYDAY = {  # what --help shows
@@ -307,7 +308,10 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         help="folder for checkpoints and logs",
     )
     group.add_argument(
-        "--resume", action="store_true", help="continue the stopped run in --output_path, with its own arguments"
+        "--resume",
+        action="store_true",
+        help="continue the stopped run in --output_path, with its own arguments, to more epochs if --nb_epochs says "
+        "so; where none was stopped, start anew",
     )
     group.add_argument("--restart", action="store_true", help="discard the stopped run in --output_path")
 
@@ -324,9 +328,10 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
     folder = args.output_path
     if args.resume and args.restart:
         parser.error("--resume and --restart exclude each other")
+    if args.resume and (stopped := read_resume(folder)):
+        return _resumed(parser, argv, stopped, folder), folder, stopped
     if args.resume:
-        stopped = read_resume(folder)
-        return _resumed(parser, argv, stopped["arguments"], folder), folder, stopped
+        print(f"nothing was stopped in {folder}: the run starts anew")
     if (left := folder / RESUME_FILE).exists() and not args.restart:
         parser.error(
             f"{left} is a stopped run: --resume continues it, --restart discards it, "
@@ -349,12 +354,18 @@ def _files_first(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
     return sorted(argv, key=lambda word: not word.startswith("@"))
 
 
-def _resumed(parser: argparse.ArgumentParser, argv: list[str], kept: dict, folder: Path) -> Options:
-    """The options of a stopped run, which are the defaults of what is typed; what says otherwise is refused."""
+def _resumed(parser: argparse.ArgumentParser, argv: list[str], stopped: dict, folder: Path) -> Options:
+    """The options of a stopped run, which are the defaults of what is typed; what says otherwise is refused, but for
+    more epochs."""
+    kept = stopped["arguments"]
     if kept.keys() != vars(parser.parse_args(argv)).keys() - NOT_OF_THE_RUN:
         raise ValueError(f"the run in {folder} was stopped in a version with other options; --restart discards it")
     parser.set_defaults(**kept)  # a text that stands for a value is parsed again
-    options, typed = Options.of(kept), Options.of(vars(parser.parse_args(argv)))
+    with reading_resume(folder / RESUME_FILE):
+        options = Options.of(kept)
+    typed = Options.of(vars(parser.parse_args(argv)))
+    if typed.nb_epochs > options.nb_epochs:
+        options = replace(options, nb_epochs=typed.nb_epochs)
     said, kept = typed.plain(), options.plain()
     changed = [name for name, value in kept.items() if said[name] != value and not _holds(said[name], value)]
     if changed:

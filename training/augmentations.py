@@ -11,4 +11,8 @@ AUGMENTATIONS: dict[str, dict[str, float]] = {
     # A network that has seen resampled faces alone takes sharp ones for older (docs/EXPERIMENTS.md); so Touvron et al.,
     # "Fixing the train-test resolution discrepancy", arXiv:1906.06423, section 3.
     "gentle": _STRONG | {"mixup_alpha": 0.0, "erase": 0.25, "whole": 0.5, "cubic": 0.5},
+    # Other people's cameras and other detectors' boxes: framings drawn wide, coarse and much compressed pictures.
+    "wide": _STRONG
+    | {"mixup_alpha": 0.0, "shift": 0.08, "erase": 0.25, "rotate": 15.0, "scale": 0.35, "light": 0.35, "grey": 0.15}
+    | {"whole": 0.3, "cubic": 0.5, "coarse": 0.25, "jpeg": 0.25},
 }

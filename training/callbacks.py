@@ -110,6 +110,10 @@ class KeepBest(keras.callbacks.Callback):
         if anew:
             self.state["waited"] = 0
 
+    def out_of_patience(self, patience: int) -> bool:
+        """Whether so many epochs have passed without improvement; never for a patience of 0."""
+        return bool(patience) and self.state["waited"] >= patience
+
     def on_epoch_end(self, epoch, logs=None):
         value = float(logs[self.monitor])
         best = self.state["best"]
@@ -121,7 +125,7 @@ class KeepBest(keras.callbacks.Callback):
             self.state = {"best": value, "waited": 0, "path": str(path), "epoch": epoch + 1}
             return
         self.state["waited"] += 1
-        if self.patience and self.state["waited"] >= self.patience:
+        if self.out_of_patience(self.patience):
             tqdm.write(f"no better {self.monitor} in {self.patience} epochs: the run ends")
             self.model.stop_training = True
 

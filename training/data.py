@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from age_gender.files import newest
 from age_gender.labels import UNKNOWN, AgeScale
 from networks.applications import require_size
 from networks.split import kindred, split
@@ -51,10 +52,10 @@ class Data:
 
 def newest_database() -> Path:
     """The .mat file in data/ that was written last."""
-    found = sorted(Path("data").glob("*.mat"), key=lambda path: path.stat().st_mtime)
-    if not found:
+    found = newest(Path("data").glob("*.mat"))
+    if found is None:
         raise FileNotFoundError("there is no database in data/: make one with create_db.py, or name one with --input")
-    return found[-1]
+    return found
 
 
 def load_data(options: Options) -> Data:

@@ -5,29 +5,41 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.files import replacing
+from age_gender.files import reading, replacing
 
 RESUME_FILE = "resume.weights.h5"
 RESUME_ATTRIBUTE = "age_gender_resume"
+KEPT = {"epoch": int, "arguments": dict, "split": dict, "best": dict, "history": list, "dropout_seeds": dict}
 
 
 def read_resume(folder: Path) -> dict:
-    """What `write_resume` kept of a stopped run: at least `epoch`, the number of epochs that are done.
+    """What `write_resume` kept of a stopped run: `epoch`, the number of epochs that are done, and the rest of KEPT; {}
+    where none was stopped.
 
     Raises:
-        FileNotFoundError: if there is no stopped run.
         ValueError: if the file is damaged.
     """
     import h5py
 
     path = Path(folder) / RESUME_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"there is no stopped run in {folder}: {path} is not there; train without --resume")
-    try:
-        with h5py.File(path, "r") as file:
-            return json.loads(file.attrs[RESUME_ATTRIBUTE])
-    except (OSError, KeyError, ValueError) as error:
-        raise ValueError(f"{path} is damaged ({error}); --restart discards it and starts over") from None
+        return {}
+    with reading_resume(path), h5py.File(path, "r") as file:
+        kept = json.loads(file.attrs[RESUME_ATTRIBUTE])
+        for name, kind in KEPT.items():
+            if not isinstance(kept[name], kind):
+                raise TypeError(f"its {name} is no {kind.__name__}")
+        return kept
+
+
+def reading_resume(path: Path):
+    """The block in which a run's file is read: whatever is wrong with it becomes one ValueError."""
+    return reading(path, f"{path} is damaged; --restart discards it and starts over")
+
+
+def forget(folder: Path) -> None:
+    """Removes what a resume needs: the run is finished, or not worth continuing."""
+    (Path(folder) / RESUME_FILE).unlink(missing_ok=True)
 
 
 def write_resume(path: Path, model, epoch: int, state: dict[str, object]) -> None:

@@ -29,9 +29,10 @@ from training.losses import age_loss
 from training.metrics import weighted_metrics
 from training.options import MONITORS, WIDE_RESNET_ARGUMENTS, Options
 from training.reports import Outcome
-from training.resume import set_dropout_seeds
+from training.resume import forget, reading_resume, set_dropout_seeds
 from training.schedules import learning_rate, phases
 from training.starting import history_of, weights_file
+from training.teachers import holds_answers
 
 
 def describe(data: Data, options: Options, trivial: dict[str, int]) -> Description:
@@ -62,7 +63,7 @@ def describe(data: Data, options: Options, trivial: dict[str, int]) -> Descripti
         arguments["vggface"] = bool(vggface or (earlier and earlier.arguments.get("vggface")))
     if options.age_loss == "coral":
         arguments["ordinal"] = True
-    teachers = [description_of(path) for path in options.teacher]
+    teachers = [description_of(path) for path in options.teacher if not holds_answers(path)]
     for teacher in teachers:
         teacher.age_scale.folds_onto(options.age_scale)
     if teachers:
@@ -139,20 +140,22 @@ def fit(model, options: Options, description: Description, batches: tuple, folde
     before = [guard, Epochs(training), *averaged, PlainValidationLoss(options.gender_weight), *tensorboard(folder)]
     done = stopped.get("epoch", 0)
     if not stopped:
-        resume.path.unlink(missing_ok=True)  # --restart
+        forget(folder)  # --restart
+    last_phase = phases(options)[-1]
+    ended = done > last_phase.first and best.out_of_patience(options.patience)
     try:
         for phase in phases(options):
-            if phase.last < done:
+            if phase.last <= done or ended:
                 continue
             rate = learning_rate(options.schedule, phase, len(training))
             train_last_stages(model, STAGES[options.model], phase.stages)
             compile_model(model, options, rate)
             if phase.first < done:  # the phase that the stopped run was in
                 model.optimizer.build(model.trainable_variables)
-                model.load_weights(resume.path)
-                set_dropout_seeds(model, stopped["dropout_seeds"])
-            last = phase.last == options.nb_epochs
-            best.begin_phase(options.patience if last else 0, anew=done <= phase.first)
+                with reading_resume(resume.path):
+                    model.load_weights(resume.path)
+                    set_dropout_seeds(model, stopped["dropout_seeds"])
+            best.begin_phase(options.patience if phase == last_phase else 0, anew=done <= phase.first)
             trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
             journal.begin_phase(rate, trained, phase.last)
             if options.freeze_epochs or options.unfreeze_stages:
@@ -172,7 +175,6 @@ def fit(model, options: Options, description: Description, batches: tuple, folde
         done = resume.saved or done
         print(f"\nstopped after {done} whole epochs" + (f"; --resume goes on at epoch {done + 1}" if done else ""))
         raise
-    resume.path.unlink(missing_ok=True)  # finished, or not worth continuing
     keras.mixed_precision.set_global_policy("float32")  # as the checkpoint will be used
     return Outcome(best.state, journal.rows, len(training) * len(journal.rows), guard.stopped)
 
