@@ -3,6 +3,7 @@
     python check_dataset.py                                # data/wiki_crop -> data/wiki_check.csv and .html
     python check_dataset.py --db utkface --data_dir data/UTKFace --output bad.csv
     python create_db.py --db utkface --exclude bad.csv
+    python check_dataset.py --input data/wiki_db.mat       # is the database as it was written?
 
 Every photo is read and decoded once, on all cores; memory holds 1.5 kB for each at most, and no picture. Listed, once
 each, are files that are missing, empty, unreadable or no image, and files that are the same byte for byte: all of
@@ -37,6 +38,14 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser_for(__doc__, "check_dataset.py [--db NAME] [--data_dir DIR] [--output FILE] [options]")
     cli.add_dataset_arguments(parser, READERS)
+    parser.add_argument(
+        "--input",
+        "-i",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="check databases instead: whether their faces are what create_db.py wrote; nothing else is done",
+    )
     parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="list (default: data/{db}_check.csv)")
     parser.add_argument("--overwrite", action="store_true", help="replace the list and its page if they are there")
     parser.add_argument(
@@ -54,10 +63,12 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: list[str] | None = None) -> int:
     """Reads the labels, looks at the photos, lists, reports, and writes the page."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    if args.input:
+        return check_databases(args.input)
     cli.check_dataset_arguments(parser, args, READERS)
     reader = READERS[args.db]
     folder = args.data_dir or Path(reader.folder)
@@ -80,6 +91,25 @@ def main(argv: list[str] | None = None) -> None:
     report(records, findings, listed, kept, dropped, output)
     write_report(page, args, margin, folder, records, findings, groups, kept, dropped)
     print(f"the page with pictures is {page}")
+    return 0
+
+
+def check_databases(paths: list[Path]) -> int:
+    """Says of each database whether it is whole; 1 where one is not."""
+    from utils import damaged_faces, open_database
+
+    status = 0
+    for path in paths:
+        database = open_database(path)
+        damaged = damaged_faces(database)
+        if damaged:
+            status, places = 1, ", ".join(f"{rows.start:,} to {rows.stop - 1:,}" for rows in damaged)
+            print(f"{path}: damaged: among the faces {places}")
+        elif database.block_digest is None:
+            print(f"{path}: {len(database):,} faces, of a version that kept no digests: nothing can be said")
+        else:
+            print(f"{path}: {len(database):,} faces, all as they were written")
+    return status
 
 
 def write_list(output: Path, listed: dict[str, tuple[str, str]]) -> None:

@@ -174,12 +174,13 @@ def evaluate(args: argparse.Namespace, weight_file: Path, description, scale) ->
 
 def open_databases(paths: list[Path] | None, description) -> list:
     """The databases to score on, each once; by default those of the training."""
-    from utils import open_database
+    from utils import check_faces, open_database
 
     paths = list(dict.fromkeys(paths or description.inputs))
     if not paths:
         raise ValueError("the checkpoint does not say what it was trained on: name databases with --input")
     databases = [open_database(path) for path in paths]
+    check_faces(databases)
     for database in databases:
         for difference in description.differs_from(database.margin, database.detector, database.align):
             print(f"warning: the faces of {database.source} were {difference}")

@@ -9,6 +9,7 @@ import hashlib
 import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +20,14 @@ from age_gender.description import ORIGINAL_MARGIN
 from age_gender.detectors import NO_DETECTOR
 from age_gender.files import reading, replacing
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
+from age_gender.machine import available_cores
 
+BLOCK = 256  # faces that a digest is of
+BLOCK_DIGESTS, LABEL_DIGEST = "block_digest", "label_digest"
+LABELS = ("age", "gender", "digest", "subject", "age_low", "age_high", "age_std", "race", "part")  # what it is of
 READ = (
     *("image", "age", "gender", "db", "margin", "detector", "align", "subject", "digest", "race", "race_names"),
-    *("age_low", "age_high", "age_std", "part", "part_names"),
+    *("age_low", "age_high", "age_std", "part", "part_names", BLOCK_DIGESTS, LABEL_DIGEST),
 )  # datasets of a database that are read when it is opened
 SMALL, MOST_COMPRESSED = 1 << 26, 200  # bytes; times its file's size: what a dataset may hold
 USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
@@ -113,6 +118,7 @@ class DatabaseWriter:
         self.rows = rows
         self.image_size = image_size
         self.written = 0
+        self._digests = BlockDigests()
         self._file = self._create(path, rows)
         # Images are written past h5py, which would keep the decoding threads from Python's lock meanwhile.
         self._block = open(path, "r+b")
@@ -141,7 +147,9 @@ class DatabaseWriter:
                 f"room for {self.rows - self.written} images {shape} uint8; received {images.shape} {images.dtype}"
             )
         self._block.seek(self._start + self.written * images[:1].nbytes)
-        self._block.write(np.ascontiguousarray(images))
+        images = np.ascontiguousarray(images)
+        self._block.write(images)
+        self._digests.add(images)
         self.written += len(images)
 
     def finish(self, columns: dict[str, object], scalars: dict[str, float], texts: dict[str, object]) -> None:
@@ -166,6 +174,8 @@ class DatabaseWriter:
                 self._add_numbers(name, column[:, None])
             else:
                 self._add_text(name, column)
+        self._add_numbers(BLOCK_DIGESTS, self._digests.finished()[:, None])
+        self._add_numbers(LABEL_DIGEST, np.full((1, 1), label_digest(columns), np.int64))
         for name, number in scalars.items():
             self._add_numbers(name, np.full((1, 1), number, np.float64))
         for name, text in texts.items():
@@ -208,6 +218,44 @@ class DatabaseWriter:
         self._file = h5py.File(self.path, "r+")
 
 
+def label_digest(columns: dict[str, np.ndarray | None]) -> int:
+    """A digest of the labels among some columns of a database."""
+    content = hashlib.sha256()
+    for name in LABELS:
+        if (column := columns.get(name)) is not None:
+            kind = "<f8" if column.dtype.kind == "f" else "<i8"
+            content.update(name.encode() + np.ascontiguousarray(column, kind).tobytes())
+    return int.from_bytes(content.digest()[:8], "little", signed=True)
+
+
+class BlockDigests:
+    """Digests of images that come in any portions: one for each BLOCK of them, the last of what is left."""
+
+    def __init__(self) -> None:
+        self._found: list[int] = []
+        self._open, self._count = hashlib.sha256(), 0
+
+    def add(self, images: np.ndarray) -> None:
+        """Takes (k, size, size, 3) uint8, contiguous."""
+        while len(images):
+            fitting = images[: BLOCK - self._count]
+            self._open.update(fitting.data)
+            self._count += len(fitting)
+            images = images[len(fitting) :]
+            if self._count == BLOCK:
+                self._close()
+
+    def finished(self) -> np.ndarray:
+        """The digests of all, (blocks,) int64."""
+        if self._count:
+            self._close()
+        return np.array(self._found, np.int64)
+
+    def _close(self) -> None:
+        self._found.append(int.from_bytes(self._open.digest()[:8], "little", signed=True))
+        self._open, self._count = hashlib.sha256(), 0
+
+
 # ---------------------------------------------------------------------------------------------- database in
 
 
@@ -232,6 +280,7 @@ class Database:
         age_std: (n,) float64, years, how far opinions on the age spread, NaN unknown; None where not recorded.
         part, part_names: (n,) int64 index into part_names, the dataset's own split or fold, -1 in none; None where not
             recorded.
+        block_digest: (blocks,) int64, of each BLOCK of images, for `damaged_faces`; None where not recorded.
     """
 
     source: Path
@@ -251,6 +300,7 @@ class Database:
     age_std: np.ndarray | None = None
     part: np.ndarray | None = None
     part_names: tuple[str, ...] = ()
+    block_digest: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.age)
@@ -367,7 +417,8 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
             raise ValueError(f"{path}: '{name}' has {len(values)} entries for {len(image)} images")
         return values.astype(kind)
 
-    age, gender = column("age"), column("gender")
+    labels = {name: column(name, np.float64 if name == "age_std" else np.int64) for name in LABELS}
+    age, gender = labels["age"], labels["gender"]
     for name, values, highest in (("age", age, MAX_AGE), ("gender", gender, max(FEMALE, MALE))):
         if wrong := int(np.sum((values < UNKNOWN) | (values > highest))):
             raise ValueError(f"{path}: {wrong} of {len(values)} values of '{name}' are outside {UNKNOWN}..{highest}")
@@ -375,8 +426,14 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         raise ValueError(f"{path} holds no faces")
     for name in ("race", "part"):
         count = len(content.get(f"{name}_names") or ())
-        if (values := column(name)) is not None and np.any((values < UNKNOWN) | (values >= count)):
+        if (values := labels[name]) is not None and np.any((values < UNKNOWN) | (values >= count)):
             raise ValueError(f"{path}: '{name}' has numbers beyond the {count} of its '{name}_names'")
+    was = content.get(LABEL_DIGEST)
+    if was is not None and np.ravel(was).tolist() != [label_digest(labels)]:
+        raise ValueError(
+            f"{path}: its labels are not those that were written; make it again, or, if they were changed on purpose, "
+            f"delete '{LABEL_DIGEST}' from it"
+        )
     return Database(
         source=path,
         image=image,
@@ -386,16 +443,57 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         margin=float(np.ravel(content.get("margin", ORIGINAL_MARGIN))[0]),
         detector=_first(content.get("detector"), NO_DETECTOR),
         align=bool(np.ravel(content.get("align", False))[0]),
-        subject=column("subject"),
-        digest=column("digest"),
-        race=column("race"),
+        subject=labels["subject"],
+        digest=labels["digest"],
+        race=labels["race"],
         race_names=content.get("race_names", ()),
-        label_low=column("age_low"),  # the file's names, which others read too
-        label_high=column("age_high"),
-        age_std=column("age_std", np.float64),
-        part=column("part"),
+        label_low=labels["age_low"],  # the file's names, which others read too
+        label_high=labels["age_high"],
+        age_std=labels["age_std"],
+        part=labels["part"],
         part_names=content.get("part_names", ()),
+        block_digest=_blocks(path, content.get(BLOCK_DIGESTS), len(image)),
     )
+
+
+def _blocks(path: Path, digests, faces: int) -> np.ndarray | None:
+    if digests is None:
+        return None
+    digests = np.asarray(digests).reshape(-1)
+    if len(digests) != -(-faces // BLOCK):
+        raise ValueError(f"{path}: '{BLOCK_DIGESTS}' has {len(digests)} entries for {faces} images")
+    return digests.astype(np.int64)
+
+
+def damaged_faces(database: Database) -> list[range]:
+    """The rows of a database in whose images something has changed since they were written, block by block.
+
+    Every image is read once, on all cores. A database without digests, of an earlier version, has none to find.
+    """
+    if database.block_digest is None:
+        return []
+    starts = range(0, len(database), BLOCK)
+
+    def digest_of(start: int) -> int:
+        block = BlockDigests()
+        block.add(np.ascontiguousarray(database.image[start : start + BLOCK]))
+        return int(block.finished()[0])
+
+    with ThreadPoolExecutor(available_cores()) as pool:
+        found = pool.map(digest_of, starts)
+        pairs = zip(starts, found, database.block_digest.tolist(), strict=True)
+        return [range(start, min(start + BLOCK, len(database))) for start, is_now, was in pairs if is_now != was]
+
+
+def check_faces(databases: list[Database]) -> None:
+    """Raises ValueError if images of a database have changed since they were written."""
+    for database in databases:
+        if damaged := damaged_faces(database):
+            raise ValueError(
+                f"{database.source} is damaged: faces {damaged[0].start:,} to {damaged[0].stop - 1:,}"
+                f"{f' and {len(damaged) - 1:,} more blocks' if len(damaged) > 1 else ''} are not what was written; "
+                "make it again"
+            )
 
 
 def _first(texts: tuple[str, ...] | None, default: str) -> str:

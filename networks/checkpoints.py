@@ -5,6 +5,7 @@ network again and how its faces were cropped, and in the group `age_gender_sides
 Files of the original suite (Keras 2) load by their path too.
 """
 
+import hashlib
 import json
 import shutil
 from dataclasses import replace
@@ -21,6 +22,7 @@ from networks import original
 from networks.backbones import build
 
 CHECKPOINTS = Path("checkpoints")  # where runs go, and where the newest is looked for
+DIGEST = "_digest"  # what the name of an attribute's digest ends in
 SIDES = f"{KEY}_sides"  # the group of sides in the file
 MOST_FACES = 1 << 30  # that a database is believed to have
 SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints" / "age_gender.hdf5"  # docs/MODEL_CARD.md
@@ -39,9 +41,9 @@ def save(model, path: Path, description: Description) -> None:
         finally:
             logging.disable(logging.NOTSET)
         with h5py.File(temporary, "r+") as file:
-            file.attrs[KEY] = description.to_json()
             for fingerprint, sides in description.sides.items():
                 file.create_dataset(f"{SIDES}/{fingerprint}", data=sides, compression="gzip")
+            seal(file, KEY, description.to_json())
 
 
 def store_calibration(path: Path, calibration: Calibration) -> None:
@@ -64,8 +66,34 @@ def describe_anew(path: Path, description: Description) -> None:
     with replacing(path) as temporary:
         shutil.copyfile(path, temporary)
         with h5py.File(temporary, "r+") as file:
-            file.attrs[KEY] = description.to_json()
+            seal(file, KEY, description.to_json())
     path.chmod(mode)
+
+
+def seal(file, name: str, text: str) -> None:
+    """Stores a text as an attribute of an open HDF5 file, and beside it a digest of the text and of all numbers."""
+    file.attrs[name] = text
+    file.attrs[f"{name}{DIGEST}"] = _digest_of(file, text)
+
+
+def check_seal(file, name: str) -> None:
+    """Raises ValueError if an open HDF5 file is not as `seal` left it; files of earlier versions have no seal."""
+    if f"{name}{DIGEST}" in file.attrs and file.attrs[f"{name}{DIGEST}"] != _digest_of(file, file.attrs[name]):
+        raise ValueError("its content is not what was written, by its own digest")
+
+
+def _digest_of(file, text: str) -> str:
+    import h5py
+
+    content = hashlib.sha256(text.encode())
+
+    def add(name: str, item) -> None:
+        if isinstance(item, h5py.Dataset):
+            content.update(f"{name} {item.shape} {item.dtype}".encode())
+            content.update(np.ascontiguousarray(item[()]).tobytes())
+
+    file.visititems(add)
+    return content.hexdigest()[:32]
 
 
 def load(path: Path, mirror: bool = True):
@@ -87,6 +115,8 @@ def load(path: Path, mirror: bool = True):
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged or is no model for ages and genders.
     """
+    import h5py
+
     path = Path(path)
     description, model = _opened(path)
     if model is not None:
@@ -94,6 +124,8 @@ def load(path: Path, mirror: bool = True):
     if description.origin == ORIGIN_OURS and (path.suffix not in (".hdf5", ".h5") or path.name.endswith(".weights.h5")):
         raise ValueError(f"Keras tells formats by the name's end: rename {path} to end in .hdf5")
     _refuse_more_than_the_file(path, description)
+    with reading(path, f"{path} is damaged"), h5py.File(path, "r") as file:
+        check_seal(file, KEY)
     model = build(description)
     with reading(path, f"the weights in {path} do not fit the network it names"):
         if description.origin == ORIGIN_ORIGINAL:

@@ -11,10 +11,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 import scipy.io
-from conftest import noise
+from conftest import noise, write_database
 
 import check_dataset
 import create_db
@@ -463,3 +464,18 @@ def test_the_genuine_utkface_has_253_groups_of_identical_files(shared, tmp_path,
     assert len(rows) == len({path for path, _, _ in rows}) == found["in all"][0]
     for path, _, first in rows:  # byte for byte, not by fingerprint
         assert (tmp_path / "UTKFace" / path).read_bytes() == (tmp_path / "UTKFace" / first).read_bytes()
+
+
+def test_a_database_is_checked_against_its_digests(tmp_path, capsys):
+    path = write_database(tmp_path / "a.mat", noise(300))
+    assert check_dataset.main(["--input", str(path)]) == 0
+    assert "a.mat: 300 faces, all as they were written" in capsys.readouterr().out
+    content = bytearray(path.read_bytes())
+    content[open_database(path).image.offset + 299 * 192] ^= 255
+    path.write_bytes(content)
+    assert check_dataset.main(["--input", str(path)]) == 1
+    assert "a.mat: damaged: among the faces 256 to 299" in capsys.readouterr().out
+    with h5py.File(path, "r+") as file:
+        del file["block_digest"]
+    assert check_dataset.main(["--input", str(path)]) == 0
+    assert "of a version that kept no digests" in capsys.readouterr().out

@@ -91,7 +91,7 @@ def test_every_dataset_says_its_matlab_class(rich):
         assert file["age"].shape == (5, 1) and file["margin"].shape == (1, 1)
     assert classes == {
         "image": b"uint8",
-        **dict.fromkeys(("age", "gender", "subject", "digest", "race"), b"int64"),
+        **dict.fromkeys(("age", "gender", "subject", "digest", "race", "block_digest", "label_digest"), b"int64"),
         **dict.fromkeys(("path", "db", "detector", "race_names"), b"char"),
         "margin": b"double",
     }
@@ -130,7 +130,8 @@ def test_blocks_are_appended_one_after_the_other(tmp_path):
     assert np.array_equal(open_database(path).image, images)
 
 
-def test_images_beyond_4_gib_are_written_and_mapped(tmp_path):
+def test_images_beyond_4_gib_are_written_and_mapped(tmp_path, monkeypatch):
+    monkeypatch.setattr(utils, "_blocks", lambda *given: None)  # of faces that were never written
     rows, last = 1_500, noise(1, 1024)  # 4.7 GB, of which the file system stores what is written
     if shutil.disk_usage(tmp_path).free < 6e9:
         pytest.skip("less than 6 GB free")
@@ -145,12 +146,37 @@ def test_images_beyond_4_gib_are_written_and_mapped(tmp_path):
     path.unlink()
 
 
-def test_a_block_that_fails_leaves_no_file(tmp_path):
-    with pytest.raises(RuntimeError, match="the disk burns"):
-        with writing_database(tmp_path / "new.mat", 4, 8) as writer:
-            writer.append(noise(2))
-            raise RuntimeError("the disk burns")
-    assert list(tmp_path.iterdir()) == []
+def test_every_block_of_faces_has_a_digest_however_it_came(tmp_path):
+    images, path = noise(600), tmp_path / "blocks.mat"
+    with writing_database(path, 700, 8) as writer:
+        for start, end in ((0, 1), (1, 257), (257, 511), (511, 512), (512, 600)):
+            writer.append(images[start:end])
+        writer.finish({"age": np.full(600, 5), "gender": np.zeros(600, int)}, {}, {"db": "wiki"})
+    database = open_database(path)
+    assert len(database.block_digest) == 3 and utils.damaged_faces(database) == []
+    offset = database.image.offset
+    for face, block in ((0, range(256)), (255, range(256)), (256, range(256, 512)), (599, range(512, 600))):
+        content = bytearray(path.read_bytes())
+        content[offset + face * 192 + 7] ^= 1
+        (tmp_path / "hit.mat").write_bytes(content)
+        hit = open_database(tmp_path / "hit.mat")
+        assert utils.damaged_faces(hit) == [block]
+        with pytest.raises(ValueError, match=f"hit.mat is damaged: faces {block.start} to {block.stop - 1} are not"):
+            utils.check_faces([database, hit])
+
+
+@pytest.mark.parametrize("name", ["age", "gender", "subject", "age_std", "part"])
+def test_labels_that_are_not_what_was_written_are_refused(name, tmp_path):
+    columns = {"subject": np.arange(5), "age_std": np.full(5, 2.5), "part": np.zeros(5, int)}
+    path = write_database(tmp_path / "a.mat", noise(5), texts={"db": "wiki", "part_names": ("a", "b")}, **columns)
+    assert open_database(path).label_low is None
+    with h5py.File(path, "r+") as file:
+        file[name][2, 0] = 0 if name == "gender" else 1
+    with pytest.raises(ValueError, match=r"a\.mat: its labels are not those that were written; make it again, or"):
+        open_database(path)
+    with h5py.File(path, "r+") as file:
+        del file["label_digest"]
+    assert len(open_database(path)) == 5
 
 
 def test_a_block_that_fails_keeps_the_file_that_was_there(rich):

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from conftest import give_every_weight_a_value, noise, write_database
 
-from age_gender.description import ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
+from age_gender.description import KEY, ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
 from age_gender.labels import AGE_SCALES
 from networks import backbones, checkpoints
 from networks.applications import NETWORKS
 from networks.backbones import build
 from networks.backend import compiled_predict
-from networks.checkpoints import choose, inspect, load, mirrored, save
+from networks.checkpoints import choose, inspect, load, mirrored, save, seal
 from networks.starting import copy_weights, stem_for_twice_the_size
 from wide_resnet import wide_resnet
 
@@ -192,7 +192,7 @@ def with_attribute(source, path, **changes):
     shutil.copy(source, path)
     with h5py.File(path, "r+") as file:
         said = {**json.loads(file.attrs["age_gender"]), **changes}
-        file.attrs["age_gender"] = json.dumps({name: value for name, value in said.items() if value is not None})
+        seal(file, KEY, json.dumps({name: value for name, value in said.items() if value is not None}))
     return path
 
 

@@ -14,9 +14,9 @@ import pytest
 from conftest import noise, stopped_state, training_options, write_database
 
 import train
-from age_gender.description import EARLIER, TRAINING, Description
+from age_gender.description import EARLIER, KEY, TRAINING, Description
 from networks import checkpoints
-from networks.checkpoints import SHIPPED, inspect
+from networks.checkpoints import SHIPPED, inspect, seal
 from training import arguments, reports, run
 from training.data import load_data, make_batches
 from training.losses import age_loss
@@ -362,7 +362,7 @@ def test_a_resumed_run_keeps_its_first_weights_and_teacher_though_its_folder_has
     with h5py.File(folder / "weights.02-0.10.hdf5", "r+") as file:
         said = json.loads(file.attrs["age_gender"])
         said["training"]["saved"] += 10
-        file.attrs["age_gender"] = json.dumps(said)
+        seal(file, KEY, json.dumps(said))
     assert checkpoints.choose(folder) != first
     for typed in ([], [*words, "--nb_epochs", "3", *again]):  # the folder is what was typed: a recipe may say it again
         resumed, _, _ = parse("--resume", *typed, "--output_path", folder)

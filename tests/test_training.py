@@ -14,6 +14,7 @@ from conftest import noise, stopped_state
 
 from age_gender.description import Description
 from mixup_generator import NO_AUGMENTATION, Augmentation, Labels, MixupGenerator
+from networks.checkpoints import seal
 from training.augmentations import AUGMENTATIONS
 from training.callbacks import Epochs, Journal, KeepBest, Resume, StopAtNan
 from training.losses import age_loss
@@ -487,7 +488,7 @@ def test_a_resume_file_that_is_damaged_is_refused(tmp_path):
     assert read_resume(tmp_path) == stopped_state()
     for name, nonsense in {"epoch": "1", "best": None, "history": {}}.items():
         with h5py.File(resume.path, "r+") as file:
-            file.attrs[RESUME_ATTRIBUTE] = json.dumps(stopped_state() | {name: nonsense})
+            seal(file, RESUME_ATTRIBUTE, json.dumps(stopped_state() | {name: nonsense}))
         with pytest.raises(ValueError, match=f"is damaged; --restart discards it and starts over: its {name} is no"):
             read_resume(tmp_path)
     os.truncate(resume.path, 3000)

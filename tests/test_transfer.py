@@ -16,11 +16,11 @@ from conftest import give_every_weight_a_value, micro_network, noise, stopped_st
 from test_applications import vggface_resnet50, vggface_vgg16, write_keras_2_weights
 
 import train
-from age_gender.description import Description
+from age_gender.description import KEY, Description
 from age_gender.labels import AGE_SCALES
 from networks.applications import application
 from networks.backbones import STAGES, build
-from networks.checkpoints import choose, inspect, load, save
+from networks.checkpoints import choose, inspect, load, save, seal
 from training import schedules
 from training.callbacks import Resume, train_last_stages
 from training.data import load_data, make_batches, split_of
@@ -218,7 +218,7 @@ def test_a_run_with_everything_is_one_history_and_ends_the_same_wherever_it_was_
         state = json.loads(file.attrs[RESUME_ATTRIBUTE])
         state["best"] |= {"best": -9.0, "waited": 1}
         state["arguments"] |= {"patience": 2, "nb_epochs": 9}
-        file.attrs[RESUME_ATTRIBUTE] = json.dumps(state)
+        seal(file, RESUME_ATTRIBUTE, json.dumps(state))
     assert train.main(["--resume", "--output_path", str(waiting)]) == 0
     assert len(history(waiting)) == 5 and "no better val_loss in 2 epochs" in capsys.readouterr().out
 
@@ -255,7 +255,7 @@ def save_as(path, other, **changed):
     """Copies a checkpoint that says something else of itself."""
     shutil.copy(path, other)
     with h5py.File(other, "r+") as file:
-        file.attrs["age_gender"] = replace(inspect(path), **changed).to_json()
+        seal(file, KEY, replace(inspect(path), **changed).to_json())
 
 
 def test_the_best_of_both_phases_is_kept_and_patience_waits_for_the_second(

@@ -12,7 +12,7 @@ from networks.applications import require_size
 from networks.split import kindred, split
 from training.augmentations import AUGMENTATIONS
 from training.options import Options
-from utils import Database, ImageStack, open_database
+from utils import Database, ImageStack, check_faces, open_database
 
 Teacher = tuple[np.ndarray, np.ndarray]  # (n, 2) and (n, k) float32 distributions, zeros where it was not asked
 
@@ -78,6 +78,7 @@ def load_data(options: Options) -> Data:
     age_std = np.concatenate(stds)
     if options.age_spread and not np.any(age_std > 0):
         raise ValueError("--age_spread: no database knows how far the opinions on an age spread (APPA-REAL's does)")
+    check_faces(databases)
     sides = split(
         databases,
         options.validation_split,

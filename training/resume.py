@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.files import reading, replacing
+from networks.checkpoints import check_seal, seal
 
 RESUME_FILE = "resume.weights.h5"
 RESUME_ATTRIBUTE = "age_gender_resume"
@@ -25,6 +26,7 @@ def read_resume(folder: Path) -> dict:
     if not path.is_file():
         return {}
     with reading_resume(path), h5py.File(path, "r") as file:
+        check_seal(file, RESUME_ATTRIBUTE)
         kept = json.loads(file.attrs[RESUME_ATTRIBUTE])
         for name, kind in KEPT.items():
             if not isinstance(kept[name], kind):
@@ -57,7 +59,7 @@ def write_resume(path: Path, model, epoch: int, state: dict[str, object]) -> Non
         model.save_weights(temporary)
         with h5py.File(temporary, "r+") as file:
             kept = {"epoch": epoch, "dropout_seeds": dropout_seeds(model), **state}
-            file.attrs[RESUME_ATTRIBUTE] = json.dumps(kept)
+            seal(file, RESUME_ATTRIBUTE, json.dumps(kept))
 
 
 def dropout_seeds(model) -> dict[str, list[int]]:

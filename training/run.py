@@ -145,7 +145,7 @@ def fit(model, options: Options, description: Description, batches: tuple, folde
     ended = done > last_phase.first and best.out_of_patience(options.patience)
     try:
         for phase in phases(options):
-            if phase.last <= done or ended:
+            if phase.last < done or ended:
                 continue
             rate = learning_rate(options.schedule, phase, len(training))
             train_last_stages(model, STAGES[options.model], phase.stages)
