@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="checkpoint of this suite or of the original one, or a folder: its newest (default: checkpoints)",
     )
+    cli.add_trust(network)
     network.add_argument(
         "--depth", type=int, metavar="N", help="depth the checkpoint must have; it is read from the file"
     )
@@ -106,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
     from age_gender.results import Output
     from networks import open_model
 
-    model = open_model(weight_file)
+    model = open_model(weight_file, args.trust)
     predictor = Predictor(model, args.detector, args.margin, args.age_scale, args.unsure_below)
     origin = predictor.description.origin
     print(f"{weight_file} ({origin}), {faces_in_words(predictor)}, on {predictor.device}", flush=True)

@@ -36,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="checkpoints of this suite or of the original one, exported files, or folders: their newest checkpoint "
         "(default: checkpoints)",
     )
+    cli.add_trust(parser)
     parser.add_argument(
         "--age_scale",
         type=cli.checked(age_scale),
@@ -125,8 +126,8 @@ def describe(args: argparse.Namespace) -> dict:
         ValueError: if one cannot be read, or what is asked for cannot be.
     """
     from evaluation.protocols import check_folds
-    from networks import open_model
-    from networks.checkpoints import SHIPPED, choose, inspect, is_exported
+    from networks import description_of
+    from networks.checkpoints import SHIPPED, choose, is_exported
 
     files = list(dict.fromkeys(choose(path) for path in args.weight_file or [None]))
     if args.calibrate and files == [SHIPPED] and not args.weight_file:
@@ -140,7 +141,7 @@ def describe(args: argparse.Namespace) -> dict:
             raise ValueError(
                 f"{path} is an exported file, which does not know its training: name databases with --input"
             )
-    descriptions = {path: open_model(path).description if is_exported(path) else inspect(path) for path in files}
+    descriptions = {path: description_of(path, args.trust) for path in files}
     if args.protocol == "adience":
         check_folds(list(descriptions.values()))
     return descriptions
@@ -168,7 +169,7 @@ def evaluate(args: argparse.Namespace, weight_file: Path, description, scale) ->
     sets = choose_faces(args, databases, description)
     if args.calibrate:
         description = replace(description, calibration=calibrate(weight_file, description, databases, images))
-    scoring = Scoring(weight_file, description, databases, images, scale, args.unsure_below, args.seed)
+    scoring = Scoring(weight_file, description, databases, images, scale, args.unsure_below, args.seed, args.trust)
     return scoring.evaluations(sets)
 
 

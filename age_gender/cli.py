@@ -60,6 +60,15 @@ def checked(convert: Callable[[str], T]) -> Callable[[str], T]:
     return tell
 
 
+def add_trust(group: Any) -> None:
+    """Adds what lets a model run that is a program."""
+    group.add_argument(
+        "--trust",
+        action="store_true",
+        help="run a SavedModel: it is a program that can read and write any file, unlike the other formats",
+    )
+
+
 def add_dataset_arguments(parser: argparse.ArgumentParser, readers: Mapping[str, Any]) -> None:
     """Adds what names a dataset to read, and lists the datasets below the help.
 

@@ -19,6 +19,7 @@ from pathlib import Path
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no EDQUOT
 DELIMITERS = (",", "\t", ";")
 CLOCKS_DIFFER = 300  # seconds, between machines that share files
+_ZEROS = bytes(1 << 20)
 UNFINISHED = ".new-"  # how the names of unfinished files and folders begin; nothing so called is ever taken for data
 
 
@@ -44,6 +45,27 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def reserve(temporary: Path, size: int, path: Path) -> None:
+    """Makes sure that a file of a size can be written, for libraries that end the process where it cannot.
+
+    Args:
+        temporary: where it will be written; left empty.
+        size: in bytes.
+        path: the name that it will have, for the message.
+
+    Raises:
+        OSError: if the disk, a quota or a limit does not allow it.
+    """
+    try:
+        with open(temporary, "wb") as file:
+            for start in range(0, size, len(_ZEROS)):
+                file.write(_ZEROS[: size - start])
+            file.flush()
+            file.truncate(0)
+    except OSError as error:
+        raise OSError(f"{path} was not written, {size:,} bytes: {error.strerror}") from None
 
 
 @contextmanager

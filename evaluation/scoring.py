@@ -94,6 +94,7 @@ class Scoring:
         scale: of the ages that are scored; the model's own folds onto it.
         unsure_below: probability of the likelier gender under which a face counts as unsure.
         seed: of the bootstrap and of the halves, see `calibrated`.
+        trust: whether a SavedModel may run.
     """
 
     weight_file: Path
@@ -103,6 +104,7 @@ class Scoring:
     scale: AgeScale
     unsure_below: float
     seed: int
+    trust: bool = False
 
     def evaluations(self, sets: list[FaceSet]) -> list[Evaluation]:
         """Asks the model about each face once, and scores each set.
@@ -120,7 +122,7 @@ class Scoring:
 
     def predicted(self, rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
         """A table with a row for each face, its labels and the network's own predictions; the distributions, (n, k)."""
-        model = open_model(self.weight_file)
+        model = open_model(self.weight_file, self.trust)
         print(f"{self.weight_file}: {len(rows):,} faces, computing on {model.device}", flush=True)
         p_gender, p_age = predict_rows(model, self.images, rows)
         if not len(rows) == len(p_age) == len(p_gender):

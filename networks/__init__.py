@@ -14,11 +14,12 @@ SAVED_MODEL_JSON = f"assets.extra/{KEY}.json"  # of a SavedModel's folder: its d
 BATCH = 256  # faces predicted at once
 
 
-def open_model(path: Path) -> Model:
+def open_model(path: Path, trust: bool = False) -> Model:
     """Opens a checkpoint (of this suite, of the original one, another Keras model) or an exported model.
 
     Args:
         path: an HDF5 or Keras file, or what export.py wrote: an ONNX, LiteRT or OpenVINO file, a SavedModel's folder.
+        trust: whether a SavedModel may run, which is a program: it can read and write any file.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -28,7 +29,7 @@ def open_model(path: Path) -> Model:
     if runtimes.format_of(path):
         return runtimes.open_model(path)
     if path.is_dir():
-        return _open_saved_model(path)
+        return _open_saved_model(path, trust)
     from networks import backend
     from networks.checkpoints import load
 
@@ -37,16 +38,21 @@ def open_model(path: Path) -> Model:
     return Model(description, backend.compiled_predict(model), device, path)
 
 
-def description_of(path: Path) -> Description:
+def description_of(path: Path, trust: bool = False) -> Description:
     """What any file that `open_model` opens says of itself; of a checkpoint, without building its network."""
     from networks.checkpoints import inspect, is_exported
 
-    return open_model(path).description if is_exported(path) else inspect(path)
+    return open_model(path, trust).description if is_exported(path) else inspect(path)
 
 
-def _open_saved_model(path: Path) -> Model:
+def _open_saved_model(path: Path, trust: bool) -> Model:
     if not (path / "saved_model.pb").is_file():
         raise ValueError(f"{path} is a folder without a SavedModel in it; name a file")
+    if not trust:
+        raise ValueError(
+            f"{path} is a SavedModel, which is a program that can read and write any file: say --trust if you know who "
+            "made it, or take another format, which is data"
+        )
     runtimes.require([TENSORFLOW], f"{path}, which TensorFlow runs,")
     from importlib.metadata import version
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.description import KEY, ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
-from age_gender.files import newest, reading, replacing
+from age_gender.files import newest, reading, replacing, reserve
 from age_gender.intervals import Calibration
 from age_gender.labels import NUM_AGES, NUM_GENDERS
 from age_gender.runtimes import format_of
@@ -35,6 +35,7 @@ def save(model, path: Path, description: Description) -> None:
     import h5py
 
     with replacing(path) as temporary:
+        reserve(temporary, size_of(model.variables), path)
         logging.disable(logging.WARNING)  # Keras calls HDF5 a legacy; it is the one format both suites can read
         try:
             model.save(temporary, include_optimizer=False)
@@ -44,6 +45,11 @@ def save(model, path: Path, description: Description) -> None:
             for fingerprint, sides in description.sides.items():
                 file.create_dataset(f"{SIDES}/{fingerprint}", data=sides, compression="gzip")
             seal(file, KEY, description.to_json())
+
+
+def size_of(variables: list) -> int:
+    """Bytes, or a few more, of a file of some Keras variables."""
+    return (1 << 20) + sum(4096 + 4 * int(np.prod(variable.shape)) for variable in variables)
 
 
 def store_calibration(path: Path, calibration: Calibration) -> None:

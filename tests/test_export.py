@@ -18,6 +18,7 @@ from conftest import make_database, noise, write_database
 import demo
 import evaluate
 import export
+import train
 from age_gender import runtimes
 from age_gender.description import Description
 from age_gender.intervals import Calibration, age_interval, tempered
@@ -163,7 +164,7 @@ def test_a_file_says_of_any_number_of_faces_what_keras_and_numpy_say(exported, w
     model, checkpoint = checkpoints.load(weights)
     images = noise(count, 32, seed=3)
     gender, age = model.predict(images, verbose=0)
-    said = open_model(exported(form)).run(images)
+    said = open_model(exported(form), trust=True).run(images)
     low, high = age_interval(age, CALIBRATION)
     assert {name: (values.dtype, values.shape) for name, values in said.items()} == {
         "pred_gender": (np.float32, (count, 2)),
@@ -182,7 +183,7 @@ def test_a_file_says_of_any_number_of_faces_what_keras_and_numpy_say(exported, w
 
 @pytest.mark.parametrize("form", INSTALLED)
 def test_a_file_says_what_it_is(exported, weights, form):
-    checkpoint = open_model(exported(form)).description
+    checkpoint = open_model(exported(form), trust=True).description
     source = checkpoints.inspect(weights)
     assert checkpoint.calibration == CALIBRATION._replace(temperature=1.0)  # its genders are calibrated already
     assert checkpoint.origin == f"exported from {weights.name}"
@@ -216,7 +217,10 @@ def test_networks_of_keras_applications_leave_too_or_say_why_not(tmp_path, capsy
 @pytest.mark.parametrize("form", INSTALLED)
 def test_the_predictor_takes_a_file_for_a_checkpoint(exported, weights, drawn, form):
     picture = cv2.imread(str(drawn / "photos" / "family.jpg"))
-    ours, keras_own = Predictor(open_model(exported(form)))(picture), Predictor(open_model(weights))(picture)
+    ours, keras_own = (
+        Predictor(open_model(exported(form), trust=True))(picture),
+        Predictor(open_model(weights))(picture),
+    )
     assert len(ours) == len(keras_own) == 3
     for one, other in zip(ours, keras_own, strict=True):
         assert (one.box, one.gender, one.unsure, one.interval) == (
@@ -342,7 +346,8 @@ def test_smaller_files_are_written_beside_with_what_they_cost(weights, database,
     assert sizes[0] > 1.5 * sizes[1] > sizes[1] > sizes[2]
     images = noise(6, 32, seed=8)
     whole, half, whole_numbers = (
-        open_model(tmp_path / f"faces{name}{suffix}").run(images)["pred_age"] for name in ("", ".float16", ".int8")
+        open_model(tmp_path / f"faces{name}{suffix}", trust=True).run(images)["pred_age"]
+        for name in ("", ".float16", ".int8")
     )
     assert 0 < np.abs(half - whole).max() < np.abs(whole_numbers - whole).max() < 0.2
 
@@ -501,3 +506,18 @@ def test_without_a_test_part_the_proof_takes_the_faces_that_chose_and_of_other_d
     faces = proof.held_out_faces([own], description, 500, 0)
     assert np.array_equal(faces.image, own.image[validation]) and "that chose the checkpoint" in faces.words
     assert len(proof.held_out_faces([other], description, 500, 0).image) == 30
+
+
+def test_a_saved_model_runs_only_where_it_is_trusted(tmp_path, faces):
+    model, photo = tmp_path / "model", tmp_path / "a.png"
+    model.mkdir()
+    (model / "saved_model.pb").write_bytes(b"any program")
+    cv2.imwrite(str(photo), noise(1, 40)[0])
+    for use in (
+        lambda: open_model(model),
+        lambda: demo.main([*("--image", str(photo), "--weight_file", str(model), "--output_dir", str(tmp_path / "o"))]),
+        lambda: evaluate.main(["--weight_file", str(model), "--input", str(faces)]),
+        lambda: train.main(["-i", str(faces), "--teacher", str(model), "--output_path", str(tmp_path)]),
+    ):
+        with pytest.raises(ValueError, match="model is a SavedModel, which is a program .* say --trust"):
+            use()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.files import reading, replacing
-from networks.checkpoints import check_seal, seal
+from age_gender.files import reading, replacing, reserve
+from networks.checkpoints import check_seal, seal, size_of
 
 RESUME_FILE = "resume.weights.h5"
 RESUME_ATTRIBUTE = "age_gender_resume"
@@ -56,6 +56,7 @@ def write_resume(path: Path, model, epoch: int, state: dict[str, object]) -> Non
     import h5py
 
     with replacing(path) as temporary:
+        reserve(temporary, size_of([*model.variables, *model.optimizer.variables]), path)
         model.save_weights(temporary)
         with h5py.File(temporary, "r+") as file:
             kept = {"epoch": epoch, "dropout_seeds": dropout_seeds(model), **state}
