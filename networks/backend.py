@@ -7,6 +7,8 @@ default. `start` comes before anything that imports Keras.
 import os
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -60,6 +62,33 @@ def can_write_tensorboard() -> bool:
 
             tf.config.set_visible_devices([], "GPU")
     return True
+
+
+@contextmanager
+def telling_failures(logs: Path) -> Iterator[None]:
+    """Turns what TensorFlow raises of a full disk or a full memory into one line.
+
+    Args:
+        logs: the folder of TensorBoard's logs, the only files that TensorFlow itself writes.
+
+    Raises:
+        OSError: if the logs cannot be written.
+        MemoryError: if the device's memory does not suffice.
+    """
+    try:
+        yield
+    except Exception as error:
+        kind = type(error)
+        if not kind.__module__.startswith("tensorflow."):
+            raise
+        said = str(error)
+        if kind.__name__ == "ResourceExhaustedError" and ("OOM" in said or "memory" in said):
+            raise MemoryError("the device's memory does not suffice: take a smaller --batch_size") from None
+        if str(logs) in said or "events.out.tfevents" in said:
+            raise OSError(
+                f"TensorBoard's logs in {logs} cannot be written: is the disk full? ({said.splitlines()[0]})"
+            ) from None
+        raise
 
 
 def compiled_predict(model) -> Predict:

@@ -4,12 +4,13 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from age_gender import files
-from age_gender.files import UNFINISHED, replacing, scratch
+from age_gender.files import UNFINISHED, newest, reading, replacing, reserve, scratch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -99,3 +100,42 @@ def test_what_others_are_writing_or_is_not_ours_stays(tmp_path):
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(stays)
     finally:
         child.communicate(b"\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limits of this kind")
+def test_a_file_that_has_no_room_is_refused_before_it_is_begun(tmp_path):
+    reserve(tmp_path / "new", 3_000_000, tmp_path / "final")
+    assert (tmp_path / "new").stat().st_size == 0
+    script = (
+        "import resource, sys; from pathlib import Path; from age_gender.files import reserve\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
+        "try: reserve(Path(sys.argv[1]), 200_000, Path('final.hdf5'))\n"
+        "except OSError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, tmp_path / "new"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert done.stdout == "final.hdf5 was not written, 200,000 bytes: File too large\n", done.stderr
+
+
+def test_the_newest_file_is_none_that_is_hidden_or_dated_into_the_future(tmp_path):
+    now = time.time()
+    for name, when in (("old", -500), ("newest", -50), (".new-host-1-x", -5), ("future", 9e6), ("ahead", 60)):
+        (tmp_path / name).write_bytes(b"")
+        os.utime(tmp_path / name, (now + when, now + when))
+    order = []
+    left = list(tmp_path.iterdir())
+    while found := newest(left):
+        order.append(found.name)
+        left.remove(found)
+    assert order == ["ahead", "newest", "old", "future"]
+    assert newest(tmp_path.iterdir(), lambda path: len(path.name)).name == "newest"
+
+
+def test_a_lack_of_memory_is_no_fault_of_the_file(tmp_path):
+    with pytest.raises(MemoryError, match="big.mat needs more memory than there is"):
+        with reading(tmp_path / "big.mat", "it is damaged"):
+            raise MemoryError("Unable to allocate 9 TiB")

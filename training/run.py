@@ -34,6 +34,8 @@ from training.schedules import learning_rate, phases
 from training.starting import history_of, weights_file
 from training.teachers import holds_answers
 
+TENSORBOARD = "tensorboard"  # the folder of its logs, within a run's
+
 
 def describe(data: Data, options: Options, trivial: dict[str, int]) -> Description:
     """What every checkpoint of this run will say of itself.
@@ -160,15 +162,16 @@ def fit(model, options: Options, description: Description, batches: tuple, folde
             journal.begin_phase(rate, trained, phase.last)
             if options.freeze_epochs or options.unfreeze_stages:
                 print(f"epochs {phase.first + 1} to {phase.last}: {phase.name}, {trained:,} parameters", flush=True)
-            model.fit(
-                training,
-                validation_data=validation,
-                epochs=phase.last,
-                initial_epoch=max(done, phase.first),
-                shuffle=False,
-                verbose=0,
-                callbacks=[*before, best, journal, resume],
-            )
+            with backend.telling_failures(folder / TENSORBOARD):
+                model.fit(
+                    training,
+                    validation_data=validation,
+                    epochs=phase.last,
+                    initial_epoch=max(done, phase.first),
+                    shuffle=False,
+                    verbose=0,
+                    callbacks=[*before, best, journal, resume],
+                )
             if guard.stopped:
                 break
     except KeyboardInterrupt:
@@ -199,4 +202,4 @@ def tensorboard(folder: Path) -> list:
     if not backend.can_write_tensorboard():
         print("TensorBoard's logs are left out: they need the packages tensorflow and tensorboard")
         return []
-    return [keras.callbacks.TensorBoard(folder / "tensorboard", write_graph=False)]
+    return [keras.callbacks.TensorBoard(folder / TENSORBOARD, write_graph=False)]
