@@ -132,7 +132,7 @@ def test_the_newest_file_is_none_that_is_hidden_or_dated_into_the_future(tmp_pat
         order.append(found.name)
         left.remove(found)
     assert order == ["ahead", "newest", "old", "future"]
-    assert newest(tmp_path.iterdir(), lambda path: len(path.name)).name == "newest"
+    assert newest(tmp_path.iterdir(), lambda path: -len(path.name)).name == "old"
 
 
 def test_a_lack_of_memory_is_no_fault_of_the_file(tmp_path):
