@@ -4,6 +4,7 @@
 #                  checkpoints/age_gender.hdf5 by it; three hours on two cores with AVX-512 BF16, else longer
 # make check:      ruff, ruff format, mypy and the tests
 # make fuzz:       5,000 damaged files of every kind the suite reads; what goes wrong is kept in fuzz_wrong/
+# make kills:      kills create_db.py and train.py, and looks at what they leave
 # Python 3.11 to 3.13; another interpreter: make PYTHON=python3.12 quickstart
 
 PYTHON ?= python3
@@ -17,7 +18,7 @@ define cv2_that_imports
     "`sed -n 's/^opencv-python/opencv-python-headless/p' requirements.txt`" && $(BIN)/python -c 'import cv2'; }
 endef
 
-.PHONY: quickstart model test check lint fuzz clean
+.PHONY: quickstart model test check lint fuzz kills clean
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -91,6 +92,9 @@ check: lint
 
 fuzz: .venv/installed-dev
 	$(BIN)/python tests/fuzz/fuzz.py --count 5000 --keep fuzz_wrong
+
+kills: .venv/installed-dev
+	$(BIN)/python tests/fuzz/kills.py
 
 clean:
 	rm -rf .venv quickstart
