@@ -171,8 +171,13 @@ def _decoded(said: dict[str, Any]) -> dict[str, Any]:
     return {
         "genders": tuple(said["genders"]),
         "age_scale": scale,
-        "calibration": calibration and Calibration(**calibration),
+        "calibration": calibration and _calibration(calibration),
     }
+
+
+def _calibration(said: dict[str, Any]) -> Calibration:
+    bands = tuple((first, years) for first, years in said.get("bands", ()))
+    return Calibration(**said | {"bands": bands})
 
 
 _TYPES = {"network": str, "detector": str, "origin": str, "align": bool, "mirror": bool} | dict.fromkeys(
@@ -191,12 +196,14 @@ def _checked(description: Description) -> Description:
     if type(margin) not in (int, float) or not 0 <= margin <= 3:
         raise ValueError(f"margin is {margin!r}, not a share from 0 to 3")
     if calibration:
-        numbers = (calibration.level, calibration.temperature, calibration.widen or 0)
+        starts, years = zip(*calibration.bands, strict=True) if calibration.bands else ((), ())
+        numbers = (calibration.level, calibration.temperature, calibration.widen or 0, *starts, *years)
         if not (
             all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
             and 0 < calibration.level < 1
             and calibration.temperature > 0
-            and abs(calibration.widen or 0) < 1000
+            and all(abs(number) < 1000 for number in (calibration.widen or 0, *years))
+            and list(starts) == sorted(set(starts))
         ):
             raise ValueError(f"{calibration} calibrates nothing")
     return description

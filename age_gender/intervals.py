@@ -1,15 +1,15 @@
 """How sure a prediction is: age intervals by conformal prediction, and probabilities of gender that mean what they say.
 
 Both are fitted on faces that trained nothing (a checkpoint's validation part, see evaluation/calibration.py) and stored
-in the checkpoint. What they promise holds for faces like those, on average over all of them, not for each age or group:
-evaluate.py measures that.
+in the checkpoint. What they promise holds for faces like those, on average over all that are said to be of an age, not
+for each true age or group: evaluate.py measures that.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from age_gender.labels import MAX_AGE, NUM_AGES
+from age_gender.labels import MAX_AGE, NUM_AGES, expected_age
 
 LEVEL = 0.9  # the share of faces whose age their interval is to hold
 UNSURE_BELOW = 0.75  # of the likelier gender's probability: where more than one answer in four would be wrong
@@ -26,6 +26,8 @@ class Calibration(NamedTuple):
             where too few faces had an age.
         temperature: divides the log odds of gender; 1 changes nothing.
         ages, genders: the number of faces that each was fitted on.
+        bands: (first age, years), ascending: how far to move instead where the expected age is this one or above, up to
+            the next band; () moves all by `widen`.
     """
 
     level: float = LEVEL
@@ -33,6 +35,7 @@ class Calibration(NamedTuple):
     temperature: float = 1.0
     ages: int = 0
     genders: int = 0
+    bands: tuple[tuple[float, float], ...] = ()
 
 
 def age_interval(p_age: np.ndarray, calibration: Calibration) -> tuple[np.ndarray, np.ndarray] | None:
@@ -44,9 +47,24 @@ def age_interval(p_age: np.ndarray, calibration: Calibration) -> tuple[np.ndarra
         return None
     low, high = own_interval(p_age, calibration.level)
     middle = np.floor((low + high) / 2 + 0.5)
-    first = np.minimum(np.ceil(low - calibration.widen), middle)
-    last = np.maximum(np.floor(high + calibration.widen), middle)
+    widen = widening(p_age, calibration)
+    first = np.minimum(np.ceil(low - widen), middle)
+    last = np.maximum(np.floor(high + widen), middle)
     return tuple(np.clip(end, 0, MAX_AGE).astype(np.int64) for end in (first, last))
+
+
+def widening(p_age: np.ndarray, calibration: Calibration) -> np.ndarray | float | None:
+    """The years by which each face's own interval is moved: those of its band, (n,), or one number for all."""
+    if not calibration.bands:
+        return calibration.widen
+    starts, years = (np.array(column, np.float64) for column in zip(*calibration.bands, strict=True))
+    found: np.ndarray = years[band_of(p_age, starts)]
+    return found
+
+
+def band_of(p_age: np.ndarray, starts: np.ndarray) -> np.ndarray:
+    """The band of each face's expected age, by the bands' first ages: (n, 101), (b,) -> (n,) index."""
+    return np.maximum(np.searchsorted(starts, expected_age(p_age), side="right") - 1, 0)
 
 
 def own_interval(p_age: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.intervals import LEVEL, Calibration, log_odds, own_interval
+from age_gender.intervals import LEVEL, Calibration, band_of, log_odds, own_interval
 from age_gender.labels import MALE, UNKNOWN, YEARS
 from networks import open_model, predict_rows
 from networks.checkpoints import store_calibration
 
+BANDS = range(0, 101, 10)  # first ages of the bands of expected ages within which intervals are fitted
+LEAST_IN_BAND = 50  # faces: of fewer, a band goes together with its neighbour
 PRIOR = 0.5  # of a temperature's logarithm: it is 0.4 to 2.7 before any face is seen, 19 times of 20
 
 
@@ -34,12 +36,12 @@ def calibrate(path: Path, images, rows: np.ndarray, age: np.ndarray, gender: np.
 
 def calibration_in_words(calibration: Calibration) -> str:
     """For a log."""
-    ages = (
-        f"{calibration.level:.0%} age intervals, the network's own widened by {calibration.widen:+.2f} years "
-        f"(on {calibration.ages:,} faces)"
-        if calibration.widen is not None
-        else "no age intervals"
-    )
+    ages = "no age intervals"
+    if calibration.widen is not None:
+        years = sorted(widen for _, widen in calibration.bands) or [calibration.widen]
+        by = " to ".join(f"{widen:+.2f}" for widen in dict.fromkeys([years[0], years[-1]]))
+        ages = f"{calibration.level:.0%} age intervals, the network's own widened by {by} years"
+        ages += f" (on {calibration.ages:,} faces)"
     return f"{ages}; gender at temperature {calibration.temperature:.2f} (on {calibration.genders:,} faces)"
 
 
@@ -61,6 +63,7 @@ def fit(
         fit_temperature(p_male[gendered], gender[gendered]),
         int(aged.sum()),
         int(gendered.sum()),
+        banded_widening(p_age[aged], age[aged], level),
     )
 
 
@@ -85,6 +88,34 @@ def conformal_widening(p_age: np.ndarray, age: np.ndarray, level: float = LEVEL)
         return None
     low, high = own_interval(p_age, level)
     return float(np.sort(np.maximum(low - age, age - high))[rank - 1])
+
+
+def banded_widening(p_age: np.ndarray, age: np.ndarray, level: float = LEVEL) -> tuple[tuple[float, float], ...]:
+    """`conformal_widening` within bands of the expected age, which every new face has too, unlike its true age.
+
+    Mondrian conformal prediction (Vovk, Gammerman, Shafer, "Algorithmic learning in a random world", 2005, section
+    4.5): the level then holds within each band, not only on average over all.
+
+    Args:
+        p_age, age, level: as `conformal_widening` takes them.
+
+    Returns:
+        (first age, years) of each band; () where the faces are too few for two bands.
+    """
+    counts = np.bincount(band_of(p_age, np.array(BANDS)), minlength=len(BANDS)) if len(age) else np.zeros(len(BANDS))
+    starts, below = [BANDS[0]], 0
+    for start, count in zip(BANDS[1:], counts[:-1], strict=True):
+        below += count
+        if below >= LEAST_IN_BAND:
+            starts.append(start)
+            below = 0
+    if below + counts[-1] < LEAST_IN_BAND:
+        starts.pop()
+    if len(starts) < 2:
+        return ()
+    band = band_of(p_age, np.array(starts))
+    years = [conformal_widening(p_age[band == index], age[band == index], level) for index in range(len(starts))]
+    return () if None in years else tuple(zip(map(float, starts), years, strict=True))
 
 
 def fit_temperature(p_male: np.ndarray, gender: np.ndarray) -> float:

@@ -8,6 +8,7 @@ import logging
 import warnings
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -80,8 +81,9 @@ def answers(gender, age, description: Description) -> dict:
     if calibration and calibration.widen is not None and description.age_scale == YEARS:
         low, high = (_age_quantile(age, (1 + sign * calibration.level) / 2) for sign in (-1, 1))
         middle = ops.floor((low + high) / 2 + 0.5)
-        first = ops.minimum(ops.ceil(low - calibration.widen), middle)
-        last = ops.maximum(ops.floor(high + calibration.widen), middle)
+        widen = _widening(said["expected_age"], calibration)
+        first = ops.minimum(ops.ceil(low - widen), middle)
+        last = ops.maximum(ops.floor(high + widen), middle)
         for name, end in (("age_low", first), ("age_high", last)):
             said[name] = ops.cast(ops.clip(end, 0, MAX_AGE), "int32")
     return said
@@ -95,6 +97,18 @@ def _tempered(gender, temperature: float):
     odds = ops.log(ops.maximum(male, LEAST)) - ops.log(ops.maximum(1 - male, LEAST))
     male = ops.sigmoid(odds / temperature)
     return ops.concatenate([1 - male, male], axis=1)
+
+
+def _widening(expected_age, calibration):
+    """intervals.widening, as a sum of steps: (n,) -> (n,) years, or one number for all."""
+    from keras import ops
+
+    if not calibration.bands:
+        return calibration.widen
+    widen = calibration.bands[0][1]
+    for (_, before), (first, years) in pairwise(calibration.bands):
+        widen += (years - before) * ops.cast(expected_age >= first, "float32")
+    return widen
 
 
 def _age_quantile(age, share: float):

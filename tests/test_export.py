@@ -35,7 +35,7 @@ from networks import proof  # noqa: E402
 from networks.split import sides_of, split  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
-CALIBRATION = Calibration(level=0.9, widen=-0.64, temperature=0.7, ages=554, genders=554)
+CALIBRATION = Calibration(0.9, -0.64, 0.7, ages=554, genders=554, bands=((0.0, -0.64), (30.0, 1.5)))
 
 
 def works(form: str) -> bool:
@@ -97,7 +97,8 @@ def test_intervals_ages_and_genders_are_those_of_numpy(kind, seed):
     rng = np.random.default_rng(seed)
     age, gender = distributions(kind, rng), rng.dirichlet([0.2, 0.2], 400).astype(np.float32)
     gender[:2] = [[0, 1], [1, 0]]
-    calibration = Calibration(rng.uniform(0.5, 0.98), rng.normal(0, 4), rng.uniform(0.1, 5))
+    bands = tuple((first, rng.normal(0, 4)) for first in (0.0, 20.0, 50.0)) if seed % 2 else ()
+    calibration = Calibration(rng.uniform(0.5, 0.98), rng.normal(0, 4), rng.uniform(0.1, 5), bands=bands)
     checkpoint = Description("", {}, 32, calibration=calibration)
     tensors = map(keras.ops.convert_to_tensor, (gender, age))
     said = {name: np.asarray(values) for name, values in converting.answers(*tensors, checkpoint).items()}

@@ -14,7 +14,7 @@ from age_gender.intervals import (
     unsure,
 )
 from age_gender.labels import NUM_AGES
-from evaluation.calibration import conformal_widening, fit, fit_temperature
+from evaluation.calibration import LEAST_IN_BAND, banded_widening, conformal_widening, fit, fit_temperature
 
 
 def spread(low: int, high: int) -> np.ndarray:
@@ -88,6 +88,45 @@ def test_whatever_the_network_nine_of_ten_ages_lie_within(sharpness):
     low, high = beta.ppf([0.0005, 0.9995], 901, 100)
     assert low - 0.007 < covered < high + 0.007
     assert (calibration.widen > 1) == (sharpness > 1)  # a network that is too sure is widened
+
+
+def test_nine_of_ten_ages_lie_within_in_every_band_of_the_age_that_is_said():
+    rng = np.random.default_rng(5)
+
+    def draw(count):
+        """A network that is too sure of the old alone."""
+        p, true = faces(count, rng)
+        old = np.where(true > 50, 4.0, 1.0)[:, None]
+        p = p**old
+        return p / p.sum(1, keepdims=True), true
+
+    p, true = draw(4000)
+    calibration = fit(p, np.full(4000, 0.5), true, np.zeros(4000, int))
+    p, true = draw(20_000)
+    said = p @ np.arange(NUM_AGES)
+    first, last = age_interval(p, calibration)
+    inside = (true >= first) & (true <= last)
+    first, last = age_interval(p, calibration._replace(bands=()))
+    inside_by_one = (true >= first) & (true <= last)
+    bands = [(said >= low) & (said < low + 10) for low in range(20, 80, 10)]
+    assert all(0.86 < inside[band].mean() < 0.94 for band in bands)
+    assert max(inside_by_one[band].mean() for band in bands) > 0.95  # with one width for all, not so
+    assert min(inside_by_one[band].mean() for band in bands) < 0.85
+
+
+def test_bands_begin_where_there_are_faces_enough():
+    p, age = (
+        np.repeat(np.eye(NUM_AGES)[[5, 15, 30, 42, 90]], [60, 20, 40, 10, 60], 0),
+        np.repeat([6, 15, 33], [60, 20, 110]),
+    )
+    assert [first for first, _ in banded_widening(p, age)] == [0, 10, 40]  # 10 to 39 have 60 faces together
+    assert [first for first, _ in banded_widening(p[:-30], age[:-30])] == [0, 10]  # too few are left above
+    assert banded_widening(p[: LEAST_IN_BAND + 30], age[: LEAST_IN_BAND + 30]) == () == banded_widening(p[:0], age[:0])
+    widen = dict(banded_widening(p, age))
+    assert widen[0] == pytest.approx(1 - 0.45)
+    calibration = Calibration(widen=50.0, bands=tuple(widen.items()))
+    ends = [[int(end[row]) for end in age_interval(p, calibration)] for row in (0, 60)]
+    assert ends == [[4, 6], [12, 18]]  # the own interval 4.55 to 5.45 and 14.55 to 15.45, widened by 0.55 and 2.55
 
 
 def test_over_many_draws_the_coverage_is_the_level():
