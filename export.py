@@ -2,6 +2,7 @@
 
     python export.py                                          # ONNX -> exported/age_gender.onnx
     python export.py --format litert --output phone/faces.tflite
+    python export.py --format litert --precision int8         # its ranges are those of samples/portraits
     python export.py --format openvino --precision float32 float16 int8 --input data/utkface_db.mat
 
 A file takes `image`, any number of faces (n, size, size, 3), uint8 BGR, cut as its metadata say, and returns by name
@@ -9,7 +10,8 @@ A file takes `image`, any number of faces (n, size, size, 3), uint8 BGR, cut as 
 checkpoint, `age_low` and `age_high` (n,), the interval's whole years. demo.py takes it as --weight_file.
 
 The proof: the same faces through Keras and through the file's own runtime; of the training's databases the faces kept
-out of it, without a database drawn patterns, of which MAE and gender accuracy are not known. Allowed are
+out of it, without a database drawn patterns, and for int8 the portraits that come with the suite, of which MAE and
+gender accuracy are not known. Allowed are
 
     float32   expected ages that differ by 0.01 years, probabilities of gender by 0.001, intervals by a year at an end
     float16   a mean difference of 0.05 years, an MAE worse by 0.02 years, 0.5% more genders wrong
@@ -31,6 +33,7 @@ from age_gender import cli
 from age_gender.runtimes import FORMATS
 
 OUTPUT = Path("exported")
+PORTRAITS = Path(__file__).resolve().parent / "samples" / "portraits"
 PRECISIONS = ("float32", "float16", "int8")
 SUFFIXES = {name: form.suffix for name, form in FORMATS.items()} | {"saved_model": ""}  # "": a folder
 
@@ -44,7 +47,8 @@ def build_parser() -> argparse.ArgumentParser:
         choices=PRECISIONS,
         nargs="+",
         help="float16 stores weights in half the space; int8 computes convolutions in whole numbers, their ranges "
-        "measured on a database; each beside float32 is a file of its own, NAME.int8.onnx (default: float32)",
+        "measured on a database or on photos; each beside float32 is a file of its own, NAME.int8.onnx "
+        "(default: float32)",
     )
     parser.add_argument(
         "--weight_file",
@@ -70,6 +74,13 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="databases (default: those the checkpoint was trained on, if they are there)",
     )
+    proof.add_argument(
+        "--image_dir",
+        type=Path,
+        metavar="DIR",
+        help="photos whose faces are taken in place of a database's (default for int8 without a database: "
+        "samples/portraits)",
+    )
     proof.add_argument("--faces", type=cli.number(int, 1), default=300, metavar="N", help="faces that are compared")
     proof.add_argument("--seed", type=cli.number(int, 0), default=0, metavar="N", help="random seed of their choice")
     return parser
@@ -80,6 +91,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = build_parser()
     args = parser.parse_args(argv)
     args.precision = args.precision or ["float32"]
+    if args.input and args.image_dir:
+        parser.error("--input and --image_dir each say which faces are compared: choose one")
     paths = choose_outputs(parser, args)
     from networks.checkpoints import choose, inspect, load
 
@@ -138,14 +151,17 @@ def start_tensorflow(args: argparse.Namespace) -> None:
 
 
 def choose_faces(args: argparse.Namespace, description):
-    """Faces that trained nothing, of the databases named or of the training's own; drawn ones where there are none."""
-    from networks.proof import drawn_faces, held_out_faces
+    """Faces that trained nothing, of the databases named or of the training's own; without these those of the photos
+    named, or for int8 of the portraits that come with the suite; else drawn ones."""
+    from networks.proof import drawn_faces, held_out_faces, photographed_faces
     from utils import open_database
 
+    if args.image_dir:
+        return photographed_faces(args.image_dir, description, args.faces)
     paths = args.input or description.inputs
     if not args.input and not (paths and all(path.is_file() for path in paths)):
         if "int8" in args.precision:
-            raise ValueError("int8's ranges are measured on faces: name a database with --input")
+            return photographed_faces(PORTRAITS, description, args.faces)
         return drawn_faces(args.faces, description.image_size, args.seed)
     faces = held_out_faces([open_database(path) for path in paths], description, args.faces, args.seed)
     if "int8" in args.precision and faces.ranging is None:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from age_gender.description import Description
-from age_gender.detectors import DEFAULT_DETECTOR, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, Detection, in_any_thread
+from age_gender.detectors import DETECTORS, NO_DETECTOR, WITH_LANDMARKS, Detection, detector_for, in_any_thread
 from age_gender.faces import Picture, crop_face, picture_of
 from age_gender.intervals import UNSURE_BELOW, Calibration, age_interval, tempered, unsure
 from age_gender.labels import GENDERS, MALE, YEARS, AgeScale, expected_age, fold_ages, likelier_gender
@@ -118,9 +118,7 @@ class Predictor:
         self.description.age_scale.folds_onto(self.age_scale)
         self.unsure_below = unsure_below
         self._calibration = self.description.calibration or Calibration()
-        trained_with = self.description.detector
-        known = trained_with in DETECTORS and trained_with != NO_DETECTOR  # which here means that they came cropped
-        self.detector = detector or (trained_with if known else DEFAULT_DETECTOR)
+        self.detector = detector or detector_for(self.description.detector)
         if self.detector not in DETECTORS:
             raise ValueError(f"'{self.detector}' is no detector; there are {', '.join(DETECTORS)}")
         self.align = self.description.align and self.detector in WITH_LANDMARKS

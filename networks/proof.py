@@ -8,9 +8,12 @@ from typing import NamedTuple
 import numpy as np
 
 from age_gender.description import TRAINING, Description
+from age_gender.detectors import DETECTORS, detector_for
+from age_gender.faces import crop_face, read_image
 from age_gender.intervals import Calibration, age_interval, tempered
 from age_gender.labels import MALE, UNKNOWN, YEARS, expected_age, likelier_gender
 from age_gender.runtimes import Run
+from age_gender.sources import find_images
 from networks.split import past_of
 from utils import Database, ImageStack, labels_of
 
@@ -103,6 +106,28 @@ def held_out_faces(databases: list[Database], description: Description, count: i
     where = ", ".join(str(database.source) for database in databases)
     words = f"{len(rows)} of {len(pool):,} faces {kind}".rstrip() + f" in {where}"
     return Faces(images[rows], *labels_of(databases, rows), images[others] if len(others) else None, words)
+
+
+def photographed_faces(folder: Path, description: Description, count: int) -> Faces:
+    """The faces in a folder's photos, cut as the model's own were, without labels; every second is for int8's ranges.
+
+    Raises:
+        FileNotFoundError: if there is no such folder, or no photo in it.
+        ValueError: if fewer than two faces are found.
+    """
+    detect = DETECTORS[detector_for(description.detector)]()
+    faces = []
+    for path in find_images(folder).images:
+        image = read_image(path)
+        for face in [] if image is None else detect(image):
+            eyes = face.landmarks[:2] if description.align and face.landmarks is not None else None
+            faces.append(crop_face(image, face.box, description.margin, description.image_size, eyes))
+    if len(faces) < 2:
+        raise ValueError(f"{folder}: {len(faces)} faces were found in its photos, and two or more are needed")
+    compared, ranging = np.stack(faces[::2])[:count], np.stack(faces[1::2])[:RANGE_FACES]
+    unknown = np.full(len(compared), UNKNOWN)
+    words = f"{len(compared)} of {len(faces)} faces in the photos of {folder}; with a database, --input, errors too"
+    return Faces(compared, unknown, unknown, ranging, words)
 
 
 def reference(predict: Callable, description: Description) -> Run:

@@ -461,12 +461,28 @@ def test_bad_arguments_are_refused(weights, tmp_path, capsys):
 
 
 @onnx_installed
+def test_int8_takes_the_portraits_where_there_is_no_database(weights, tmp_path, capsys):
+    path = tmp_path / "faces.onnx"
+    export.main(["--weight_file", str(weights), "-o", str(path), "--precision", "int8"])
+    said = capsys.readouterr().out
+    assert "12 of 24 faces in the photos of" in said and "portraits" in said
+    faces = proof.photographed_faces(export.PORTRAITS, checkpoints.inspect(weights), 5)
+    assert faces.image.shape == (5, 32, 32, 3) and faces.ranging.shape == (12, 32, 32, 3)
+    assert not any(np.array_equal(one, other) for one in faces.image for other in faces.ranging)
+    assert set(faces.age) == {-1}
+
+
+@onnx_installed
 def test_databases_that_are_missing_or_too_small_are_refused(weights, tmp_path):
     base = ["--weight_file", str(weights), "-o", str(tmp_path / "a.onnx")]
     with pytest.raises(FileNotFoundError, match="nowhere.mat is not there"):
         export.main([*base, "--input", str(tmp_path / "nowhere.mat")])
-    with pytest.raises(ValueError, match="int8's ranges are measured on faces: name a database"):
-        export.main([*base, "--precision", "int8"])
+    with pytest.raises(SystemExit):
+        export.main([*base, "--input", "a.mat", "--image_dir", "photos"])
+    (tmp_path / "photos").mkdir()
+    cv2.imwrite(str(tmp_path / "photos" / "noise.png"), noise(1, 64)[0])
+    with pytest.raises(ValueError, match="photos: 0 faces were found in its photos, and two or more are needed"):
+        export.main([*base, "--precision", "int8", "--image_dir", str(tmp_path / "photos")])
     small = write_database(tmp_path / "small.mat", noise(3, 32))
     with pytest.raises(ValueError, match="3 faces are too few"):
         export.main([*base, "--precision", "int8", "--input", str(small)])

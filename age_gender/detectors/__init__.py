@@ -155,6 +155,11 @@ WITH_LANDMARKS = ("mtcnn", "yunet")
 CHOICES = {"largest": largest, "central": central}
 
 
+def detector_for(trained_with: str) -> str:
+    """The detector that finds faces for a model: that of its training's faces, or dlib where they came cropped."""
+    return trained_with if trained_with in DETECTORS and trained_with != NO_DETECTOR else DEFAULT_DETECTOR
+
+
 def in_any_thread(name: str) -> Detect:
     """A detector of DETECTORS for use in any thread: each has its own, and the first is made at once.
 
