@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.intervals import LEVEL, Calibration, band_of, log_odds, own_interval
-from age_gender.labels import MALE, UNKNOWN, YEARS
+from age_gender.labels import MALE, MAX_AGE, UNKNOWN, YEARS
 from networks import open_model, predict_rows
 from networks.checkpoints import store_calibration
 
-BANDS = range(0, 101, 10)  # first ages of the bands of expected ages within which intervals are fitted
+BANDS = range(0, MAX_AGE, 10)  # first ages of the bands of expected ages within which intervals are fitted
 LEAST_IN_BAND = 50  # faces: of fewer, a band goes together with its neighbour
 PRIOR = 0.5  # of a temperature's logarithm: it is 0.4 to 2.7 before any face is seen, 19 times of 20
 

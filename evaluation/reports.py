@@ -14,6 +14,7 @@ from evaluation.scoring import Evaluation
 from evaluation.tables import (
     across,
     faces_table,
+    gap_in_words,
     heading,
     interval_rows,
     is_crossed,
@@ -158,7 +159,7 @@ def part_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str
         "origin": f"{evaluation.weight_file} on {', '.join(evaluation.input)}: {evaluation.says}.",
         "notes": evaluation.notes,
         "overall": (("", "value (95% interval)", "trivial answer"), rows),
-        "worst": worst_groups(evaluation.groups).splitlines(),
+        "worst": [*worst_groups(evaluation.groups).splitlines(), *map(gap_in_words, evaluation.gaps)],
         "groups": score_rows(overall, small, "")[::-1],
         "level": f"{evaluation.level:.0%}",
         "intervals": intervals and intervals[::-1],

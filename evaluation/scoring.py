@@ -20,6 +20,7 @@ from age_gender.labels import (
     fold_ages,
 )
 from evaluation.calibration import fit
+from evaluation.fairness import Gap, gaps
 from evaluation.metrics import (
     Outcomes,
     Reliability,
@@ -59,6 +60,7 @@ class Evaluation:
         trivial: the answers that use no picture.
         outcomes: of the predictions, face by face.
         overall: scores of all faces; groups: (axis, name, scores) of groups of them.
+        gaps: between groups of people at equal ages; [] where ages are in groups.
     """
 
     weight_file: str
@@ -80,6 +82,7 @@ class Evaluation:
     outcomes: Outcomes
     overall: Scores
     groups: list[tuple[str, str, Scores]]
+    gaps: list[Gap]
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,8 @@ class Scoring:
         answer = f"{scale.names[trivial['age']]}, {GENDERS[trivial['gender']]}"
         outcomes = outcomes_of(faces, scale, self.unsure_below)
         answers = trivial_outcomes(faces, scale, trivial)
+        axes = axes_of(faces, scale)
+        people = [(axis, members) for axis, members in axes if axis in ("gender", "race")]
         return Evaluation(
             weight_file=str(self.weight_file),
             epoch=description.training.get("epoch"),
@@ -181,10 +186,11 @@ class Scoring:
             overall=score(outcomes, answers, self.seed),
             groups=[
                 (axis, name, score(outcomes.of(mask), answers.of(mask), self.seed))
-                for axis, members in axes_of(faces, scale)
+                for axis, members in axes
                 for name, mask in members
                 if mask.any()
             ],
+            gaps=gaps(outcomes, faces.age.to_numpy(), people, self.seed) if years else [],
         )
 
     def true_groups(self, rows: np.ndarray) -> np.ndarray:

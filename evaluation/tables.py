@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from age_gender.labels import YEARS
 from evaluation.comparisons import Comparison, deviations
+from evaluation.fairness import Gap
 from evaluation.metrics import CS_YEARS, MOST_YEARS, Difference, Estimate, Scores
 from evaluation.scoring import Evaluation, named, reliabilities
 
@@ -106,6 +107,7 @@ def text_of(evaluation: Evaluation) -> str:
         tabulated(*score_rows(evaluation.overall, few)),
         "",
         worst_groups(evaluation.groups),
+        *map(gap_in_words, evaluation.gaps),
         "",
         *(
             f"{heading(name)}: {with_interval(name, evaluation.overall[name])}"
@@ -137,6 +139,19 @@ def worst_groups(groups: list) -> str:
             said.append(f"worst by {axis} (groups of any size): {of_group(*order[-1])}, too few to be sure")
         lines += ["; ".join(said)] * bool(said)
     return "\n".join(lines)
+
+
+def gap_in_words(gap: Gap) -> str:
+    """'by race at equal ages (8 decades, 1,400 faces): age MAE of Black 5.20 years, 0.80 (0.20 to 1.40) more than
+    Asian'."""
+    years = gap.statistic == "age_mae"
+    value, away, low, high = (number(gap.statistic, v) for v in (gap.worst_value, gap.value, gap.low, gap.high))
+    name, unit, more = HEADINGS[gap.statistic][0], " years" if years else "%", "more" if years else "points less"
+    ages = f"at equal ages ({gap.decades} decades, " if gap.decades else "(ages unknown, "
+    return (
+        f"by {gap.axis} {ages}{gap.n:,} faces): {name} of {gap.worst} {value}{unit}, {away} ({low} to {high}) {more} "
+        f"than {gap.best}"
+    )
 
 
 def badness(scores: Scores) -> float:
@@ -248,6 +263,7 @@ def metrics_of(evaluation: Evaluation) -> dict[str, object]:
             }
             for name, found in probabilities.items()
         },
+        "gaps": [gap._asdict() for gap in evaluation.gaps],
         "faces": evaluation.says,
         "set": evaluation.name,
         "notes": evaluation.notes,

@@ -332,3 +332,45 @@ def test_trivial_answers_are_the_median_age_and_the_commoner_gender():
     assert trivial_answers(np.array([10, 20, 90, -1]), np.array([0, 0, 1, -1])) == {"age": 20, "gender": 0}
     assert trivial_answers(np.array([-1, 40, -1]), np.array([1, -1, -1])) == {"age": 40, "gender": 1}
     assert trivial_answers(np.array([-1]), np.array([-1])) == {"age": 0, "gender": 1}
+
+
+# ------------------------------------------------------------------------------------------------ fairness
+
+
+def test_a_gap_at_equal_ages_is_what_remains_when_ages_are_weighed_alike():
+    from evaluation.fairness import gaps
+
+    # Errors depend on the age alone: 2 years at 25, 8 at 65. Group b is older, so it looks worse, and is not.
+    age = np.array([25] * 90 + [65] * 10 + [25] * 10 + [65] * 90)
+    error = np.where(age == 25, 2.0, 8.0)
+    a = np.arange(200) < 100
+    gender = np.arange(200) % 2
+    members = [("a", a), ("b", ~a)]
+
+    def found(error, axes, p_male=gender):
+        sums = age_sums(age, age + error) | gender_sums(gender, p_male)
+        return {gap.statistic: gap for gap in gaps(Outcomes(sums, gender), age, axes)}
+
+    said = found(error, [("group", members)])
+    assert said["age_mae"].value == pytest.approx(0) and said["age_mae"].decades == 2 and said["age_mae"].n == 200
+    assert said["age_mae"].best_value == pytest.approx(5)  # of both ages, half and half
+    assert said["gender_accuracy"].value == 0
+    said = found(error + ~a, [("group", members)])["age_mae"]  # and a year more for b
+    assert (said.worst, said.best, said.value) == ("b", "a", pytest.approx(1)) and said.low <= 1 <= said.high
+    wrong = np.where(~a & (age == 25), 1 - gender, gender).astype(float)  # b's young are all taken for the other
+    said = found(error, [("group", members)], wrong)["gender_accuracy"]
+    assert (said.worst, said.worst_value, said.best_value) == ("b", pytest.approx(0.5), 1)
+    assert found(error, [("group", members[:1])]) == {}  # nothing to compare with
+    lone = [("a", a), ("b", ~a & (age == 65))]  # only the decade that both have counts
+    assert found(error, [("group", lone)])["age_mae"].decades == 1
+
+
+def test_without_ages_a_gap_is_not_weighed():
+    from evaluation.fairness import gaps
+
+    gender, unknown = np.array([0] * 20 + [1] * 20), np.full(40, -1)
+    p_male = np.array([0.9] * 5 + [0.1] * 15 + [0.9] * 20)
+    outcomes = Outcomes(age_sums(unknown, np.full(40, 30.0)) | gender_sums(gender, p_male), gender)
+    (gap,) = gaps(outcomes, unknown, [("gender", [("F", gender == 0), ("M", gender == 1)])])
+    assert (gap.worst, gap.best, gap.decades, gap.n) == ("F", "M", 0, 40)
+    assert gap.value == pytest.approx(0.25) and gap.low < 0.25 < gap.high

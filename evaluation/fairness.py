@@ -1,0 +1,107 @@
+"""How differently groups of people are served at equal ages: women and men, and the groups that a dataset tells apart.
+
+Groups differ in age, and ages differ in how hard they are. So each group's faces are weighed until all groups have one
+distribution over the decades, that of all faces (direct standardisation, Rothman, Greenland, Lash, "Modern
+epidemiology", 3rd edition, chapter 3).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from age_gender.labels import DECADES, UNKNOWN, decade_of
+from evaluation.metrics import FEW, Outcomes, percentiles, resamples
+
+COUNTED_BY = {"age_mae": "aged", "gender_accuracy": "gendered"}  # statistic -> the sum of faces that it is a mean over
+ADDED_BY = {"age_mae": "age_mae", "gender_accuracy": "right"}  # and the sum of what they add
+LESS_IS_BETTER = {"age_mae"}
+
+
+class Gap(NamedTuple):
+    """What lies between the group that is served worst and the one that is served best, at equal ages.
+
+    Attributes:
+        axis: what the groups are of.
+        statistic: "age_mae" in years, or "gender_accuracy", a share.
+        worst, best: their names.
+        worst_value, best_value: of the statistic.
+        value, low, high: how much the worst one is worse, and the 95% interval between these two groups.
+        decades: in how many decades of age each group has faces enough; others are left out. 0: ages are not known,
+            and nothing is weighed.
+        n: faces of all groups in these.
+    """
+
+    axis: str
+    statistic: str
+    worst: str
+    best: str
+    worst_value: float
+    best_value: float
+    value: float
+    low: float
+    high: float
+    decades: int
+    n: int
+
+
+def gaps(outcomes: Outcomes, age: np.ndarray, axes: list[tuple[str, list[tuple[str, np.ndarray]]]], seed: int = 0):
+    """The gaps by each axis in each statistic, where two groups or more can be compared.
+
+    Args:
+        outcomes: of n predictions in years.
+        age: (n,) true ages, -1 unknown.
+        axes: (axis, [(group, mask)]) with (n,) masks.
+        seed: of the bootstrap.
+    """
+    found = []
+    for axis, members in axes:
+        for statistic, counted in COUNTED_BY.items():
+            if counted in outcomes.sums and (gap := _gap(outcomes, age, axis, members, statistic, seed)):
+                found.append(gap)
+    return found
+
+
+def _gap(outcomes: Outcomes, age: np.ndarray, axis: str, members: list, statistic: str, seed: int) -> Gap | None:
+    known = outcomes.sums[COUNTED_BY[statistic]].astype(bool)
+    aged = known & (age != UNKNOWN)
+    weighed = bool(aged.any())
+    known = aged if weighed else known
+    decade = decade_of(np.maximum(age, 0)) if weighed else np.zeros(len(age), np.int64)
+    bands = len(DECADES) if weighed else 1
+    members = [(name, mask & known) for name, mask in members if (mask & known).sum() >= FEW]
+    if len(members) < 2:
+        return None
+    counts = np.array([np.bincount(decade[mask], minlength=bands) for _, mask in members])
+    enough = np.flatnonzero(counts.min(axis=0) >= FEW)
+    if not len(enough):
+        return None
+    inside = np.any([mask for _, mask in members], axis=0) & np.isin(decade, enough)
+    weight = np.bincount(decade[inside], minlength=bands)[enough]
+    cells = [mask & (decade == band) for _, mask in members for band in enough]
+    belongs = np.stack(cells, axis=1).astype(float)  # (n, groups x decades)
+    added = outcomes.sums[ADDED_BY[statistic]].astype(float)[:, None] * belongs
+
+    def standardised(times: np.ndarray) -> np.ndarray:
+        """(r, n) how often each face counts -> (r, groups)."""
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = (times @ added) / (times @ belongs)
+        means = means.reshape(len(times), len(members), len(enough))
+        there = np.isfinite(means) * weight  # a resample may lack a decade of a group
+        return (np.nan_to_num(means) * there).sum(axis=2) / there.sum(axis=2)
+
+    values = standardised(np.ones((1, len(age))))[0]
+    order = np.argsort(values if statistic in LESS_IS_BETTER else -values, kind="stable")
+    best, worst = int(order[0]), int(order[-1])
+    drawn = np.concatenate([standardised(times)[:, [best, worst]] for times in resamples(len(age), seed)])
+    return Gap(
+        axis,
+        statistic,
+        members[worst][0],
+        members[best][0],
+        float(values[worst]),
+        float(values[best]),
+        float(abs(values[worst] - values[best])),
+        *percentiles((drawn[:, 1] - drawn[:, 0]) * (1 if statistic in LESS_IS_BETTER else -1)),
+        len(enough) if weighed else 0,
+        int(inside.sum()),
+    )
