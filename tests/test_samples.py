@@ -151,3 +151,61 @@ def test_the_portraits_are_drawn_with_the_models_answers(tmp_path, capsys):
     picture = read_image(tmp_path / "portraits.jpg")
     shown = read_image(Path(__file__).parent.parent / "docs" / "portraits.jpg")
     assert picture.shape == shown.shape and np.abs(picture.astype(int) - shown).mean() < 2
+
+
+def test_the_teacher_answers_for_faces_that_it_did_not_learn_from(tmp_path, monkeypatch, capsys):
+    from conftest import noise, write_database
+
+    import teach
+    from training.teachers import read_answers
+    from utils import open_database
+
+    rng = np.random.default_rng(0)
+
+    def database(name, count, **columns):
+        columns = {"gender": rng.integers(0, 2, count), "path": [f"{row}.jpg" for row in range(count)], **columns}
+        return write_database(tmp_path / f"{name}_db.mat", noise(count, 32, seed=len(name)), **columns)
+
+    ages = rng.integers(1, 90, 120)
+    own = database("utkface", 120, age=ages)
+    cut = database("utkface_dlib", 100, age=ages[:100])
+    low = rng.integers(0, 40, 200)
+    grouped = database("grouped", 200, age=np.full(200, -1), age_low=low, age_high=low + 20)
+
+    def ask(_network, given):  # a network that sees the middle of the age's interval, and the gender
+        middle = np.where(given.age >= 0, given.age, 0 if given.label_low is None else given.label_low + 10)
+        seen = np.repeat(middle[:, None] / 100, 1024, 1) + rng.normal(0, 0.01, (len(given), 1024))
+        return {"F": seen, "G": 0.1 + 0.8 * given.gender, "A": np.full((len(given), 100), 0.01)}
+
+    monkeypatch.setattr(teach, "ask", ask)
+    output = tmp_path / "people_db.mat"
+    inputs = ["--network", "x.onnx", "--utkface", str(own), str(cut), "--input", str(grouped)]
+    teach.main([*inputs, "--output", str(output), "--epochs", "30"])
+    assert "grouped test: " in capsys.readouterr().out
+    joined = open_database(output)
+    genders, years = read_answers(tmp_path / "people_db.answers.h5", [joined])
+    assert set(joined.part_names) == {"train", "valid", "test"} and set(joined.part) == {0, 1, 2}
+    first, rest = joined.part[:120], joined.part[320:]
+    assert (first == 2).sum() == 10 and (rest == 0).all()  # 8% of 120; cut again, the training faces alone
+    assert len(rest) == (first[:100] == 0).sum()
+    apart = (joined.part == 2) & (np.arange(len(joined)) >= 120)
+    assert np.mean(genders[apart].argmax(axis=1) == joined.gender[apart]) > 0.75
+    inside = (joined.label_low[:, None] <= np.arange(101)) & (np.arange(101) <= joined.label_high[:, None])
+    intervals = joined.label_low >= 0
+    assert intervals.sum() == 200 and (years * inside).sum(axis=1)[intervals].min() > 0.69  # 0.7 of the answer and more
+    # Every part has people of the others, and every fold trains four heads of five.
+    faces = [teach.utkface(open_database(own)), teach.people(open_database(grouped))]
+    assert np.bincount(faces[1].side).min() > 0 and set(faces[1].fold) == set(range(teach.FOLDS))
+
+
+def test_a_person_of_the_teachers_faces_stands_on_one_side(tmp_path):
+    from conftest import noise, write_database
+
+    import teach
+    from utils import open_database
+
+    subject = np.repeat(np.arange(50), 4)
+    columns = {"age": np.full(200, 30), "gender": np.zeros(200, int), "subject": subject}
+    faces = teach.people(open_database(write_database(tmp_path / "x_db.mat", noise(200, 32), **columns)))
+    for column in (faces.side, faces.fold):
+        assert (column.reshape(50, 4) == column.reshape(50, 4)[:, :1]).all()
