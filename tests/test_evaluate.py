@@ -187,7 +187,7 @@ def test_a_list_names_the_faces(databases, runs, tmp_path, capsys, quick_report)
     (tmp_path / "none.txt").write_text("a.jpg\nb.jpg\n")
     with pytest.raises(ValueError, match="none of its 2 names is in the databases"):
         evaluate.main(["--weight_file", str(runs[0]), "--split_file", str(tmp_path / "none.txt")])
-    with pytest.raises(ValueError, match="nowhere.txt cannot be read as a list of names"):
+    with pytest.raises(ValueError, match="nowhere.txt cannot be read as a table"):
         evaluate.main(["--weight_file", str(runs[0]), "--split_file", "nowhere.txt"])
 
 
