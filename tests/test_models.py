@@ -509,3 +509,38 @@ def test_a_backbone_is_built_by_the_image_size_its_arguments_and_the_age_scale()
             assert [output.shape[1] for output in model.outputs] == [2, 8]
     assert set(backbones.BACKBONES) == set(backbones.STAGES) == {"wide_resnet", *NETWORKS}
     assert asdict(Description("wide_resnet", {}, 64))["genders"] == ("F", "M")
+
+
+def test_a_weight_or_a_word_that_has_changed_is_noticed(tiny_checkpoint_file, tmp_path):
+    """Of both heads and the description, one bit; what was sealed again is taken."""
+
+    def change(act):
+        path = shutil.copy(tiny_checkpoint_file, tmp_path / "hit.hdf5")
+        with h5py.File(path, "r+") as file:
+            names = []
+            file.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+            act(file, sorted(names))
+        return path
+
+    def flip(which):
+        def act(file, names):
+            numbers = file[names[which]][()]
+            numbers.reshape(-1)[0] += 1e-3
+            file[names[which]][()] = numbers
+
+        return act
+
+    def reword(file, names):
+        file.attrs[KEY] = file.attrs[KEY].replace('"margin": 0.', '"margin": 1.', 1)
+
+    for act in (flip(0), flip(-1), reword):
+        with pytest.raises(ValueError, match="hit.hdf5 is damaged: its content is not what was written"):
+            load(change(act))
+    load(change(lambda file, names: seal(file, KEY, file.attrs[KEY])))
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_digest_and_is_taken(tiny_checkpoint_file, tmp_path):
+    path = shutil.copy(tiny_checkpoint_file, tmp_path / "old.hdf5")
+    with h5py.File(path, "r+") as file:
+        del file.attrs["age_gender_digest"]
+    load(path)

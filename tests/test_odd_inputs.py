@@ -15,7 +15,7 @@ import check_dataset
 import create_db
 import demo
 from age_gender.faces import decode
-from age_gender.files import files_below, guarded, read_cells, read_names, unguarded
+from age_gender.files import alone, files_below, guarded, read_cells, read_names, unguarded
 from age_gender.labels import FEMALE, MALE, UNKNOWN
 from age_gender.sources import find_images
 from readers import read_records
@@ -294,3 +294,11 @@ def test_results_in_the_folder_of_the_photos_are_no_photos_next_time(tmp_path, t
     rows = list(csv.DictReader(open(tmp_path / "in" / "second" / "predictions.csv")))
     assert [row["input"] for row in rows] == ["a.png", "b.png"]
     assert "results of an earlier run (such as first/" in capsys.readouterr().out
+
+
+def test_two_databases_are_not_written_to_one_place_at_once(tmp_path):
+    photos(tmp_path / "faces", "20_0_0_2.jpg")
+    output = tmp_path / "o.mat"
+    with alone(output), pytest.raises(ValueError, match=r"another run is at work on .*o\.mat; wait for it, or end it"):
+        create_db.main(["--db", "utkface", "--data_dir", str(tmp_path / "faces"), "--output", str(output)])
+    assert not output.exists()

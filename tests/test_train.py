@@ -15,6 +15,7 @@ from conftest import noise, stopped_state, training_options, write_database
 
 import train
 from age_gender.description import EARLIER, KEY, TRAINING, Description
+from age_gender.files import alone
 from networks import checkpoints
 from networks.checkpoints import SHIPPED, inspect, seal
 from training import arguments, reports, run
@@ -500,3 +501,25 @@ def test_answers_in_a_file_teach_as_a_teacher_does(tmp_path, capsys):
         with pytest.raises(ValueError, match=message):
             ask_teachers(load_data(options), options)
         options = training_options("-i", path, "--teacher", file)
+
+
+def test_two_runs_do_not_share_a_folder_and_none_is_disturbed(tmp_path):
+    path = write_database(tmp_path / "a.mat", noise(40, 32), age=np.arange(40), gender=np.arange(40) % 2)
+    run_folder = tmp_path / "run"
+    with alone(run_folder / "train"), pytest.raises(ValueError, match=r"another run is at work on .*run; wait for it"):
+        train.main(["-i", str(path), "--output_path", str(run_folder)])
+
+
+def test_a_stopped_run_may_go_on_for_more_epochs_but_not_for_fewer(tmp_path, capsys):
+    stopped_run(tmp_path, parsed("--nb_epochs", "5"))
+    assert parse("--resume", "--output_path", tmp_path)[0].nb_epochs == 5
+    assert parse("--resume", "--output_path", tmp_path, "--nb_epochs", "8")[0].nb_epochs == 8
+    with pytest.raises(SystemExit):
+        parse("--resume", "--output_path", tmp_path, "--nb_epochs", "4")
+    assert "the stopped run had another --nb_epochs" in capsys.readouterr().err
+
+
+def test_a_resume_where_nothing_was_stopped_starts_anew(tmp_path, capsys):
+    options, folder, stopped = parse("--resume", "--output_path", tmp_path, "-i", "x.mat", "--nb_epochs", "3")
+    assert (options.nb_epochs, folder, stopped) == (3, tmp_path, {})
+    assert f"nothing was stopped in {tmp_path}: the run starts anew" in capsys.readouterr().out
