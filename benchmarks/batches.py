@@ -3,32 +3,27 @@
     python benchmarks/batches.py
     python benchmarks/batches.py --faces 8192 --image_size 128
 
-Batches of 32 from an array in memory and from a mapped database, and each part of the work alone. Peers in the same
-run: the classic pipeline image by image (classic_pipeline.py: NumPy and SciPy, as Keras 2's ImageDataGenerator did
-it) on one core too, and Keras's own preprocessing layers in tf.data on all cores. The physical limit is copying a
-finished batch in memory.
+Batches of 32 from an array in memory and from a mapped database, and each part of the work alone. Peer in the same
+run: Keras's own preprocessing layers in tf.data, on all cores. The physical limit is copying a finished batch in
+memory.
 
-TensorFlow is imported in the function of that last peer alone: what benchmarks compare with may need it, the suite's
+TensorFlow is imported in the function of that peer alone: what benchmarks compare with may need it, the suite's
 own code leaves it to backend.py.
 """
 
 import argparse
 import multiprocessing
 import os
-import sys
-import time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
-
-import common
+import common  # makes the suite's modules importable
 
 from age_gender import cli
+from age_gender.labels import NUM_AGES, NUM_GENDERS
 
 IN_MEMORY, MAPPED, PLAIN = "MixupGenerator, in memory", "MixupGenerator, mapped", "MixupGenerator, mapped, no changes"
-CLASSIC, KERAS, LIMIT = "classic, NumPy and SciPy", "Keras layers in tf.data", "limit: copy of a batch"
+KERAS, LIMIT = "Keras layers in tf.data", "limit: copy of a batch"
 WARM_UP_BATCHES = 20
 
 
@@ -39,16 +34,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
     parser.add_argument("--batch_size", type=cli.number(int, 1), default=32, metavar="N", help="faces in a batch")
     parser.add_argument("--batches", type=cli.number(int, 1), default=400, metavar="N", help="in each repetition")
-    parser.add_argument(
-        "--slow_batches", type=cli.number(int, 1), default=40, metavar="N", help="the same for the classic pipeline"
-    )
     parser.set_defaults(repeats=7)
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Write a database, pin to one core, measure, report."""
-    quick = {"faces": 2048, "batches": 40, "slow_batches": 4, "repeats": 3}
+    quick = {"faces": 2048, "batches": 40, "repeats": 3}
     args = common.parse(build_parser(), argv, quick)
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[-1:])  # before NumPy and OpenCV count the cores
@@ -59,7 +51,10 @@ def main(argv: list[str] | None = None) -> None:
     cv2.setNumThreads(1)
     backend.start()  # keeps TensorFlow's greetings from the terminal
     with common.work_folder() as folder:
-        stack = write_faces(folder / "faces.mat", args)
+        from utils import ImageStack, open_database
+
+        common.write_noise(folder / "faces.mat", args.faces, args.image_size)
+        stack = ImageStack([open_database(folder / "faces.mat")])
         in_memory = stack[range(args.faces)]
         rows = measure_pipelines(stack, in_memory, args)
         parts = measure_parts(stack, in_memory, args)
@@ -70,14 +65,6 @@ def main(argv: list[str] | None = None) -> None:
     rows.insert(-1, row(KERAS, args.batches * args.batch_size, seconds, len(cores)))
     show(rows, parts)
     common.report("batches", args, rows + parts)
-
-
-def write_faces(path: Path, args: argparse.Namespace):
-    """Writes a database and opens it as train.py does."""
-    from utils import ImageStack, open_database
-
-    common.write_noise(path, args.faces, args.image_size)
-    return ImageStack([open_database(path)])
 
 
 def row(name: str, images: int, seconds: list[float], cores: int = 1) -> dict:
@@ -93,38 +80,23 @@ def measure_pipelines(stack, in_memory, args: argparse.Namespace) -> list[dict]:
     from training.augmentations import AUGMENTATIONS
 
     gender, age = common.noise_labels(args.faces)
-    labels, size, classic_ones = Labels(gender, age), args.batch_size, Augmentation(**AUGMENTATIONS["classic"])
-    few = min(args.slow_batches, args.batches)
-    batch = in_memory[: args.batch_size]
+    labels, size, classic = Labels(gender, age), args.batch_size, Augmentation(**AUGMENTATIONS["classic"])
+    batch = in_memory[:size]
     copy = np.empty_like(batch)
     pipelines = {
-        IN_MEMORY: (MixupGenerator(in_memory, labels, None, size, classic_ones).__getitem__, None),
-        MAPPED: (MixupGenerator(stack, labels, None, size, classic_ones).__getitem__, None),
-        PLAIN: (MixupGenerator(stack, labels, None, size, NO_AUGMENTATION).__getitem__, None),
-        CLASSIC: (classic(in_memory, gender, age, args.batch_size), few),
-        LIMIT: (lambda index: np.copyto(copy, batch), None),
+        IN_MEMORY: MixupGenerator(in_memory, labels, None, size, classic).__getitem__,
+        MAPPED: MixupGenerator(stack, labels, None, size, classic).__getitem__,
+        PLAIN: MixupGenerator(stack, labels, None, size, NO_AUGMENTATION).__getitem__,
+        LIMIT: lambda index: np.copyto(copy, batch),
     }
-    whole = args.faces // args.batch_size  # the last, smaller batch is left out
+    whole = args.faces // size  # the last, smaller batch is left out
 
-    def make_batches(make, count):
-        for index in range(count or args.batches):
+    def make_batches(make):
+        for index in range(args.batches):
             make(index % whole)
 
-    tasks = {name: partial(make_batches, *pipeline) for name, pipeline in pipelines.items()}
-    seconds = common.interleaved(tasks, args.repeats)
-    return [
-        row(name, (count or args.batches) * args.batch_size, seconds[name]) for name, (_, count) in pipelines.items()
-    ]
-
-
-def classic(images, gender, age, batch_size: int):
-    """A function of a number that makes a batch as the original suite did."""
-    from classic_pipeline import ClassicBatches
-
-    from age_gender.labels import NUM_AGES, NUM_GENDERS
-    from mixup_generator import one_hot
-
-    return ClassicBatches(images, one_hot(gender, NUM_GENDERS)[0], one_hot(age, NUM_AGES)[0], batch_size)
+    seconds = common.interleaved({name: partial(make_batches, make) for name, make in pipelines.items()}, args.repeats)
+    return [row(name, args.batches * size, values) for name, values in seconds.items()]
 
 
 def measure_parts(stack, in_memory, args: argparse.Namespace) -> list[dict]:
@@ -140,7 +112,6 @@ def parts(stack, in_memory, args: argparse.Namespace) -> dict:
     """The steps of MixupGenerator.__getitem__ as tasks of their own."""
     import numpy as np
 
-    from age_gender.labels import NUM_AGES, NUM_GENDERS
     from mixup_generator import Augmentation, mix_images, mix_labels, one_hot, shift_and_flip
     from random_eraser import draw_rectangles, erase_in_place
     from training.augmentations import AUGMENTATIONS
@@ -183,7 +154,7 @@ def keras_layers(args: argparse.Namespace) -> list[float]:
     tf.config.set_visible_devices([], "GPU")  # tf.data computes on the CPU, and the arrays belong there
     shape = (args.faces, args.image_size, args.image_size, 3)
     images = tf.constant(np.random.default_rng(0).integers(0, 256, shape, np.uint8))
-    heads = zip(common.noise_labels(args.faces), label_sizes(), strict=True)
+    heads = zip(common.noise_labels(args.faces), (NUM_GENDERS, NUM_AGES), strict=True)
     targets = tf.concat([tf.one_hot(values, classes) for values, classes in heads], axis=1)
     change = layer_chain()
 
@@ -197,20 +168,7 @@ def keras_layers(args: argparse.Namespace) -> list[float]:
         for _ in range(args.batches):
             next(batches)
 
-    epoch()  # warm-up: tracing, and how many to make at once is found out
-    seconds = []
-    for _ in range(args.repeats):
-        started = time.perf_counter()
-        epoch()
-        seconds.append(time.perf_counter() - started)
-    return seconds
-
-
-def label_sizes() -> tuple[int, int]:
-    """Classes of the two heads."""
-    from age_gender.labels import NUM_AGES, NUM_GENDERS
-
-    return NUM_GENDERS, NUM_AGES
+    return common.interleaved({KERAS: epoch}, args.repeats)[KERAS]  # warms up: tracing, and how many to make at once
 
 
 def layer_chain():
@@ -232,20 +190,17 @@ def layer_chain():
         images = shift(flip(images, training=True), training=True)
         mixed = mix({"images": images, "labels": targets}, training=True)
         images = erase(mixed["images"], training=True)
-        return images, tuple(tf.split(mixed["labels"], label_sizes(), axis=1))
+        return images, tuple(tf.split(mixed["labels"], (NUM_GENDERS, NUM_AGES), axis=1))
 
     return change
 
 
 def show(rows: list[dict], parts: list[dict]) -> None:
     """Prints both tables."""
-    from tabulate import tabulate
-
     table = [(r["what"], r["cores"], common.shown(r["images_per_second"], ",.0f")) for r in rows]
-    print(tabulate(table, headers=("", "cores", "images/s")))
-    print()
+    common.print_table(table, headers=("", "cores", "images/s"))
     table = [(part["what"], common.shown(part["microseconds_per_batch"], ",.0f")) for part in parts]
-    print(tabulate(table, headers=("part (one core)", "microseconds a batch")))
+    common.print_table(table, headers=("part (one core)", "microseconds a batch"))
 
 
 if __name__ == "__main__":

@@ -10,14 +10,16 @@ its boxes depend on chance.
 """
 
 import argparse
-import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
+import common  # makes the suite's modules importable
+import cv2
+import numpy as np
+from tqdm import tqdm
 
-import common
-
-from age_gender import cli
+from age_gender import cli, sources
+from age_gender.detectors import DETECTORS, WITH_LANDMARKS, overlap
+from age_gender.faces import read_image
 
 LARGER = 1.1
 SCALES = (0.4, 1.0)  # of the pictures, with as many small ones as large ones: faces of some 60 to 160 pixels
@@ -35,8 +37,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Pictures, detections, factors, checks, report."""
     args = common.parse(build_parser(), argv, {"faces": 40})
-    from age_gender.detectors import DETECTORS, WITH_LANDMARKS
-
     detectors = {name: DETECTORS[name]() for name in ("dlib", *WITH_LANDMARKS)}
     faces = list(look(detectors, args))
     rows = [{"faces": len(faces), "found_by_dlib": sum(face["dlib"] is not None for face in faces)}]
@@ -49,14 +49,6 @@ def main(argv: list[str] | None = None) -> None:
 
 def look(detectors: dict, args):
     """Yields for each face, by detector, the surest detection that overlaps dlib's surest, or None."""
-    import cv2
-    import numpy as np
-    from tqdm import tqdm
-
-    from age_gender import sources
-    from age_gender.detectors import overlap
-    from age_gender.faces import read_image
-
     rng = np.random.default_rng(0)
     paths = sources.find_images(args.data_dir).images
     paths = [paths[row] for row in rng.permutation(len(paths))[: args.faces]]
@@ -78,13 +70,18 @@ def look(detectors: dict, args):
         }
 
 
+def found_by_both(name: str, pairs: list[tuple]) -> list[tuple]:
+    """Those of the pairs of dlib's and another's detection in which neither is missing."""
+    found = [pair for pair in pairs if all(pair)]
+    if not found:
+        raise ValueError(f"no face was found by dlib and by {name}; --data_dir names a folder of upright faces")
+    return found
+
+
 def factors(name: str, faces: list[dict]) -> dict:
     """dlib's side over the spread of the landmarks, in the half that fits."""
-    import numpy as np
-
-    both = [(face["dlib"].box, face[name].landmarks) for face in faces[::2] if face["dlib"] and face[name]]
-    if not both:
-        raise ValueError(f"no face was found by dlib and by {name}; --data_dir names a folder of upright faces")
+    both = found_by_both(name, [(face["dlib"], face[name]) for face in faces[::2]])
+    both = [(reference.box, other.landmarks) for reference, other in both]
     boxes, points = (np.array(part) for part in zip(*both, strict=True))
     centres = points.mean(axis=1, keepdims=True)
     spread = np.sqrt(np.square(points - centres).sum(axis=2).mean(axis=1))
@@ -94,13 +91,8 @@ def factors(name: str, faces: list[dict]) -> dict:
 
 def check(name: str, faces: list[dict], key: str) -> dict:
     """How a detector's boxes differ from dlib's, in the half that checks: medians and standard deviations."""
-    import numpy as np
-
-    from age_gender.detectors import overlap
-
-    both = [(face["dlib"].box, face[key].box) for face in faces[1::2] if face["dlib"] and face[key]]
-    if not both:
-        raise ValueError(f"no face was found by dlib and by {name}; --data_dir names a folder of upright faces")
+    both = found_by_both(name, [(face["dlib"], face[key]) for face in faces[1::2]])
+    both = [(reference.box, other.box) for reference, other in both]
     boxes, others = np.array(both).transpose(1, 0, 2)
     side = boxes[:, 2] - boxes[:, 0]
     differences = {
@@ -118,8 +110,6 @@ def check(name: str, faces: list[dict], key: str) -> dict:
 
 def show(rows: list[dict]) -> None:
     """Prints the table."""
-    from tabulate import tabulate
-
     table = [
         (
             row["detector"],
@@ -130,7 +120,7 @@ def show(rows: list[dict]) -> None:
         )
         for row in rows
     ]
-    print(tabulate(table, headers=("", "faces", "factor", "side, log", "to the right", "down", "overlap")))
+    common.print_table(table, headers=("", "faces", "factor", "side, log", "to the right", "down", "overlap"))
 
 
 if __name__ == "__main__":

@@ -19,9 +19,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from tabulate import tabulate
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
 
 from age_gender import cli
+from age_gender.files import replacing
+from age_gender.labels import NUM_AGES, NUM_GENDERS
 from age_gender.machine import available_cores
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,17 +71,13 @@ def work_folder(parent: Path | None = None) -> Iterator[Path]:
 
 
 def interleaved(tasks: dict[str, Callable[[], object]], repeats: int, warm_ups: int = 1) -> dict[str, list[float]]:
-    """Seconds of each task at each repetition.
-
-    The tasks take turns, forwards and backwards, so that whatever else the machine does falls on all of them.
-    """
+    """Seconds of each task at each repetition; the tasks take turns."""
     for _ in range(warm_ups):
         for task in tasks.values():
             task()
     seconds = {name: [] for name in tasks}
-    for repetition in range(repeats):
-        for name in list(tasks)[:: -1 if repetition % 2 else 1]:
-            seconds[name].append(seconds_of(tasks[name]))
+    for name in in_turns(tasks, repeats):
+        seconds[name].append(seconds_of(tasks[name]))
     return seconds
 
 
@@ -98,12 +99,23 @@ def rates(count: float, seconds: Iterable[float]) -> dict[str, float]:
     return spread(count / value for value in seconds)
 
 
+def in_turns(names: Iterable[str], repeats: int) -> Iterator[str]:
+    """The names again and again, forwards and backwards: whatever else the machine does falls on all of them."""
+    for repetition in range(repeats):
+        yield from list(names)[:: -1 if repetition % 2 else 1]
+
+
 def shown(figure: dict[str, float] | None, style: str = ",.1f", scale: float = 1.0) -> str:
     """A spread for a table: 'median (min..max)'."""
     if figure is None:
         return ""
     median, low, high = (format(figure[name] * scale, style) for name in ("median", "min", "max"))
     return f"{median} ({low}..{high})"
+
+
+def print_table(rows: Iterable[Sequence[object]], headers: Sequence[str], **style: object) -> None:
+    """Prints a table and a blank line; `style` as tabulate takes it."""
+    print(tabulate(rows, headers=headers, **style), end="\n\n", flush=True)
 
 
 # ---------------------------------------------------------------------------------------------- processes and memory
@@ -139,31 +151,24 @@ def run_process(command: Sequence[object]) -> Run:
         return Run(**json.loads(report.read_text(encoding="utf-8")), output=done.stdout, errors=done.stderr)
 
 
-def resident_mb() -> float:
-    """Memory that this process has now, in MB (Linux; NaN elsewhere)."""
-    return _status_mb("VmRSS")
+def memory_mb(name: str) -> float:
+    """A memory figure in MB (Linux; NaN elsewhere).
 
-
-def private_mb() -> float:
-    """The part of it that is no mapped file, in MB (Linux; NaN elsewhere): the page cache can give back the rest."""
-    return _status_mb("RssAnon")
-
-
-def _status_mb(name: str) -> float:
-    return _kilobytes(Path("/proc/self/status"), name) * 1024 / MEGABYTE
-
-
-def available_mb() -> float:
-    """Memory that can still be had on this machine, in MB (Linux; NaN elsewhere)."""
-    return _kilobytes(Path("/proc/meminfo"), "MemAvailable") * 1024 / MEGABYTE
-
-
-def _kilobytes(table: Path, name: str) -> float:
-    with contextlib.suppress(OSError):
-        for line in table.read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return float(line.split()[1])
+    Args:
+        name: of this process VmRSS, what it has now, or RssAnon, its part that is no mapped file, so that the page
+            cache cannot give it back; of the machine MemTotal, or MemAvailable, what can still be had.
+    """
+    for line in lines_of("/proc/meminfo" if name.startswith("Mem") else "/proc/self/status"):
+        if line.startswith(f"{name}:"):
+            return float(line.split()[1]) * 1024 / MEGABYTE
     return float("nan")
+
+
+def lines_of(path: str) -> list[str]:
+    """Lines of one of Linux's own tables; none on other systems."""
+    with contextlib.suppress(OSError):
+        return Path(path).read_text().splitlines()
+    return []
 
 
 def drop_from_cache(path: Path) -> None:
@@ -187,10 +192,6 @@ def import_samples():
 
 def noise_labels(count: int):
     """Random genders and ages, (n,) int64 each."""
-    import numpy as np
-
-    from age_gender.labels import NUM_AGES, NUM_GENDERS
-
     rng = np.random.default_rng(0)
     return rng.integers(0, NUM_GENDERS, count), rng.integers(0, NUM_AGES, count)
 
@@ -204,8 +205,6 @@ def write_noise(path: Path, faces: int, image_size: int, sparse: bool = False) -
         image_size: height and width, in pixels.
         sparse: write the last images alone; HDF5 leaves a hole in the file for the others, which reads as zeros.
     """
-    import numpy as np
-
     from utils import writing_database
 
     rng = np.random.default_rng(0)
@@ -232,8 +231,6 @@ def report(name: str, args: argparse.Namespace, rows: list[dict], device: str | 
         rows: the figures, as JSON takes them.
         device: what Keras computes on; None where Keras does not compute.
     """
-    from age_gender.files import replacing
-
     machine = describe_machine()
     if device:
         machine["device"] = device
@@ -257,20 +254,13 @@ def report(name: str, args: argparse.Namespace, rows: list[dict], device: str | 
 def describe_machine() -> dict[str, object]:
     """Processor, cores that may be used, memory, system, and the load of the last minute: was the machine quiet?"""
     return {
-        "cpu": _processor(),
+        "cpu": next((line.partition(":")[2].strip() for line in lines_of("/proc/cpuinfo") if "model name" in line), "")
+        or platform.processor(),
         "cores": available_cores(),
-        "memory_gb": round(_kilobytes(Path("/proc/meminfo"), "MemTotal") * 1024 / 1e9, 1),
+        "memory_gb": round(memory_mb("MemTotal") / 1e3, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "load_average": os.getloadavg()[0],
     }
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def versions() -> dict[str, str]:
@@ -284,8 +274,6 @@ def versions() -> dict[str, str]:
 
 def mean_interval(numbers, seed: int = 0) -> tuple[float, float]:
     """Percentile bootstrap interval of a mean: (n,) -> low, high; NaN for fewer than two."""
-    import numpy as np
-
     from evaluation.metrics import percentiles, resamples
 
     if len(numbers) < 2:

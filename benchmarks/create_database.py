@@ -17,9 +17,9 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
-
-import common
+import common  # makes the suite's modules importable
+import numpy as np
+import scipy.io
 
 from age_gender import cli
 from age_gender.machine import available_cores
@@ -64,9 +64,6 @@ def main(argv: list[str] | None = None) -> None:
 
 def write_dataset(folder: Path, count: int, distinct: int, photo_size: int) -> float:
     """Writes `count` clean records with their photos and wiki.mat; returns the megabytes of the photos."""
-    import numpy as np
-    import scipy.io
-
     _, sample_sets = common.import_samples()
     rng = np.random.default_rng(0)
     records = []
@@ -102,7 +99,7 @@ def commands(dataset: Path, size: int, folder: Path, args: argparse.Namespace) -
         LIMIT: [*plain, "bytes", dataset],
     }
     needed = PLAIN_COPIES * args.photos * size * size * 3 / common.MEGABYTE
-    available = common.available_mb()
+    available = common.memory_mb("MemAvailable")
     if needed > available:
         print(f"{size} px: the plain loop is left out, it needs some {needed:,.0f} MB of {available:,.0f} MB available")
     if args.without_plain or needed > available:
@@ -113,10 +110,9 @@ def commands(dataset: Path, size: int, folder: Path, args: argparse.Namespace) -
 def measure(chosen: dict[str, list], repeats: int) -> dict[str, list[common.Run]]:
     """Runs all commands in turn, forwards and backwards."""
     runs = {name: [] for name in chosen}
-    for repetition in range(repeats):
-        for name in list(chosen)[:: -1 if repetition % 2 else 1]:
-            os.sync()  # what the last one left to be written is none of the next one's cost
-            runs[name].append(common.run_process(chosen[name]))
+    for name in common.in_turns(chosen, repeats):
+        os.sync()  # what the last one left to be written is none of the next one's cost
+        runs[name].append(common.run_process(chosen[name]))
     return runs
 
 
@@ -126,18 +122,17 @@ def rows_of(size: int, photos: int, runs: dict[str, list[common.Run]]) -> list[d
     for name, repetitions in runs.items():
         failed = next((run for run in repetitions if run.status), None)
         said = [float(match[1]) for run in repetitions if (match := re.search(r" MB in ([\d.]+) s", run.output))]
+        seconds = [run.seconds for run in repetitions]
         row = {
             "image_size": size,
             "what": name,
-            "seconds": common.spread(run.seconds for run in repetitions),
+            "seconds": common.spread(seconds),
             "cpu_seconds": common.spread(run.cpu_seconds for run in repetitions),
             "peak_mb": common.spread(run.peak_mb for run in repetitions),
-            "photos_per_second": None,
+            "photos_per_second": None if failed else common.rates(photos, seconds),
             "seconds_it_prints": common.spread(said) if said else None,
             "failed": reason(failed) if failed else None,
         }
-        if not failed:
-            row["photos_per_second"] = common.rates(photos, [run.seconds for run in repetitions])
         rows.append(row)
     return rows
 
@@ -150,8 +145,6 @@ def reason(run: common.Run) -> str:
 
 def show(rows: list[dict]) -> None:
     """Prints the table."""
-    from tabulate import tabulate
-
     table = [
         (
             row["image_size"],
@@ -164,7 +157,7 @@ def show(rows: list[dict]) -> None:
         )
         for row in rows
     ]
-    print(tabulate(table, headers=("px", "", "photos/s", "wall s", "CPU s", "peak MB", "s it prints")), flush=True)
+    common.print_table(table, ("px", "", "photos/s", "wall s", "CPU s", "peak MB", "s it prints"))
 
 
 if __name__ == "__main__":

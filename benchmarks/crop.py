@@ -8,17 +8,23 @@ own crop of the same face. Peer: that crop. Intervals: 95%, bootstrap over faces
 """
 
 import argparse
-import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
-
-import common
+import common  # makes the suite's modules importable
+import numpy as np
+from tqdm import tqdm
 
 from age_gender import cli
+from age_gender.detectors import DETECTORS
+from age_gender.faces import crop_face, read_image
+from age_gender.labels import MALE, UNKNOWN
 from age_gender.machine import available_cores
-from networks import open_model
+from age_gender.predictor import Predictor
+from networks import checkpoints, open_model
+from networks.split import past_of
+from utils import ImageStack, labels_of, open_database, read_paths
 
 MARGINS = (-0.05, 0.0, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4)
 
@@ -26,24 +32,22 @@ MARGINS = (-0.05, 0.0, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4)
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "crop.py")
-    parser.add_argument("--data_dir", type=Path, default=Path("data/UTKFace"), metavar="DIR", help="the photos")
-    parser.add_argument(
-        "--input", type=Path, nargs="+", metavar="FILE", help="the databases of the training (default: as it says)"
-    )
+    add_kept_out(parser)
+    parser.set_defaults(data_dir=Path("data/UTKFace"))
+    return parser
+
+
+def add_kept_out(parser: argparse.ArgumentParser) -> None:
+    """The options that `faces_kept_out` takes."""
+    parser.add_argument("--data_dir", type=Path, metavar="DIR", help="the photos of the checkpoint's dataset")
+    parser.add_argument("--input", type=Path, nargs="+", metavar="FILE", help="its databases (default: as it says)")
     parser.add_argument("--weight_file", type=Path, metavar="FILE", help="checkpoint (default: checkpoints)")
     parser.add_argument("--faces", type=cli.number(int, 2), metavar="N", help="of the part kept out (default: all)")
-    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Detect, crop at each margin, predict, compare, report."""
     args = common.parse(build_parser(), argv, {"faces": 50})
-    import numpy as np
-
-    from age_gender.labels import MALE
-    from age_gender.predictor import Predictor
-    from networks import checkpoints
-
     weight_file = checkpoints.choose(args.weight_file, Path("checkpoints"))
     predictor = Predictor(open_model(weight_file))
     checkpoint = predictor.description
@@ -57,8 +61,6 @@ def main(argv: list[str] | None = None) -> None:
     def errors(crops):
         ages, p_male = predictor.predict(np.stack(crops))
         return np.abs(ages - age[found]), (p_male >= 0.5) == (gender[found] == MALE)
-
-    from age_gender.faces import crop_face
 
     reference = errors([image for image, there in zip(own, found, strict=True) if there])
     rows = [row("the dataset's own crop", None, *reference, *reference)]
@@ -77,14 +79,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def faces_kept_out(args: argparse.Namespace, checkpoint):
     """Images, ages, genders and paths of the checkpoint's test part."""
-    import numpy as np
-
-    from age_gender.labels import UNKNOWN
-    from networks.split import past_of
-    from utils import ImageStack, labels_of, open_database, read_paths
-
-    inputs = args.input or checkpoint.inputs
-    databases = [open_database(path) for path in inputs]
+    databases = [open_database(path) for path in args.input or checkpoint.inputs]
     rows = np.flatnonzero(past_of(databases, checkpoint).test)
     if not len(rows):
         raise ValueError("none of these faces was kept for a test of the checkpoint: name its databases with --input")
@@ -100,13 +95,6 @@ def faces_kept_out(args: argparse.Namespace, checkpoint):
 
 def detect(folder: Path, paths: list[str], detector: str):
     """The photos and the surest box in each, None where no face is found; on all cores."""
-    import threading
-
-    from tqdm import tqdm
-
-    from age_gender.detectors import DETECTORS
-    from age_gender.faces import read_image
-
     own = threading.local()
 
     def task(path):
@@ -140,8 +128,6 @@ def row(name: str, margin: float | None, error, hit, own_error, own_hit) -> dict
 
 def show(rows: list[dict]) -> None:
     """Prints the table."""
-    from tabulate import tabulate
-
     table = [
         (
             row["crop"],
@@ -154,9 +140,7 @@ def show(rows: list[dict]) -> None:
         for row in rows
     ]
     headers = ("", "age MAE", "more than the dataset's own crop", "CS@5", "gender")
-    print(
-        tabulate(table, headers=headers, disable_numparse=True, colalign=("left", "right", "right", "right", "right"))
-    )
+    common.print_table(table, headers, disable_numparse=True, colalign=("left", *["right"] * 4))
 
 
 if __name__ == "__main__":

@@ -11,20 +11,25 @@ Without --video it draws one: 640 x 360 pixels, one to three moving faces. Weigh
 """
 
 import argparse
-import sys
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
-
-import common
+import common  # makes the suite's modules importable
+import cv2
+import numpy as np
 
 from age_gender import cli
 from age_gender.description import Description
+from age_gender.detectors import DEFAULT_DETECTOR, DETECTORS
+from age_gender.faces import crop_face
 from age_gender.machine import available_cores
-from networks import backend, open_model
+from age_gender.predictor import Predictor
+from age_gender.results import Output
+from age_gender.sources import Video
+from demo import annotate
+from networks import backbones, backend, checkpoints, open_model
 
 WIDTH, HEIGHT, FRAMES_PER_SECOND = 640, 360, 25
 BOX_WIDTH = 110  # pixels, of a drawn face
@@ -52,14 +57,13 @@ def main(argv: list[str] | None = None) -> None:
         raise FileNotFoundError(f"--video {args.video} is not there")
     with common.work_folder() as folder:
         video = args.video or draw_video(folder / "drawn.mp4", args.frames)
-        checkpoints = {name: save_network(folder / f"{name}.hdf5", *size) for name, size in NETWORKS.items()}
-        from age_gender.predictor import Predictor
-
-        predictor = Predictor(open_model(checkpoints["WRN-16-2"]))
-        frames = [frame.read() for frame in open_video(video)]
-        found = sum(map(len, map(detector(), frames)))
+        backend.start()
+        files = {name: save_network(folder / f"{name}.hdf5", *size) for name, size in NETWORKS.items()}
+        predictor = Predictor(open_model(files["WRN-16-2"]))
+        frames = [frame.read() for frame in Video(video)]
+        found = sum(map(len, map(DETECTORS[DEFAULT_DETECTOR](), frames)))
         print(f"{len(frames)} frames, {found} faces found, on {predictor.device}", flush=True)
-        seconds = common.interleaved(tasks(video, frames, predictor, checkpoints, folder, args), args.repeats)
+        seconds = common.interleaved(tasks(video, frames, predictor, files, folder, args), args.repeats)
     rows = rows_of(seconds, len(frames), found)
     show(rows)
     common.report("demo_video", args, rows, predictor.device)
@@ -67,9 +71,6 @@ def main(argv: list[str] | None = None) -> None:
 
 def draw_video(path: Path, count: int) -> Path:
     """Writes a video of one face in its first third, two in its second and three in its last, all moving."""
-    import cv2
-    import numpy as np
-
     draw_face, _ = common.import_samples()
     rng = np.random.default_rng(0)
     scale = draw_face.SUPERSAMPLE
@@ -97,44 +98,24 @@ def draw_video(path: Path, count: int) -> Path:
 
 def save_network(path: Path, depth: int, width: int) -> Path:
     """Writes a checkpoint with random weights."""
-
-    backend.start()
-    from networks import backbones, checkpoints
-
     checkpoint = Description("wide_resnet", {"depth": depth, "width": width}, IMAGE_SIZE)
     checkpoints.save(backbones.build(checkpoint), path, checkpoint)
     return path
 
 
-def open_video(path: Path):
-    """The frames, as demo.py reads them."""
-    from age_gender.sources import Video
-
-    return Video(path)
-
-
-def detector():
-    """A detector of its own for one thread."""
-    from age_gender.detectors import DEFAULT_DETECTOR, DETECTORS
-
-    return DETECTORS[DEFAULT_DETECTOR]()
-
-
-def tasks(video: Path, frames: list, predictor, checkpoints: dict[str, Path], folder: Path, args) -> dict:
-    """What is measured, by name; each task works through the whole video."""
-    detect, *others = (detector() for _ in range(available_cores()))
+def tasks(video: Path, frames: list, predictor, files: dict[str, Path], folder: Path, args) -> dict:
+    """What is measured, by name; each task works through the whole video. `files` are the networks' checkpoints."""
+    detect, *others = (DETECTORS[DEFAULT_DETECTOR]() for _ in range(available_cores()))  # one for each thread
     chosen = {
-        READ: lambda: deque((frame.read() for frame in open_video(video)), maxlen=0),
+        READ: lambda: deque((frame.read() for frame in Video(video)), maxlen=0),
         ONE_THREAD: lambda: deque(map(detect, frames), maxlen=0),
         ALL_CORES: partial(detect_on_all_cores, [detect, *others], frames),
-        STREAM: lambda: deque(predictor.stream(open_video(video)), maxlen=0),
+        STREAM: lambda: deque(predictor.stream(Video(video)), maxlen=0),
         WRITTEN: partial(stream_and_write, video, predictor, folder / "found"),
     }
     if not args.without_plain:
-        from networks import checkpoints
-
-        for name, checkpoint in checkpoints.items():
-            sequence = partial(plain, video, detect, checkpoints.load(checkpoint)[0], predictor.margin)
+        for name, file in files.items():
+            sequence = partial(plain, video, detect, checkpoints.load(file)[0], predictor.margin)
             chosen[f"plain, {name}, a call for each frame"] = partial(sequence, face_by_face=False)
             chosen[f"plain, {name}, a call for each face"] = partial(sequence, face_by_face=True)
     return chosen
@@ -158,10 +139,7 @@ def detect_on_all_cores(detectors: list, frames: list) -> None:
 
 def stream_and_write(video: Path, predictor, folder: Path) -> None:
     """What demo.py does with --output_dir and --no_display."""
-    from age_gender.results import Output
-    from demo import annotate
-
-    source = open_video(video)
+    source = Video(video)
     output = Output(folder, source)
     for result in predictor.stream(source):
         output.add(result, annotate(result))
@@ -170,11 +148,7 @@ def stream_and_write(video: Path, predictor, folder: Path) -> None:
 
 def plain(video: Path, detect, model, margin: float, face_by_face: bool) -> None:
     """Read, detect, crop, predict, one after the other."""
-    import numpy as np
-
-    from age_gender.faces import crop_face
-
-    for frame in open_video(video):
+    for frame in Video(video):
         image = frame.read()
         crops = [crop_face(image, detection.box, margin, IMAGE_SIZE) for detection in detect(image)]
         if face_by_face:
@@ -197,8 +171,6 @@ def rows_of(seconds: dict[str, list[float]], frames: int, faces: int) -> list[di
 
 def show(rows: list[dict]) -> None:
     """Prints the table."""
-    from tabulate import tabulate
-
     table = [
         (
             row["what"],
@@ -208,7 +180,7 @@ def show(rows: list[dict]) -> None:
         )
         for row in rows
     ]
-    print(tabulate(table, headers=("", "frames/s", "to detector, one thread", "to detector, all cores")))
+    common.print_table(table, headers=("", "frames/s", "to detector, one thread", "to detector, all cores"))
 
 
 if __name__ == "__main__":

@@ -12,16 +12,18 @@ less than the network errs, or their boxes do not mean the same.
 """
 
 import argparse
-import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
+import common  # makes the suite's modules importable
+import numpy as np
+from crop import add_kept_out, faces_kept_out
 
-import common
-
-from age_gender import cli
-from networks import open_model
+from age_gender import cli, sources
+from age_gender.detectors import DETECTORS, NO_DETECTOR, overlap
+from age_gender.faces import crop_face, read_image
+from age_gender.predictor import Predictor
+from networks import checkpoints, open_model
 
 LEAST_OVERLAP = 0.4
 
@@ -30,12 +32,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "detectors_compared.py")
     parser.add_argument("--photos", type=Path, metavar="DIR", help="photos with known boxes")
-    parser.add_argument("--data_dir", type=Path, metavar="DIR", help="the photos of the checkpoint's dataset")
-    parser.add_argument(
-        "--input", type=Path, nargs="+", metavar="FILE", help="the databases of the training (default: as it says)"
-    )
-    parser.add_argument("--weight_file", type=Path, metavar="FILE", help="checkpoint (default: checkpoints)")
-    parser.add_argument("--faces", type=cli.number(int, 2), default=600, metavar="N", help="of the part kept out")
+    add_kept_out(parser)
+    parser.set_defaults(faces=600)
     return parser
 
 
@@ -55,11 +53,6 @@ def main(argv: list[str] | None = None) -> None:
 
 def on_photos(args) -> list[dict]:
     """Found, missed, extra and milliseconds of each detector."""
-    from tabulate import tabulate
-
-    from age_gender.detectors import DETECTORS, NO_DETECTOR
-    from age_gender.faces import read_image
-
     known = known_boxes(args.photos)
     images = {name: read_image(args.photos / name) for name in known}
     rows, table = [], []
@@ -86,14 +79,12 @@ def on_photos(args) -> list[dict]:
         }
         rows.append(row)
         table.append((name, row["found"], row["missed"], row["extra"], common.shown(row["milliseconds"], ",.0f")))
-    print(tabulate(table, headers=(f"{len(known)} photos", "found", "missed", "extra", "ms a photo")))
+    common.print_table(table, headers=(f"{len(known)} photos", "found", "missed", "extra", "ms a photo"))
     return rows
 
 
 def known_boxes(folder: Path) -> dict[str, list[tuple[int, ...]]]:
     """File name -> boxes x1, y1, x2, y2 of the photos in a folder."""
-    from age_gender import sources
-
     boxes = {path.name: [] for path in sources.find_images(folder).images}
     lists = sorted(folder.glob("boxes*.xml"))
     if not lists:
@@ -109,8 +100,6 @@ def known_boxes(folder: Path) -> dict[str, list[tuple[int, ...]]]:
 
 def matched(boxes: list, faces: list) -> list[float]:
     """The overlaps of known boxes with the faces found for them, each face for one box at most."""
-    from age_gender.detectors import overlap
-
     left, pairs = list(faces), []
     for box in boxes:
         best = max(left, key=lambda face: overlap(face.box, box), default=None)
@@ -122,21 +111,16 @@ def matched(boxes: list, faces: list) -> list[float]:
 
 def on_faces(args) -> tuple[list[dict], str]:
     """Ages by each detector on faces that all of them found, and what computed."""
-    import numpy as np
-    from crop import faces_kept_out
-
-    from age_gender.detectors import DETECTORS
-    from age_gender.faces import crop_face, read_image
-    from age_gender.predictor import Predictor
-    from networks import checkpoints
-
     weight_file = checkpoints.choose(args.weight_file, Path("checkpoints"))
     predictor = Predictor(open_model(weight_file))
     _, age, _, paths = faces_kept_out(args, predictor.description)
     photos = [read_image(args.data_dir / path) for path in paths]
     if any(photo is None for photo in photos):
         raise ValueError(f"{args.data_dir} lacks photos of the databases; --data_dir names the dataset's folder")
-    found = {name: [next(iter(detect(photo)), None) for photo in photos] for name, detect in loaded(DETECTORS)}
+    found = {}
+    for name, load in DETECTORS.items():  # one detector is let go before the next is made
+        detect = load()
+        found[name] = [next(iter(detect(photo)), None) for photo in photos]
     by_all = np.array([all(faces) for faces in zip(*found.values(), strict=True)])
     size, ages = predictor.description.image_size, {}
     for name, faces in found.items():
@@ -150,16 +134,8 @@ def on_faces(args) -> tuple[list[dict], str]:
     return rows, predictor.device
 
 
-def loaded(detectors: dict):
-    """Yields the names and the detectors; one is let go before the next is made."""
-    for name, load in detectors.items():
-        yield name, load()
-
-
 def compared(name: str, ages: dict, truth, found: int, photos: int) -> dict:
     """A detector's own error and how its ages differ from those by dlib."""
-    import numpy as np
-
     error, difference = np.abs(ages[name] - truth), ages[name] - ages["dlib"]
     return {
         "detector": name,
@@ -178,8 +154,6 @@ def compared(name: str, ages: dict, truth, found: int, photos: int) -> dict:
 
 def show(rows: list[dict]) -> None:
     """Prints the table of ages."""
-    from tabulate import tabulate
-
     table = [
         (
             row["detector"],
@@ -195,7 +169,7 @@ def show(rows: list[dict]) -> None:
     ]
     headers = ("", "found", "age MAE", "more than by dlib, mean", "median", "apart, mean", "median")
     print(f"\n{rows[0]['faces_of_all']} faces that all found:")
-    print(tabulate(table, headers=headers, disable_numparse=True))
+    common.print_table(table, headers=headers, disable_numparse=True)
 
 
 if __name__ == "__main__":

@@ -18,11 +18,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
-
-import common
+import common  # makes the suite's modules importable
+import numpy as np
+import scipy.io
 
 from age_gender import cli
+from utils import open_database
 
 GIGABYTE = 1e9
 MATLAB5_LIMIT = 4 * 2**30  # bytes of one array
@@ -64,9 +65,6 @@ def main(argv: list[str] | None = None) -> None:
 
 def write_databases(folder: Path, args: argparse.Namespace) -> dict[str, tuple[str, Path]]:
     """Writes the files; name of the case -> (how it is read, file)."""
-    import numpy as np
-    import scipy.io
-
     face_bytes = args.image_size**2 * 3
     small, large, matlab5 = folder / "small.mat", folder / "large.mat", folder / "matlab5.mat"
     common.write_noise(small, args.faces, args.image_size)
@@ -78,8 +76,6 @@ def write_databases(folder: Path, args: argparse.Namespace) -> dict[str, tuple[s
         "limit: the batch's bytes, large": ("bytes", large),
     }
     if args.faces * face_bytes < MATLAB5_LIMIT:
-        from utils import open_database
-
         database = open_database(small)
         columns = {"age": database.age[None], "gender": database.gender[None]}  # (1, n), as the original suite wrote
         scipy.io.savemat(matlab5, {"image": np.asarray(database.image), **columns})
@@ -101,44 +97,29 @@ def in_fresh_process(how: str, path: Path, cached: bool, args: argparse.Namespac
 
 def measure(how: str, path: str, image_size: int, batch_size: int) -> dict[str, float]:
     """Opens a file and reads a batch of random rows; returns milliseconds and the memory gained in MB."""
-    import numpy as np
-
     face_bytes = image_size**2 * 3
     read = {"suite": with_suite, "loadmat": with_loadmat, "bytes": lambda *given: with_pread(*given, face_bytes)}[how]
     # The same rows each time: they are what the run before brought into the cache. All files have so many.
     rows = np.random.default_rng(0).integers(0, os.path.getsize(path) // face_bytes // 2, batch_size)
-    import_all()
-    resident, private = common.resident_mb(), common.private_mb()
+    resident, private = common.memory_mb("VmRSS"), common.memory_mb("RssAnon")
     kept = []
     seconds = common.seconds_of(lambda: kept.append(read(path, rows)))
     return {
         "milliseconds": seconds * 1e3,
-        "resident_mb": common.resident_mb() - resident,
-        "private_mb": common.private_mb() - private,
+        "resident_mb": common.memory_mb("VmRSS") - resident,
+        "private_mb": common.memory_mb("RssAnon") - private,
     }
-
-
-def import_all() -> None:
-    """Imports what any of the ways needs, so that its first use costs none of them anything."""
-    import h5py  # noqa: F401
-    import scipy.io  # noqa: F401
-
-    import utils  # noqa: F401
 
 
 def with_suite(path: str, rows):
     """The suite's way; returns what stays in use."""
-    from utils import open_database
-
     database = open_database(path)
     return database, database.image[rows]
 
 
 def with_loadmat(path: str, rows):
     """The classic way: all of the file is read."""
-    from scipy.io import loadmat
-
-    content = loadmat(path)
+    content = scipy.io.loadmat(path)
     return content, content["image"][rows]
 
 
@@ -159,8 +140,6 @@ def row_of(name: str, path: Path, cached: bool, runs: list[dict]) -> dict:
 
 def show(rows: list[dict]) -> None:
     """Prints the table."""
-    from tabulate import tabulate
-
     table = [
         (
             row["what"],
@@ -172,7 +151,7 @@ def show(rows: list[dict]) -> None:
         )
         for row in rows
     ]
-    print(tabulate(table, headers=("", "file MB", "in cache", "ms", "MB gained", "of it private")))
+    common.print_table(table, headers=("", "file MB", "in cache", "ms", "MB gained", "of it private"))
 
 
 if __name__ == "__main__":

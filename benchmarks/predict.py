@@ -11,15 +11,14 @@ process gains over 10,000 compiled calls and over fewer calls of model.predict, 
 
 import argparse
 import gc
-import sys
 from functools import partial
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
-
-import common
+import common  # makes the suite's modules importable
+import cv2
+import numpy as np
 
 from age_gender import cli
+from networks import backend
 
 IMAGE_SIZE = 64
 FACES = (1, 3, 8)
@@ -44,8 +43,6 @@ def main(argv: list[str] | None = None) -> None:
     """Measure overhead, latency and growth, report."""
     quick = {"calls": 20, "growth_calls": 300, "keras_calls": 30, "repeats": 3}
     args = common.parse(build_parser(), argv, quick)
-    from networks import backend
-
     device = backend.start()
     small = small_network()
     overhead = [row for faces in FACES for row in measure_overhead(small, faces, args.calls)]
@@ -53,7 +50,9 @@ def main(argv: list[str] | None = None) -> None:
     latency = [row for name, model in networks().items() for row in measure_latency(name, model, args.repeats)]
     show(latency, "milliseconds", ",.1f")
     growth = measure_growth(small, args)
-    show_growth(growth)
+    columns = ("what", "calls", "gained_mb", "gained_kb_per_1000_calls", "calls_per_second")
+    headers = ("", "calls", "MB gained", "KB in 1,000 calls", "calls/s")
+    common.print_table([[row[column] for column in columns] for row in growth], headers, floatfmt=",.1f", intfmt=",")
     common.report("predict", args, overhead + latency + growth, device)
 
 
@@ -70,15 +69,11 @@ def small_network():
 
 def images(faces: int, size: int = IMAGE_SIZE):
     """(faces, size, size, 3) uint8 of noise."""
-    import numpy as np
-
     return np.random.default_rng(faces).integers(0, 256, (faces, size, size, 3), np.uint8)
 
 
 def ways(model) -> dict:
     """The ways to predict, by name."""
-    from networks import backend
-
     return {
         "compiled_predict": backend.compiled_predict(model),
         "model.predict_on_batch": model.predict_on_batch,
@@ -100,9 +95,6 @@ def measure_overhead(model, faces: int, calls: int) -> list[dict]:
 
 def arithmetic(model):
     """The small network as a function of images, written in OpenCV and NumPy."""
-    import cv2
-    import numpy as np
-
     heads = [model.get_layer(name).get_weights() for name in ("pred_gender", "pred_age")]
 
     def softmax(values):
@@ -199,20 +191,8 @@ def growth_row(name: str, predict, calls: int) -> dict:
 
 def show(rows: list[dict], unit: str, style: str) -> None:
     """Prints a table of times."""
-    from tabulate import tabulate
-
     table = [(row["network"], row["faces"], row["what"], common.shown(row[unit], style)) for row in rows]
-    print(tabulate(table, headers=("network", "faces", "", f"{unit} a call")), end="\n\n", flush=True)
-
-
-def show_growth(rows: list[dict]) -> None:
-    """Prints the table of memory."""
-    from tabulate import tabulate
-
-    columns = ("what", "calls", "gained_mb", "gained_kb_per_1000_calls", "calls_per_second")
-    table = [[row[column] for column in columns] for row in rows]
-    headers = ("", "calls", "MB gained", "KB in 1,000 calls", "calls/s")
-    print(tabulate(table, headers=headers, floatfmt=",.1f", intfmt=","))
+    common.print_table(table, ("network", "faces", "", f"{unit} a call"))
 
 
 if __name__ == "__main__":

@@ -8,14 +8,14 @@ two models. Peer: `scipy.stats.bootstrap` of the mean absolute error alone, of a
 """
 
 import argparse
-import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
-
-import common
+import common  # makes the suite's modules importable
+import numpy as np
+from scipy import stats
 
 from age_gender import cli
+from age_gender.labels import DECADES, NUM_AGES, decade_of
+from evaluation.metrics import RESAMPLES, Outcomes, age_sums, compare, gender_sums, score
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,12 +28,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Draw, time, report."""
     args = common.parse(build_parser(), argv, {"faces": 2_000, "repeats": 2})
-    import numpy as np
-    from scipy import stats
-
-    from age_gender.labels import DECADES, NUM_AGES, decade_of
-    from evaluation.metrics import RESAMPLES, Outcomes, age_sums, compare, gender_sums, score
-
     rng = np.random.default_rng(0)
     age, gender, race = (rng.integers(0, count, args.faces) for count in (NUM_AGES, 2, 5))
 
