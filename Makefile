@@ -77,7 +77,7 @@ model: .venv/installed
 	$(BIN)/python export.py --weight_file checkpoints/age_gender.hdf5 --output age_gender/age_gender.onnx --overwrite
 
 # One thread a process: two processes of TensorFlow on two cores would fight for them.
-TEST := TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+TEST := TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test: .venv/installed-dev
 	$(TEST)

@@ -13,6 +13,12 @@ settings.register_profile("few", max_examples=25, deadline=None, derandomize=Tru
 settings.load_profile("few")
 
 SHARED_VARIABLE = "AGE_GENDER_SHARED"
+# The files that take longest; what runs side by side starts with them, and so ends together.
+LONGEST = ("test_export", "test_applications", "test_transfer", "test_scripts", "test_models", "test_evaluate")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session")
@@ -108,8 +114,8 @@ def plain_runs(monkeypatch):
     make_runs_plain(monkeypatch)
 
 
-def make_runs_plain(monkeypatch) -> None:
-    """What `plain_runs` does, for fixtures of a wider scope."""
+def make_runs_plain(monkeypatch, curve=False) -> None:
+    """What `plain_runs` does, for fixtures of a wider scope; with the training's curve if asked for."""
     from training import run
 
     compile_model = run.compile_model
@@ -120,7 +126,8 @@ def make_runs_plain(monkeypatch) -> None:
 
     monkeypatch.setattr(run, "compile_model", compile_to_run_eagerly)
     monkeypatch.setattr(run, "tensorboard", lambda folder: [])
-    monkeypatch.setattr("training.callbacks.save_training_curve", lambda rows, path: None)
+    if not curve:
+        monkeypatch.setattr("training.callbacks.save_training_curve", lambda rows, path: None)
 
 
 @pytest.fixture

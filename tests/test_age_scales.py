@@ -232,7 +232,7 @@ def test_batches_have_a_column_for_each_group():
 
 # ---------------------------------------------------------------------------------------- through all the scripts
 
-SMALL = ["--depth", "10", "--width", "1", "--nb_epochs", "2", "--batch_size", "16", "--opt", "adam"]
+SMALL = ["--depth", "10", "--width", "1", "--nb_epochs", "1", "--batch_size", "32", "--opt", "adam"]
 
 
 @pytest.fixture(scope="module")

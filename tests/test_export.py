@@ -33,6 +33,7 @@ if keras.backend.backend() != "tensorflow":
 from networks import export as converting  # noqa: E402
 from networks import proof  # noqa: E402
 from networks.split import sides_of, split  # noqa: E402
+from wide_resnet import two_heads  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 CALIBRATION = Calibration(0.9, -0.64, 0.7, ages=554, genders=554, bands=((0.0, -0.64), (30.0, 1.5)))
@@ -151,8 +152,10 @@ def exported(weights, tmp_path_factory):
     def make(form: str) -> Path:
         if form not in made:
             path = folder / f"age_gender{export.SUFFIXES[form]}"
+            if form != "saved_model":
+                path.write_bytes(b"the one before")
             arguments = ["--format", form, "--weight_file", str(weights), "-o", str(path), "--faces", "9"]
-            assert export.main(arguments) == 0
+            assert export.main([*arguments, "--overwrite"]) == 0
             made[form] = path
         return made[form]
 
@@ -204,12 +207,18 @@ def test_an_age_scale_of_groups_survives(tmp_path):
 
 
 @pytest.mark.skipif(not works("onnx"), reason="onnx is not installed")
-def test_networks_of_keras_applications_leave_too_or_say_why_not(tmp_path, capsys):
-    for network in ("efficientnet_b0", "convnext_tiny"):
+def test_networks_of_keras_applications_leave_too_or_say_why_not(tmp_path, monkeypatch):
+    def grouped(image_size, num_ages):  # what ConvNeXt has that tf2onnx lacks
+        image = keras.Input((image_size, image_size, 3), dtype="uint8")
+        x = keras.layers.Conv2D(4, 3, groups=2)(keras.layers.Conv2D(4, 3)(keras.layers.Rescaling(1 / 255)(image)))
+        return keras.Model(image, two_heads(keras.layers.GlobalAveragePooling2D()(x), num_ages=num_ages))
+
+    monkeypatch.setitem(backbones.BACKBONES, "convnext_tiny", grouped)
+    for network in ("mobilenet_v3_small", "convnext_tiny"):
         checkpoint = Description(network, {}, 32)
         checkpoints.save(backbones.build(checkpoint), tmp_path / f"{network}.hdf5", checkpoint)
     options = ["--faces", "3", "--output", str(tmp_path / "model.onnx")]
-    assert export.main(["--weight_file", str(tmp_path / "efficientnet_b0.hdf5"), *options]) == 0
+    assert export.main(["--weight_file", str(tmp_path / "mobilenet_v3_small.hdf5"), *options]) == 0
     with pytest.raises(ValueError, match="is a grouped convolution, which tf2onnx cannot write: take --format litert"):
         export.main(["--weight_file", str(tmp_path / "convnext_tiny.hdf5"), *options, "--overwrite"])
     assert (tmp_path / "model.onnx").is_file() and not list(tmp_path.glob(".new-*"))
@@ -320,9 +329,6 @@ def test_a_model_that_differs_fails_and_what_was_there_stays(weights, tmp_path, 
     assert path.read_bytes() == b"the one before"
     assert (tmp_path / "faces.failed.onnx").is_file() and len(list(tmp_path.iterdir())) == 2
     assert "FAILED: age 0.02" in capsys.readouterr().out
-    monkeypatch.undo()
-    assert export.main(arguments) == 0
-    assert path.stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("form", [param for param in INSTALLED if param.values[0] in ("onnx", "openvino")])
