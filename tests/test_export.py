@@ -419,7 +419,7 @@ def test_a_file_that_is_damaged_or_not_ours_is_refused(exported, tmp_path, form)
         path = tmp_path / exported(form).name
         path.write_bytes(exported(form).read_bytes()[:3000])
     with pytest.raises(ValueError, match="was not written by export.py, or it is damaged"):
-        Predictor(open_model(path))
+        Predictor(open_model(path, trust=True))
 
 
 @onnx_installed

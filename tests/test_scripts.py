@@ -22,6 +22,7 @@ import evaluate
 import train
 from age_gender import results
 from age_gender.description import VALIDATION, Description
+from age_gender.files import read_names
 from age_gender.labels import MALE, YEARS
 from evaluation import protocols
 from evaluation import tables as score_tables
@@ -122,7 +123,7 @@ def test_create_db_counts_and_lists_what_it_could_not_read(drawn):
 
 def test_a_list_with_a_byte_order_mark_is_read_from_its_first_line(tmp_path):
     (tmp_path / "list.txt").write_bytes(b"\xef\xbb\xbf00/a.jpg\r\n./00/b.jpg\r\n\r\n")
-    assert create_db.read_exclusions([tmp_path / "list.txt"]) == {"00/a.jpg", "00/b.jpg"}
+    assert read_names(tmp_path / "list.txt") == {"00/a.jpg", "00/b.jpg"}
 
 
 def test_create_db_leaves_out_what_a_list_names(drawn, tmp_path, capsys):
