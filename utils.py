@@ -533,7 +533,12 @@ def read_paths(path: Path) -> list[str]:
     if not h5py.is_hdf5(path):
         return []
     with reading(path, f"{path} has paths that cannot be read"), h5py.File(path, "r") as file:
-        return list(map(_text, _own_dataset(path, file, "path")[()])) if "path" in file else []
+        if "path" not in file:
+            return []
+        paths = list(map(_text, _own_dataset(path, file, "path")[()]))
+        if len(paths) != len(file["image"]):
+            raise ValueError(f"{path} has {len(paths)} paths for {len(file['image'])} images")
+        return paths
 
 
 class ImageStack:

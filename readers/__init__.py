@@ -97,4 +97,6 @@ def read_records(name: str, folder: Path, options: dict[str, object] | None = No
         strangers = [path for path, good in zip(records.path, inside, strict=True) if not good]
         records = records.take(np.flatnonzero(inside))
         records.skipped["path outside the folder"] = strangers
+        if not len(records):
+            raise ValueError(f"all {len(strangers):,} paths lead out of {folder}, such as {strangers[0]}")
     return records

@@ -165,6 +165,17 @@ def test_every_block_of_faces_has_a_digest_however_it_came(tmp_path):
             utils.check_faces([database, hit])
 
 
+def test_paths_that_are_not_as_many_as_the_images_are_refused(tmp_path):
+    path = write_database(tmp_path / "a.mat", noise(5), path=[f"{number}.jpg" for number in range(5)])
+    assert len(read_paths(path)) == 5
+    with h5py.File(path, "r+") as file:
+        kept = file["path"][:4]
+        del file["path"]
+        file["path"] = kept
+    with pytest.raises(ValueError, match="a.mat has 4 paths for 5 images"):
+        read_paths(path)
+
+
 @pytest.mark.parametrize("name", ["age", "gender", "subject", "age_std", "part"])
 def test_labels_that_are_not_what_was_written_are_refused(name, tmp_path):
     columns = {"subject": np.arange(5), "age_std": np.full(5, 2.5), "part": np.zeros(5, int)}

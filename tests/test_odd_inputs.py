@@ -144,6 +144,11 @@ def test_two_faces_of_one_photo_are_no_repetition(tmp_path):
     assert build(tmp_path)[0] == [25, 60]
 
 
+def test_a_table_of_which_no_path_is_in_the_folder_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"all 2 paths lead out of .*, such as \.\./a\.jpg"):
+        read(tmp_path, "path,age", "../a.jpg,25", "/b.jpg,30")
+
+
 def test_boxes_as_shares_of_the_photo_are_no_boxes(tmp_path):
     photos(tmp_path, "a.png")
     table(tmp_path, "path,age,gender,x1,y1,x2,y2", "a.png,25,F,0.2,0.15,0.8,0.9")
