@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -30,6 +31,7 @@ READ = (
     *("image", "age", "gender", "db", "margin", "detector", "align", "subject", "digest", "race", "race_names"),
     *("age_low", "age_high", "age_std", "part", "part_names", BLOCK_DIGESTS, LABEL_DIGEST),
 )  # datasets of a database that are read when it is opened
+FILE = "(file)"  # among what was read: the open file, under a name that no dataset has
 SMALL, MOST_COMPRESSED = 1 << 26, 200  # bytes; times its file's size: what a dataset may hold
 USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
 ORIGINAL_UTKFACE = ("utk", "utkface")  # what the original suite called its databases of UTKFace
@@ -305,6 +307,7 @@ class Database:
         part, part_names: (n,) int64 index into part_names, the dataset's own split or fold, -1 in none; None where not
             recorded.
         block_digest: (blocks,) int64, of each BLOCK of images, for `damaged_faces`; None where not recorded.
+        file: the file, open, that `faces` reads images from; None where they are in memory.
     """
 
     source: Path
@@ -325,6 +328,7 @@ class Database:
     part: np.ndarray | None = None
     part_names: tuple[str, ...] = ()
     block_digest: np.ndarray | None = None
+    file: BinaryIO | None = None
 
     def __len__(self) -> int:
         return len(self.age)
@@ -333,6 +337,28 @@ class Database:
     def image_size(self) -> int:
         """Height and width of the images, in pixels."""
         return self.image.shape[1]
+
+    def faces(self, rows: np.ndarray) -> np.ndarray:
+        """The images of some rows, (k, size, size, 3) uint8, in a new array.
+
+        They are read one by one in the order of the file. A memory map reads 62 times as much of a file that is not in
+        memory, since the system reads ahead from each place.
+
+        Raises:
+            OSError: if the file ends before they do.
+            IndexError: if a row is not there.
+        """
+        if self.file is None or not hasattr(os, "preadv"):  # Windows and older macOS
+            return np.asarray(self.image[rows])
+        rows = np.arange(*rows.indices(len(self))) if isinstance(rows, slice) else np.asarray(rows)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"{self.source} has rows 0 to {len(self) - 1}; received {rows.min()} to {rows.max()}")
+        taken = np.empty((len(rows), *self.image.shape[1:]), np.uint8)
+        size, number, start = self.image[:1].nbytes, self.file.fileno(), self.image.offset
+        for place in np.argsort(rows, kind="stable").tolist():
+            if os.preadv(number, [taken[place]], start + int(rows[place]) * size) != size:
+                raise OSError(f"{self.source} ends before its images do")
+        return taken
 
     def fingerprint(self) -> str:
         """Short hex digest of the labels: the same for the same faces, whatever the file's name and image size."""
@@ -373,7 +399,7 @@ def _read_hdf5(path: Path, file) -> dict[str, object]:
         dataset = _own_dataset(path, file, name)
         kind = dataset.attrs.get("MATLAB_class", b"")
         if name == "image":
-            content[name] = _mapped(path, dataset)
+            content[name], content[FILE] = _mapped(path, dataset)
         else:
             content[name] = tuple(map(_text, dataset[()])) if kind == b"char" else dataset[()]
     return content
@@ -397,13 +423,15 @@ def _own_dataset(path: Path, file, name: str):
     return dataset
 
 
-def _mapped(path: Path, dataset) -> np.ndarray:
+def _mapped(path: Path, dataset) -> tuple[np.ndarray, BinaryIO | None]:
+    """The images, mapped where they lie in one piece, and the file that they are mapped from."""
     offset = dataset.id.get_offset()  # from the start of the file, its user block included
     if offset is None:  # compressed or chunked, as MATLAB itself saves
-        return dataset[()]
+        return dataset[()], None
     if offset + dataset.size * dataset.dtype.itemsize > path.stat().st_size:
         raise OSError("the file ends before its images do")
-    return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
+    file = open(path, "rb", buffering=0)  # stays open: its name may be another file's by the time that rows are read
+    return np.memmap(file, dataset.dtype, "r", offset, dataset.shape), file
 
 
 def _text(units: np.ndarray) -> str:
@@ -479,6 +507,7 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         part=labels["part"],
         part_names=content.get("part_names", ()),
         block_digest=_blocks(path, content.get(BLOCK_DIGESTS), len(image)),
+        file=content.get(FILE),
     )
 
 
@@ -558,7 +587,7 @@ class ImageStack:
             named = ", ".join(f"{database.source} {database.image_size}" for database in databases)
             raise ValueError(f"databases must have images of one size; received {named}")
         size = size or sizes.pop()
-        self._images = [database.image for database in databases]
+        self._databases = databases
         self._starts = np.cumsum([0, *map(len, databases)])
         self.shape = (int(self._starts[-1]), size, size, 3)
 
@@ -567,17 +596,17 @@ class ImageStack:
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         size = self.shape[1]
-        if len(self._images) == 1 and self._images[0].shape[1] == size:
-            return np.asarray(self._images[0][rows])
+        if len(self._databases) == 1 and self._databases[0].image_size == size:
+            return self._databases[0].faces(rows)
         from age_gender.faces import resize_square
 
         rows = np.asarray(rows)
         taken = np.empty((len(rows), *self.shape[1:]), np.uint8)
         owner = np.searchsorted(self._starts, rows, side="right") - 1
         for number in np.unique(owner):
-            mine, images = owner == number, self._images[number]
-            found = images[rows[mine] - self._starts[number]]
-            taken[mine] = found if images.shape[1] == size else [resize_square(image, size) for image in found]
+            mine, database = owner == number, self._databases[number]
+            found = database.faces(rows[mine] - self._starts[number])
+            taken[mine] = found if database.image_size == size else [resize_square(image, size) for image in found]
         return taken
 
 

@@ -187,9 +187,9 @@ def split(
     free = np.ones(len(sizes), bool)  # groups that stand on no side yet
     free[groups[side != UNKNOWN]] = False
     count = int(sizes[free].sum())
-    test = np.union1d(np.flatnonzero(side == 2), _take(test_split * count, TEST_SEED, groups, sizes, free))
-    validation = np.union1d(np.flatnonzero(side == 1), _take(validation_split * count, seed, groups, sizes, free))
-    training = np.union1d(np.flatnonzero(side == 0), np.flatnonzero(free[groups]))
+    test = np.flatnonzero((side == 2) | _take(test_split * count, TEST_SEED, groups, sizes, free))
+    validation = np.flatnonzero((side == 1) | _take(validation_split * count, seed, groups, sizes, free))
+    training = np.flatnonzero((side == 0) | free[groups])
     if not len(training) or not len(validation) or (test_split and not len(test)):
         raise ValueError(
             f"{len(groups)} faces of {len(sizes)} people cannot be split into training and validation at a share of "
@@ -199,7 +199,7 @@ def split(
 
 
 def _take(wanted: float, seed: int, groups: np.ndarray, sizes: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """The rows of free groups, in random order until so many rows are reached; these groups are free no more."""
+    """(n,) bool: the rows of free groups, in random order until so many rows are reached; these are free no more."""
     order = np.random.default_rng(seed).permutation(len(sizes))
     order = order[free[order]]
     reached = np.cumsum(sizes[order])
@@ -210,7 +210,7 @@ def _take(wanted: float, seed: int, groups: np.ndarray, sizes: np.ndarray, free:
     chosen = np.zeros(len(sizes), bool)
     chosen[order[:taken]] = True
     free[chosen] = False
-    return np.flatnonzero(chosen[groups])
+    return chosen[groups]
 
 
 def _published_side(database: Database, parts: bool, fold: int | None) -> np.ndarray:
@@ -226,28 +226,47 @@ def _published_side(database: Database, parts: bool, fold: int | None) -> np.nda
 
 
 def _groups(databases: list[Database]) -> np.ndarray:
-    """(n,) int64: the same number for rows that must stay on one side."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+    """(n,) int64: the same number for rows that must stay on one side, numbered by their first rows.
 
-    count = sum(map(len, databases))
+    Rows are tied by their digests, and by their subjects: a subject is (db, subject), one person in all databases of a
+    dataset. Each row takes the first row of those that it is tied to, until none has an earlier one to take. Five
+    million rows take three seconds.
+    """
     digests = np.concatenate([_digests(database) for database in databases])
-    rows, number = [np.arange(count)], [np.unique(digests, return_inverse=True)[1]]
-    dataset = np.concatenate([np.full(len(database), database.db, object) for database in databases])
-    subject = np.concatenate(
-        [np.full(len(database), UNKNOWN) if database.subject is None else database.subject for database in databases]
-    )
-    for name in sorted(set(dataset)):  # a subject is (db, subject): one person in all databases of a dataset
-        known = np.flatnonzero((dataset == name) & (subject != UNKNOWN))
-        people = np.unique(subject[known], return_inverse=True)[1]
-        rows.append(known)
-        number.append(people + 1 + max(map(np.max, filter(len, number))))
-    # A graph of rows and of what ties them together: each digest and each subject is a node beyond the rows.
-    rows, number = np.concatenate(rows), np.concatenate(number) + count
-    size = int(number.max()) + 1
-    graph = coo_array((np.ones(len(rows), bool), (rows, number)), shape=(size, size))
-    component = connected_components(graph, directed=False)[1][:count]
-    return np.unique(component, return_inverse=True)[1]
+    names = sorted({database.db for database in databases})
+    dataset = np.repeat([names.index(database.db) for database in databases], list(map(len, databases)))
+    unknown = [
+        np.full(len(database), UNKNOWN) if database.subject is None else database.subject for database in databases
+    ]
+    subject = np.concatenate(unknown)
+    known = np.flatnonzero(subject != UNKNOWN)
+    ties = [
+        _tied(np.argsort(digests, kind="stable"), digests),
+        _tied(known[np.lexsort((subject[known], dataset[known]))], subject, dataset),
+    ]
+    first = np.arange(len(digests))
+    moved = True
+    while moved:
+        moved = False
+        for rows, starts in ties:
+            if not len(rows):
+                continue
+            earliest = np.repeat(np.minimum.reduceat(first[rows], starts), np.diff(starts, append=len(rows)))
+            moved |= bool(np.any(earliest != first[rows]))
+            first[rows] = earliest
+    return (np.cumsum(first == np.arange(len(first))) - 1)[first]
+
+
+def _tied(rows: np.ndarray, *keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of rows sorted by keys, those that share theirs with another, and where each group of them begins."""
+    same = np.ones(max(len(rows) - 1, 0), bool)
+    for key in keys:
+        same &= key[rows[1:]] == key[rows[:-1]]
+    alike = np.zeros(len(rows), bool)
+    alike[1:] |= same
+    alike[:-1] |= same
+    begins = np.concatenate([[True], ~same])[: len(rows)]
+    return rows[alike], np.flatnonzero(begins[alike])
 
 
 def _digests(database: Database) -> np.ndarray:

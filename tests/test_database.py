@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -448,3 +449,22 @@ def test_digests_are_64_bits_and_tell_bytes_apart():
     assert len(digests) == 256 and min(digests) < 0 < max(digests)
     assert all(-(2**63) <= digest < 2**63 for digest in digests)
     assert files.digest(b"photo") == files.digest(b"photo")
+
+
+def test_faces_are_read_from_the_file_in_any_order_and_from_no_other(tmp_path):
+    images = noise(50, 16)
+    path = write_database(tmp_path / "a.mat", images)
+    database = open_database(path)
+    write_database(path, noise(50, 16, seed=9))  # takes the name, not the place
+    rng = np.random.default_rng(0)
+    for rows in (np.arange(50), rng.permutation(50)[:20], np.array([7, 7, 0]), np.array([], int), slice(10, 40, 3)):
+        assert np.array_equal(database.faces(rows), images[rows])
+        assert np.array_equal(ImageStack([database])[rows], images[rows])
+    for rows in ([50], [-1], [3, 60]):
+        with pytest.raises(IndexError, match="has rows 0 to 49; received"):
+            database.faces(np.array(rows))
+    assert np.array_equal(make_database(5).faces(np.array([4, 1])), noise(5)[[4, 1]])
+    os.truncate(database.file.name, 3000)
+    cut = replace(database, file=open(path, "rb", buffering=0))
+    with pytest.raises(OSError, match="a.mat ends before its images do"):
+        cut.faces(np.array([49]))

@@ -9,6 +9,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from age_gender.description import EARLIER, ON_NO_SIDE, TRAINING, Description
+from networks import split as split_module
 from networks.split import past_of, sides_of, split
 
 
@@ -366,3 +367,29 @@ def test_the_shipped_checkpoint_knows_where_its_faces_stood():
     (sides,) = inspect(SHIPPED).sides.values()
     assert np.bincount(sides & 3).tolist() == [16_444, 554, 1_478]
     assert np.array_equal(sides & EARLIER > 0, sides & 3 == TRAINING)  # the trainings before it had the same split
+
+
+def test_groups_are_the_connected_components_of_rows_digests_and_people():
+    """Against SciPy's graph, on drawn databases in which digests and people tie chains of rows together."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        databases, ties, start = [], [], 0
+        for _ in range(int(rng.integers(1, 4))):
+            count, db = int(rng.integers(1, 40)), str(rng.choice(["wiki", "imdb"]))
+            subject = np.where(rng.random(count) < 0.3, -1, rng.integers(0, 20, count))
+            digest = rng.integers(0, 60, count)
+            databases.append(make_database(count, db=db, subject=subject, digest=digest))
+            for row in range(count):
+                ties += [(start + row, ("digest", int(digest[row])))]
+                ties += [(start + row, (db, int(subject[row])))] * bool(subject[row] >= 0)
+            start += count
+        nodes = {tie: start + number for number, tie in enumerate(dict.fromkeys(tie for _, tie in ties))}
+        rows, ends = zip(*((row, nodes[tie]) for row, tie in ties), strict=True)
+        size = start + len(nodes)
+        graph = coo_array((np.ones(len(rows), bool), (rows, ends)), shape=(size, size))
+        component = connected_components(graph, directed=False)[1][:start]
+        expected = np.unique(component, return_inverse=True)[1]
+        assert np.array_equal(split_module._groups(databases), expected)
