@@ -12,7 +12,7 @@ from networks import applications
 from networks import published as published_weights
 from networks.applications import NETWORKS, application
 from networks.backbones import BACKBONES, STAGES
-from networks.checkpoints import load, save
+from networks.checkpoints import SHIPPED, load, save
 from networks.published import load_imagenet, load_vggface, set_weights, shortened, vggface_network
 from networks.starting import copy_weights
 from training.callbacks import train_last_stages
@@ -200,7 +200,7 @@ def test_images_that_are_too_small_and_vggface_for_others_are_refused(tmp_path, 
         (["--model", "vgg16", "--freeze_epochs", "4", "--nb_epochs", "3"], "--freeze_epochs 4 are more than the 3 of"),
         (["--model", "vgg16", "--fine_tune_lr", "0.1"], "--fine_tune_lr is for the epochs after --freeze_epochs"),
         (["--model", "vgg16", "--unfreeze_stages", "6"], "--unfreeze_stages 6: vgg16 has 5"),
-        (["--weights", "a.hdf5", "--unfreeze_stages", "4"], "--unfreeze_stages 4: wide_resnet has 3"),
+        (["--weights", str(SHIPPED), "--unfreeze_stages", "5"], "--unfreeze_stages 5: wide_resnet has 4"),
     ],
 )
 def test_options_of_another_network_are_refused(options, message, capsys):

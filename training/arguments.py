@@ -13,7 +13,8 @@ from pathlib import Path
 from age_gender import cli
 from age_gender.labels import AGE_SCALES, YEARS, age_scale
 from networks.backbones import BACKBONES, STAGES
-from networks.checkpoints import choose
+from networks.checkpoints import choose, inspect
+from networks.published import vggface_network
 from training.augmentations import AUGMENTATIONS
 from training.data import newest_database
 from training.losses import AGE_LOSSES, SOFT_LOSSES
@@ -25,6 +26,10 @@ EVERYDAY = {  # what --help shows
     *("help", "help_all", "input", "aug", "model", "width", "weights"),
     *("nb_epochs", "batch_size", "opt", "lr", "output_path", "resume"),
 }
+INHERITED = (  # from the checkpoint that --weights names
+    *("model", "depth", "width", "stages", "stem_stride", "mirror"),
+    *("age_scale", "age_loss", "age_sigma", "age_error_weight", "gender_weight"),
+)
 NOT_OF_THE_RUN = {"resume", "restart", "output_path"}  # arguments that do not say what is trained
 
 
@@ -100,7 +105,7 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         const="classic",
         help="classic, if not said otherwise: mixup, shifts, mirror images and random erasing; strong: "
         "rotation, scale, light and loss of colour too; gentle: strong without mixup, half of the faces kept sharp, "
-        "to end a training with",
+        "to end a training with; wide: framings, light and quality drawn wide, for other people's cameras",
     )
     group.add_argument(
         "--mixup_alpha",
@@ -171,7 +176,8 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
         "--weight_file",
         metavar="imagenet|none|FILE",
         help="what to start from: imagenet, which Keras downloads; none; a checkpoint, or the best of this folder's "
-        "newest run, of the same network (layers that it lacks start anew, a block that it lacks as the identity); "
+        "newest run, of the same network (layers that it lacks start anew, a block that it lacks as the identity), "
+        "whose network and loss are then the defaults; "
         "for vgg16 and resnet50 also a published VGGFace file (default: none for wide_resnet, imagenet for others)",
     )
     group.add_argument(
@@ -337,6 +343,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
             f"{left} is a stopped run: --resume continues it, --restart discards it, "
             "another --output_path leaves it alone"
         )
+    args = _inherited(parser, argv, args)
     _refuse_contradictions(parser, args)
     _refuse_idle_network_options(parser, args)
     args.input = args.input or [newest_database()]
@@ -352,6 +359,26 @@ def _files_first(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
         if not Path(name).is_file():
             parser.error(f"{name}, a file of arguments, is not there; recipes/ has those that come with the suite")
     return sorted(argv, key=lambda word: not word.startswith("@"))
+
+
+def _inherited(parser: argparse.ArgumentParser, argv: list[str], args: argparse.Namespace) -> argparse.Namespace:
+    """The arguments, with the network and the loss of what --weights names where nothing else is typed."""
+    path = weights_file(args.weights)
+    if path is None or vggface_network(path):
+        return args
+    found = inspect(path)
+    kept = {**found.training.get("arguments", {}), **found.arguments, "model": found.network, "mirror": found.mirror}
+    kept = {name: kept[name] for name in INHERITED if kept.get(name) is not None}
+    parser.set_defaults(**kept)
+    same = parser.parse_args(argv)
+    if same.model != found.network:  # typed, and refused where the file is read
+        return args
+    other = same.age_loss != kept.get("age_loss")
+    if other or same.age_loss not in SOFT_LOSSES:
+        parser.set_defaults(age_sigma=None)
+    if other or same.age_loss != "dldl_v2":
+        parser.set_defaults(age_error_weight=None)
+    return parser.parse_args(argv)
 
 
 def _resumed(parser: argparse.ArgumentParser, argv: list[str], stopped: dict, folder: Path) -> Options:
