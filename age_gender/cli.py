@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from age_gender import __version__
+
 T = TypeVar("T")
 
 
@@ -21,9 +23,28 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
         return super()._get_help_string(action)
 
 
-def parser_for(script_docstring: str, usage: str) -> argparse.ArgumentParser:
-    """A parser that describes a script by its docstring and keeps its error messages short."""
-    return argparse.ArgumentParser(usage=usage, description=script_docstring.strip(), formatter_class=HelpFormatter)
+class Quiet(argparse.Action):
+    """Has nothing printed but errors."""
+
+    def __call__(self, *given: object) -> None:
+        os.environ["TQDM_DISABLE"] = "1"
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+
+
+def parser_for(script_docstring: str, usage: str, quiet: bool = True) -> argparse.ArgumentParser:
+    """A parser that describes a script by its docstring and keeps its error messages short.
+
+    Args:
+        script_docstring: of the script.
+        usage: its first line of help.
+        quiet: whether it can do without what it prints.
+    """
+    parser = argparse.ArgumentParser(usage=usage, description=script_docstring.strip(), formatter_class=HelpFormatter)
+    parser.add_argument("--version", action="version", version=f"age-gender-estimation {__version__}")
+    if quiet:
+        hidden = argparse.SUPPRESS
+        parser.add_argument("--quiet", action=Quiet, nargs=0, dest=hidden, default=hidden, help="print errors alone")
+    return parser
 
 
 def number(

@@ -1,11 +1,15 @@
 """What ends a script: signals, closed streams, names that would command a terminal."""
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import age_gender
+from age_gender import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -84,3 +88,17 @@ def test_the_demo_writes_its_tables_when_it_is_stopped(drawn, tmp_path):
     rows = (tmp_path / "out" / "predictions.csv").read_text().splitlines()
     assert len(rows) > 3 * 3 and "results in" in out
     assert not [path.name for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
+
+
+def test_every_command_says_its_version_and_is_quiet_on_request(capsys, monkeypatch):
+    parser = cli.parser_for("What it does.", "it.py [options]")
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(["--version"])
+    assert ended.value.code == 0 and capsys.readouterr().out == f"age-gender-estimation {age_gender.__version__}\n"
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # put back at the end
+    monkeypatch.setenv("TQDM_DISABLE", "")
+    assert vars(parser.parse_args(["--quiet"])) == {}  # no argument of what is done
+    print("not seen")
+    print("an error", file=sys.stderr)
+    assert os.environ["TQDM_DISABLE"] == "1"
+    assert capsys.readouterr() == ("", "an error\n")

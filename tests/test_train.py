@@ -200,7 +200,9 @@ def test_help_shows_what_people_use_and_help_all_everything(capsys):
     found = [set(re.findall(r"^  (?:-h, )?(--[\w-]+)", text, re.MULTILINE)) for text in (short, everything)]
     assert found[0] == {f"--{name}" for name in arguments.EVERYDAY - {"help_all"}} | {"--help-all"}
     names = {each.name for each in fields(Options)}
-    assert found[1] == {f"--{name}" for name in names | {"help", "output_path", "resume", "restart"}} | {"--help-all"}
+    assert found[1] == {
+        f"--{name}" for name in names | {*("help", "version", "quiet"), "output_path", "resume", "restart"}
+    } | {"--help-all"}
     assert "loss:" in everything and "loss:" not in short
 
 

@@ -23,7 +23,7 @@ from training.resume import RESUME_FILE, read_resume, reading_resume
 from training.starting import weights_file
 
 EVERYDAY = {  # what --help shows
-    *("help", "help_all", "input", "aug", "model", "width", "weights"),
+    *("help", "version", "help_all", "input", "aug", "model", "width", "weights"),
     *("nb_epochs", "batch_size", "opt", "lr", "output_path", "resume"),
 }
 INHERITED = (  # from the checkpoint that --weights names
