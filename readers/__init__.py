@@ -14,6 +14,7 @@ from readers.adience import ADIENCE, read_adience
 from readers.afad import AFAD, read_afad
 from readers.all_age_faces import ALL_AGE_FACES, read_all_age_faces
 from readers.appa_real import APPA_REAL, read_appa_real, read_appa_real_apparent
+from readers.class_folders import FOLDERS, read_class_folders
 from readers.cleaning import MIN_SCORE, clean
 from readers.csv_table import CSV, IMDB_CLEAN, read_csv_table
 from readers.facescrub import FACESCRUB, read_facescrub
@@ -74,6 +75,7 @@ READERS = {
     "afad": Reader(read_afad, AFAD, both=True),
     "fgnet": Reader(read_fgnet, FGNET, more=", ages only"),
     "csv": Reader(read_csv_table, CSV, options=("table", "columns", "genders")),
+    "folders": Reader(read_class_folders, FOLDERS),
 }
 # What download.py gets that no reader of its own reads: photos and lists for --db csv.
 OTHER_SOURCES = {"imdb_meta": IMDB_META, "imdb_clean": IMDB_CLEAN}

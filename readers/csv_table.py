@@ -136,7 +136,7 @@ def _rows(table: Path, named: dict[str, str], meaning: dict[str, int]):
             continue
         row = {field: cells[name] for field, name in named.items()}
         path = plain_path(row["path"])
-        age, std = _age(row.get("age", "")), _number(row.get("age_std", ""), OLDEST)
+        age, std = age_of(row.get("age", "")), _number(row.get("age_std", ""), OLDEST)
         gender = meaning.get(row.get("gender", "").lower())
         box = [_number(row.get(field, ""), FARTHEST) for field in BOX]
         if not path:
@@ -157,7 +157,7 @@ def _rows(table: Path, named: dict[str, str], meaning: dict[str, int]):
     return rows, skipped, parts
 
 
-def _age(text: str) -> tuple[int, int, int] | None:
+def age_of(text: str) -> tuple[int, int, int] | None:
     """Age, and the ends of the interval that it is instead, in years, -1 what is not known; None if not understood."""
     number = _number(text, OLDEST)
     if number is not None:

@@ -138,6 +138,10 @@ def csv_table(folder):
     )
 
 
+def class_folders(folder):
+    touch(folder, "F/25/1.jpg", "M/20-29/2.png", "60+/3.JPG", "woman/deep/4.webp", "F/notes.txt", "5.jpg", "F/M/6.jpg")
+
+
 # Name -> what makes the tree, options of the reader, records read, and how many names are skipped for which reason.
 TREES = {
     "wiki": (imdb_wiki, {}, 4, {}),
@@ -156,6 +160,12 @@ TREES = {
     "all_age_faces": (all_age_faces, {}, 4, {"malformed name": 2}),
     "afad": (afad, {}, 3, {"malformed name": 3}),
     "fgnet": (fgnet, {}, 3, {"malformed name": 1}),
+    "folders": (
+        class_folders,
+        {},
+        4,
+        {"no photo": 1, "in no class's folder": 1, "in folders of several classes": 1},
+    ),
     "csv": (
         csv_table,
         {"table": "faces.csv", "columns": [("path", "file"), ("age", "years"), ("subject", "who"), ("part", "split")]},
@@ -376,6 +386,17 @@ def test_fgnets_letters_and_missing_landmarks(tmp_path):
     records = read("fgnet", tmp_path)
     assert records.age.tolist() == [2, 43, 18] and records.subject.tolist() == [1, 1, 82]
     assert records.box[0].tolist() == [10, 20, 50, 60] and np.isnan(records.box[1:]).all()
+
+
+def test_folders_name_the_classes_of_what_is_in_them(tmp_path):
+    records = read("folders", tmp_path)
+    assert records.path == ["60+/3.JPG", "F/25/1.jpg", "M/20-29/2.png", "woman/deep/4.webp"]
+    assert records.age.tolist() == [UNKNOWN, 25, UNKNOWN, UNKNOWN]
+    assert (records.label_low.tolist(), records.label_high.tolist()) == ([60, -1, 20, -1], [100, -1, 29, -1])
+    assert records.gender.tolist() == [UNKNOWN, FEMALE, MALE, FEMALE]
+    with pytest.raises(ValueError, match="is in a folder named by an age, such as 25 or 20-29, or a gender"):
+        touch(tmp_path / "other", "cats/1.jpg")
+        read_records("folders", tmp_path / "other")
 
 
 def test_a_table_is_read_by_the_names_that_are_given(tmp_path):
