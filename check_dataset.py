@@ -42,6 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--input",
         "-i",
         type=Path,
+        action=cli.Paths,
         nargs="+",
         metavar="FILE",
         help="check databases instead: whether their faces are what create_db.py wrote; nothing else is done",

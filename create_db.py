@@ -104,6 +104,7 @@ def add_what_to_leave_out(clean) -> None:
     clean.add_argument(
         "--exclude",
         type=Path,
+        action=cli.Paths,
         nargs="+",
         default=[],
         metavar="LIST",

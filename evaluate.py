@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--weight_file",
         type=Path,
+        action=cli.Paths,
         nargs="+",
         metavar="FILE",
         help="checkpoints of this suite or of the original one, exported files, or folders: their newest checkpoint "
@@ -77,6 +78,7 @@ def add_face_arguments(faces) -> None:
         "--input",
         "-i",
         type=Path,
+        action=cli.Paths,
         nargs="+",
         metavar="FILE",
         help="databases (default: those the checkpoint was trained on)",
@@ -94,6 +96,7 @@ def add_face_arguments(faces) -> None:
     faces.add_argument(
         "--split_file",
         type=Path,
+        action=cli.Paths,
         nargs="+",
         metavar="LIST",
         help="score the faces that a list names, one a line (of a CSV, the first column): paths below the dataset's "

@@ -70,6 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--input",
         "-i",
         type=Path,
+        action=cli.Paths,
         nargs="+",
         metavar="FILE",
         help="databases (default: those the checkpoint was trained on, if they are there)",

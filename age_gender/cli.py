@@ -1,6 +1,7 @@
 """What every script's command line shares: the look of --help, typed values, and errors of one line."""
 
 import argparse
+import glob
 import io
 import os
 import signal
@@ -21,6 +22,23 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
         if action.default is None or action.default is False or action.default in ([], argparse.SUPPRESS):
             return action.help
         return super()._get_help_string(action)
+
+
+class Paths(argparse.Action):
+    """Takes paths, and expands the wildcards that the shell has left: quoted ones, and all of them on Windows."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        found: list[Path] = []
+        for path in values:
+            matches = [] if path.exists() else sorted(glob.glob(str(path)))
+            found += map(Path, matches or [path])  # of a name that is nobody's, says so who opens it
+        setattr(namespace, self.dest, found)
 
 
 class Quiet(argparse.Action):

@@ -190,7 +190,9 @@ def _opened(path: Path) -> tuple[Description, object | None]:
     if is_exported(path):
         raise ValueError(f"{path} is an exported model, which demo.py runs; this takes the checkpoint it was made from")
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there; train.py makes checkpoints")
+        raise FileNotFoundError(
+            f"{path} is not there; train.py makes checkpoints, and one comes with the suite: {SHIPPED.name}"
+        )
     layers = {}
     if path.suffix != ".keras":
         with reading(path, f"{path} is no checkpoint, or it is cut off or damaged"), h5py.File(path, "r") as file:
@@ -264,7 +266,9 @@ def choose(weight_file: Path | None = None, folder: Path = CHECKPOINTS) -> Path:
     if path.is_file() or is_exported(path):
         return path
     if weight_file and not path.is_dir():
-        raise FileNotFoundError(f"{path} is not there; train.py makes checkpoints")
+        raise FileNotFoundError(
+            f"{path} is not there; train.py makes checkpoints, and one comes with the suite: {SHIPPED.name}"
+        )
     if written := newest(path.glob("weights.*.hdf5"), _saved):
         return written
     for shipped in (path / SHIPPED.name, *([] if weight_file else [SHIPPED])):

@@ -102,3 +102,16 @@ def test_every_command_says_its_version_and_is_quiet_on_request(capsys, monkeypa
     print("an error", file=sys.stderr)
     assert os.environ["TQDM_DISABLE"] == "1"
     assert capsys.readouterr() == ("", "an error\n")
+
+
+def test_wildcards_that_the_shell_left_are_expanded(tmp_path):
+    for name in ("b.mat", "a.mat", "c.txt", "[x].mat"):
+        (tmp_path / name).write_bytes(b"")
+    parser = cli.parser_for("What it does.", "it.py [options]")
+    parser.add_argument("--input", type=Path, action=cli.Paths, nargs="+")
+
+    def given(*names):
+        return [path.name for path in parser.parse_args(["--input", *(str(tmp_path / name) for name in names)]).input]
+
+    assert given("c.txt", "?.mat") == ["c.txt", "a.mat", "b.mat"]
+    assert given("[x].mat", "nowhere.mat", "*.hdf5") == ["[x].mat", "nowhere.mat", "*.hdf5"]

@@ -68,7 +68,13 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     """Which faces, how they are split, and how they are changed."""
     group = parser.add_argument_group("data")
     group.add_argument(
-        "--input", "-i", type=Path, nargs="+", metavar="FILE", help="databases (default: the newest .mat in data/)"
+        "--input",
+        "-i",
+        type=Path,
+        action=cli.Paths,
+        nargs="+",
+        metavar="FILE",
+        help="databases (default: the newest .mat in data/)",
     )
     group.add_argument(
         "--validation_split",
@@ -215,6 +221,7 @@ def _add_loss(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--teacher",
         type=Path,
+        action=cli.Paths,
         nargs="+",
         metavar="FILE",
         help="checkpoints, or folders of runs, whose average answer to each training face is mixed into its labels, "
