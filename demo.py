@@ -1,8 +1,10 @@
 """Finds faces and writes age and gender on them: webcam, video, an image or a folder of images.
 
     python demo.py                                         # webcam
+    python demo.py photo.jpg photos/                       # images, and folders of images
     python demo.py --image_dir photos --output_dir found   # annotated images, predictions.csv and .json
-    python demo.py --video film.mp4 --no_display --output_dir found
+    python demo.py film.mp4 --no_display --output_dir found
+    python demo.py rtsp://192.0.2.1/stream
 
 Without --weight_file it takes the best checkpoint of the newest run in checkpoints/, and before there is any the model
 that comes with the suite, checkpoints/age_gender.hdf5 (docs/MODEL_CARD.md). It runs on a GPU where there is one. In the
@@ -11,6 +13,8 @@ is no display.
 """
 
 import argparse
+import glob
+import os
 import shutil
 import subprocess
 import sys
@@ -25,12 +29,21 @@ from age_gender.labels import AGE_SCALES, age_scale
 
 DEFAULT_OUTPUT = Path("demo_output")
 WINDOW = "age and gender"
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 END_KEYS = (27, ord("q"))
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = cli.parser_for(__doc__, "demo.py [--image_dir DIR | --image FILE | --video FILE | --camera N] [options]")
+    parser = cli.parser_for(
+        __doc__, "demo.py [PATH ... | --image_dir DIR | --image FILE | --video FILE | --camera N] [options]"
+    )
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        help="images and folders of images, or one video, the number of a webcam, or the address of a stream",
+    )
     source = parser.add_argument_group("source (the webcam, if none is given)").add_mutually_exclusive_group()
     source.add_argument("--image_dir", type=Path, metavar="DIR", help="folder of images, searched with its subfolders")
     source.add_argument("--image", type=Path, metavar="FILE", help="one image")
@@ -95,10 +108,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.detector == NO_DETECTOR and args.margin is not None:
         parser.error("--margin is for faces that are found; with --detector none each picture is cut already")
+    understand_paths(parser, args)
     refuse_to_overwrite(parser, args)
     weight_file = choose_weights(parser, args)
     source, total = open_source(args)
-    live = not (args.image_dir or args.image or args.video)
+    live = not (args.several or args.image_dir or args.image or args.video)
     shown = not args.no_display and display_works()
     if not shown and not args.output_dir:
         args.output_dir = output_without_display(live, args.no_display)
@@ -133,9 +147,33 @@ def warnings(predictor) -> list[str]:
     return description.differs_from(predictor.margin, detector, predictor.align)
 
 
+def understand_paths(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Puts what is named without an option where its option would have put it; several go to `args.several`."""
+    args.several = []
+    if not args.paths:
+        return
+    if args.image_dir or args.image or args.video:
+        parser.error("name what to read by paths, or by --image_dir, --image or --video, not by both")
+    paths = [Path(found) for text in args.paths for found in sorted(glob.glob(text)) or [text]]
+    first = paths[0]
+    if any(path.suffix.lower() in VIDEO_SUFFIXES for path in paths) and len(paths) > 1:
+        parser.error("one video at a time: run demo.py once for each")
+    if len(paths) > 1:
+        args.several = paths
+    elif "://" in args.paths[0] or (args.paths[0].isdigit() and not first.exists()):
+        args.camera = int(args.paths[0]) if args.paths[0].isdigit() else args.paths[0]
+    elif first.is_dir():
+        args.image_dir = first
+    elif first.suffix.lower() in VIDEO_SUFFIXES:
+        args.video = first
+    else:
+        args.image = first
+
+
 def refuse_to_overwrite(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Results keep the names of their inputs, so they must not go where the inputs are."""
     source = args.image_dir or (args.image and args.image.parent) or (args.video and args.video.parent)
+    source = source or (args.several and common_folder(args.several))
     output = args.output_dir or DEFAULT_OUTPUT
     if source and source.resolve() == output.resolve():
         parser.error(
@@ -173,11 +211,18 @@ def open_source(args: argparse.Namespace):
     """The frames and, where it is known, how many."""
     from age_gender import sources
 
-    if args.image_dir:
-        found = sources.find_images(args.image_dir, leave_out=args.output_dir or DEFAULT_OUTPUT)
-        if found.passed_over:
-            print(f"passed over: {found}")
-        return sources.images(found.images, args.image_dir), len(found.images)
+    if args.several or args.image_dir:
+        images = []
+        for path in args.several or [args.image_dir]:
+            if path.is_file():
+                images.append(path.absolute())
+                continue
+            found = sources.find_images(path.absolute(), leave_out=args.output_dir or DEFAULT_OUTPUT)
+            if found.passed_over:
+                print(f"{path}: passed over {found}")
+            images += found.images
+        folder = common_folder(args.several) if args.several else args.image_dir.absolute()
+        return sources.images(images, folder), len(images)
     if args.image:
         if not args.image.is_file():
             raise FileNotFoundError(f"{args.image} is no file; --image takes one image, --image_dir a folder")
@@ -185,6 +230,11 @@ def open_source(args: argparse.Namespace):
     if args.video:
         return sources.Video(args.video), None
     return sources.Camera(args.camera), None
+
+
+def common_folder(paths: list[Path]) -> Path:
+    """The folder below which all of some images and folders lie: results are named relative to it."""
+    return Path(os.path.commonpath([path.absolute().parent for path in paths]))
 
 
 def display_works() -> bool:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -84,7 +85,7 @@ class Output:
             self._open_film(source)
 
     def _open_film(self, source: Video | Camera) -> None:
-        name = source.path.stem if isinstance(source, Video) else source.name.replace(" ", "_")
+        name = source.path.stem if isinstance(source, Video) else re.sub(r"[^\w.-]+", "_", source.name)
         self._film_file, self._film_frames = self.folder / f"{name}.mp4", 0
         self._film_new = self._unfinished.enter_context(replacing(self._film_file))
         code = cv2.VideoWriter.fourcc(*"mp4v")

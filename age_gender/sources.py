@@ -159,16 +159,17 @@ class Video:
 
 
 class Camera:
-    """A camera's newest frame each time: what comes while the last one is worked on is passed over.
+    """A camera's or a stream's newest frame each time: what comes while the last one is worked on is passed over.
 
     Raises:
-        ValueError: if there is no such camera.
+        ValueError: if there is no such camera or stream.
     """
 
     frames_per_second = 10.0  # of a recording: about what is worked on, not what the camera sends
 
-    def __init__(self, index: int, width: int = 640, height: int = 480):
-        self.name = f"camera {index}"
+    def __init__(self, index: int | str, width: int = 640, height: int = 480):
+        # Of a stream's address, what says no password.
+        self.name = f"camera {index}" if isinstance(index, int) else index.rpartition("@")[2].rpartition("://")[2]
         self._capture = _open(index)
         self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)

@@ -1,5 +1,6 @@
 """The demo on the model that comes with the suite: no Keras is needed, unless Keras alone has a GPU."""
 
+import csv
 import os
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+from conftest import noise
 
 import demo
 from age_gender import results, runtimes, sources
@@ -153,3 +155,58 @@ def test_a_rate_that_the_film_cannot_hold_is_rounded(tmp_path):
     output.close()
     kept = cv2.VideoCapture(str(tmp_path / "out" / "slow.mp4"))
     assert kept.get(cv2.CAP_PROP_FPS) == pytest.approx(105611 / 500, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["a.jpg"], {"image": "a.jpg"}),
+        (["photos"], {"image_dir": "photos"}),
+        (["film.MP4"], {"video": "film.MP4"}),
+        (["2"], {"camera": 2}),
+        (["rtsp://me:secret@192.0.2.1/live"], {"camera": "rtsp://me:secret@192.0.2.1/live"}),
+        (["nowhere.jpg"], {"image": "nowhere.jpg"}),
+        (["a.jpg", "photos"], {"several": ["a.jpg", "photos"]}),
+        (["*.jpg"], {"several": ["a.jpg", "b.jpg"]}),
+        ([], {}),
+    ],
+)
+def test_what_is_named_without_an_option_is_understood(words, found, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "b.jpg", "film.MP4"):
+        (tmp_path / name).write_bytes(b"x")
+    args = demo.build_parser().parse_args(words)
+    demo.understand_paths(demo.build_parser(), args)
+    plain = {"image": None, "image_dir": None, "video": None, "camera": 0, "several": []}
+    paths = {name: [Path(each) for each in value] if name == "several" else value if name == "camera" else Path(value)
+             for name, value in found.items()}  # fmt: skip
+    assert {name: getattr(args, name) for name in plain} == plain | paths
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a.jpg", "--video", "b.mp4"], "by paths, or by --image_dir, --image or --video, not by both"),
+        (["a.mp4", "b.jpg"], "one video at a time: run demo.py once for each"),
+    ],
+)
+def test_what_cannot_be_read_together_is_refused(words, message, capsys):
+    with pytest.raises(SystemExit):
+        demo.main(words)
+    assert message in capsys.readouterr().err
+
+
+def test_images_and_folders_are_read_together_and_none_is_written_over(tmp_path, tiny_checkpoint_file, monkeypatch):
+    for name in ("one.png", "holiday/a.png", "holiday/deep/b.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), noise(1, 40)[0])
+    before = (tmp_path / "one.png").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    options = ["--no_display", "--detector", "none", "--weight_file", str(tiny_checkpoint_file), "--output_dir", "out"]
+    assert demo.main(["one.png", "holiday", *options]) == 0
+    rows = list(csv.DictReader(open("out/predictions.csv")))
+    assert [row["input"] for row in rows] == ["one.png", "holiday/a.png", "holiday/deep/b.png"]
+    assert (tmp_path / "out" / "holiday" / "deep" / "b.png").is_file() and (tmp_path / "one.png").read_bytes() == before
+    with pytest.raises(SystemExit):
+        demo.main(["one.png", "holiday", *options[:-1], "."])
