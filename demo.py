@@ -77,6 +77,12 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="P",
         help="write 'unsure' where the likelier gender has a smaller probability; 0.5: never",
     )
+    add_faces_and_output(parser)
+    return parser
+
+
+def add_faces_and_output(parser: argparse.ArgumentParser) -> None:
+    """How faces are found, and where results go."""
     faces = parser.add_argument_group("faces")
     faces.add_argument(
         "--detector",
@@ -99,7 +105,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="folder for annotated images or video, predictions.csv and predictions.json",
     )
     output.add_argument("--no_display", action="store_true", help="open no window")
-    return parser
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -132,8 +132,7 @@ def fit(model, options: Options, description: Description, batches: tuple, folde
     """
     training, validation = batches
     averaged = [keras.callbacks.SwapEMAWeights()] if options.ema else []  # validates the averages
-    guard = StopAtNan()
-    write = writer(model, description, averaged)
+    guard, write = StopAtNan(), writer(model, description, averaged)
     less_is_better = MONITORS[options.monitor]
     best = KeepBest(folder, write, options.monitor, less_is_better, options.patience, stopped.get("best"))
     journal = Journal(folder, options.nb_epochs, stopped.get("history"))
@@ -143,10 +142,10 @@ def fit(model, options: Options, description: Description, batches: tuple, folde
     done = stopped.get("epoch", 0)
     if not stopped:
         forget(folder)  # --restart
-    last_phase = phases(options)[-1]
+    *_, last_phase = steps = phases(options)
     ended = done > last_phase.first and best.out_of_patience(options.patience)
     try:
-        for phase in phases(options):
+        for phase in steps:
             if phase.last < done or ended:
                 continue
             rate = learning_rate(options.schedule, phase, len(training))
