@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> int:
         return check_databases(args.input)
     cli.check_dataset_arguments(parser, args, READERS)
     reader = READERS[args.db]
-    folder = args.data_dir or Path(reader.folder)
+    folder = args.data_dir or (args.table.parent if args.table else Path(reader.folder))
     output = args.output or Path("data") / f"{args.db}_check.csv"
     if output.suffix != ".csv":
         parser.error(f"--output {output} must end in .csv")

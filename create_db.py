@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
         found = f"--detector {args.detector} gives none" if args.detector else "the dataset's own faces have none"
         parser.error(f"--align needs landmarks, and {found}: choose --detector {' or '.join(WITH_LANDMARKS)}")
     reader = READERS[args.db]
-    folder = args.data_dir or Path(reader.folder)
+    folder = args.data_dir or (args.table.parent if args.table else Path(reader.folder))
     output = args.output or Path("data") / f"{args.db}_db.mat"
     if output.exists() and not args.overwrite:
         parser.error(f"{output} is there already; --overwrite replaces it, --output names another")
@@ -162,17 +162,15 @@ def read_exclusions(lists: list[Path], folder: Path, records: Records) -> set[st
     Raises:
         ValueError: if a list cannot be read, or none of its names is a photo of the dataset.
     """
-    from age_gender.files import plain_path, read_names
+    from age_gender.files import path_below, plain_path, read_names
 
-    excluded = set()
-    tops = [f"{plain_path(str(top))}/" for top in (folder, folder.absolute(), folder.resolve())]
+    excluded, given = set(), f"{plain_path(str(folder))}/"
     for path in lists:
         try:
             names = read_names(path)
         except ValueError as error:
             raise ValueError(f"--exclude {error}") from None
-        for top in tops:
-            names = {name.removeprefix(top) for name in names}
+        names = {path_below(name, folder).removeprefix(given) for name in names}
         found = names_found(names, records)
         if names and not found:
             raise ValueError(

@@ -118,7 +118,10 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, readers: Mapping[str,
     group = parser.add_argument_group("dataset")
     group.add_argument("--db", choices=readers, default="wiki", metavar="NAME", help="dataset, one of those below")
     group.add_argument(
-        "--data_dir", type=Path, metavar="DIR", help="the dataset's folder (default: the one that is named below)"
+        "--data_dir",
+        type=Path,
+        metavar="DIR",
+        help="the dataset's folder (default: named below, or the table's)",
     )
     group.add_argument("--table", type=Path, metavar="FILE", help="csv: the table of photos and labels")
     group.add_argument(

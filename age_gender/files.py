@@ -293,6 +293,14 @@ def newest(paths: Iterable[Path], time_of: Callable[[Path], float] | None = None
     return max((path for path in paths if not path.name.startswith(".")), key=age, default=None)
 
 
+def path_below(text: str, folder: Path) -> str:
+    """A path as readers write it, relative to a folder where it is an absolute one below it."""
+    path = plain_path(text)
+    for top in (folder.absolute(), folder.resolve()):
+        path = path.removeprefix(f"{plain_path(str(top))}/")
+    return path
+
+
 def digest(content: bytes) -> int:
     """A 64-bit fingerprint of some bytes, as a signed integer."""
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.files import plain_path, read_cells
+from age_gender.files import path_below, read_cells
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 from readers.records import OTHER_CELLS, Records, person_number, table_rows, whole_years
 from readers.sources import CHECKED_HERE, Expected, Source
@@ -37,7 +37,8 @@ OTHER_NAMES = {
 }
 OLDEST, FARTHEST = 999, 1e6  # beyond it, a number is no age in years and no place in a photo
 # Age groups as datasets write them: 50-59, (25, 32), 25 to 32; more than 70, 70+, 70 and older; under 18, <18.
-GROUP = re.compile(r"[(\[]?\s*(\d{1,3})\s*(?:-|–|,|_|to)\s*(\d{1,3})\s*[)\]]?")
+# A comma stands between the ends in brackets alone: without them it may be a decimal one.
+GROUP = re.compile(r"(?:(\d{1,3})\s*(?:-|–|_|to)\s*(\d{1,3})|[(\[]\s*(\d{1,3})\s*(?:-|–|,|to)\s*(\d{1,3})\s*[)\]])")
 AT_LEAST = re.compile(
     r"(?:more than|over|above|from|>=?|≥)\s*(\d{1,3})|(\d{1,3})\s*(?:\+|(?:and|or|years and) (?:older|over|above|more))"
 )
@@ -71,7 +72,7 @@ def read_csv_table(
         raise ValueError("--db csv needs --table FILE: a table with the photos' paths and labels")
     meaning = _meaning(genders)
     named = _columns(table, columns or [])
-    rows, skipped, parts = _rows(table, named, meaning)
+    rows, skipped, parts = _rows(table, named, meaning, folder)
     if not rows:
         counts = ", ".join(f"{len(names):,} {reason}" for reason, names in skipped.items()) or "it is empty"
         raise ValueError(f"no row of {table} is understood: {counts}")
@@ -127,7 +128,7 @@ def _columns(table: Path, columns: list[tuple[str, str]]) -> dict[str, str]:
     return named
 
 
-def _rows(table: Path, named: dict[str, str], meaning: dict[str, int]):
+def _rows(table: Path, named: dict[str, str], meaning: dict[str, int], folder: Path):
     """The rows that are understood, those that are not by reason, and the numbers of the parts by name."""
     rows, skipped, parts, seen = [], {}, {}, set()
     for line, cells in table_rows(table, tuple(named.values())):
@@ -135,7 +136,7 @@ def _rows(table: Path, named: dict[str, str], meaning: dict[str, int]):
             skipped.setdefault(OTHER_CELLS, []).append(f"{table.name}, line {line}")
             continue
         row = {field: cells[name] for field, name in named.items()}
-        path = plain_path(row["path"])
+        path = path_below(row["path"], folder)
         age, std = age_of(row.get("age", "")), _number(row.get("age_std", ""), OLDEST)
         gender = meaning.get(row.get("gender", "").lower())
         box = [_number(row.get(field, ""), FARTHEST) for field in BOX]
@@ -164,7 +165,7 @@ def age_of(text: str) -> tuple[int, int, int] | None:
         return UNKNOWN if math.isnan(number) else whole_years(number), UNKNOWN, UNKNOWN
     text = text.lower()
     if match := GROUP.fullmatch(text):
-        low, high = int(match[1]), int(match[2])
+        low, high = map(int, filter(None, match.groups()))
     elif match := AT_LEAST.fullmatch(text):
         low, high = int(match[1] or match[2]), MAX_AGE
     elif match := BELOW.fullmatch(text):

@@ -19,6 +19,7 @@ from age_gender.files import alone, files_below, guarded, read_cells, read_names
 from age_gender.labels import FEMALE, MALE, UNKNOWN
 from age_gender.sources import find_images
 from readers import read_records
+from utils import read_paths
 
 
 def photos(folder, *names):
@@ -113,7 +114,7 @@ def test_ages_are_rounded_years_or_groups(text, age, low, high, tmp_path):
     assert (records.label_low.tolist(), records.label_high.tolist()) == ([low, 1], [high, 2])
 
 
-@pytest.mark.parametrize("text", ["old", "59-50", "120-130", "1-2-3", "-5-9"])
+@pytest.mark.parametrize("text", ["old", '"25,5"', '"25,32"', "59-50", "120-130", "1-2-3", "-5-9"])
 def test_an_age_that_is_none_is_counted(text, tmp_path):
     records = read(tmp_path, "path,age", f"a.jpg,{text}", "b.jpg,20")
     assert records.path == ["b.jpg"] and records.skipped == {"number not understood": ["a.jpg"]}
@@ -122,6 +123,14 @@ def test_an_age_that_is_none_is_counted(text, tmp_path):
 def test_a_column_is_left_out_on_request(tmp_path):
     records = read(tmp_path, "path,age,gender", "a.jpg,many,F", columns=[("age", "")])
     assert records.age.tolist() == [UNKNOWN] and records.gender.tolist() == [FEMALE]
+
+
+def test_paths_of_a_table_may_be_absolute_or_beside_it(tmp_path, capsys):
+    photos(tmp_path, "a.png", "sub/b.png")
+    table(tmp_path, "path,age,gender", f"{tmp_path}/a.png,25,F", "sub/b.png,30,M")
+    output = tmp_path / "o.mat"
+    create_db.main(["--db", "csv", "--table", str(tmp_path / "t.csv"), "--output", str(output), "--img_size", "32"])
+    assert read_paths(output) == ["a.png", "sub/b.png"]
 
 
 def test_a_photo_listed_twice_is_counted_and_in_conflict_left_out(tmp_path, capsys):
