@@ -101,7 +101,7 @@ def _gap(outcomes: Outcomes, age: np.ndarray, axis: str, members: list, statisti
         float(values[worst]),
         float(values[best]),
         float(abs(values[worst] - values[best])),
-        *percentiles((drawn[:, 1] - drawn[:, 0]) * (1 if statistic in LESS_IS_BETTER else -1)),
+        *percentiles(drawn[:, 1] - drawn[:, 0] if statistic in LESS_IS_BETTER else drawn[:, 0] - drawn[:, 1]),
         len(enough) if weighed else 0,
         int(inside.sum()),
     )
