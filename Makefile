@@ -1,7 +1,8 @@
 # make quickstart: installs what is needed, reads the portraits with the shipped model, then runs the whole suite on drawn faces
 # make test:       installs what the tests need and runs them
-# make model:      trains the model that comes with the suite again, from ARCHIVE=UTKFace.tar.gz, and replaces
-#                  checkpoints/age_gender.hdf5 by it; three hours on two cores with AVX-512 BF16, else longer
+# make model:      trains the model that comes with the suite again, from ARCHIVE=UTKFace.tar.gz, PEOPLE=folder and
+#                  NETWORK=file (docs/reproduce_model.md), and replaces checkpoints/age_gender.hdf5 by it; six hours on
+#                  two cores with AVX-512 BF16, else longer
 # make check:      ruff, ruff format, mypy and the tests
 # make fuzz:       5,000 damaged files of every kind the suite reads; what goes wrong is kept in fuzz_wrong/
 # make kills:      kills create_db.py and train.py, and looks at what they leave
@@ -56,10 +57,18 @@ quickstart: .venv/installed
 	@echo "  quickstart/found/                   the drawn pictures with its answers, and predictions.csv"
 
 ARCHIVE ?= UTKFace.tar.gz
+PEOPLE ?= people
+NETWORK ?= faceres_deep.onnx
+SETS := aaf fiw gdf groups lfw mtfl
+AS_DEMO := --detector dlib --else_whole --margin 0.1 --img_size 128 --overwrite
 
 model: .venv/installed
 	@test -f "$(ARCHIVE)" || { echo "$(ARCHIVE) is not there: get UTKFace.tar.gz (aligned and cropped) from" \
 	  "susanqq.github.io/UTKFace and say make model ARCHIVE=path/to/UTKFace.tar.gz"; exit 2; }
+	@for set in $(SETS); do test -f "$(PEOPLE)/$$set.csv" || { echo "$(PEOPLE)/$$set.csv is not there:" \
+	  "docs/reproduce_model.md says how to make it; then say make model PEOPLE=folder"; exit 2; }; done
+	@test -f "$(NETWORK)" || { echo "$(NETWORK) is not there: docs/reproduce_model.md says how to make it;" \
+	  "then say make model NETWORK=path/to/faceres_deep.onnx"; exit 2; }
 	rm -rf data/model checkpoints/model
 	mkdir -p data/model
 	tar -xzf "$(ARCHIVE)" -C data/model
@@ -70,8 +79,15 @@ model: .venv/installed
 	$(BIN)/python train.py @recipes/model_first.args
 	$(BIN)/python train.py @recipes/model_second.args
 	$(BIN)/python train.py @recipes/model_third.args
-	$(BIN)/python evaluate.py --weight_file checkpoints/model --output_dir checkpoints/model/evaluation
-	cp "`$(BIN)/python -c 'from networks.checkpoints import choose; print(choose("checkpoints/model"))'`" checkpoints/new.hdf5
+	for set in $(SETS); do $(BIN)/python create_db.py --db csv --data_dir "$(PEOPLE)" --table "$(PEOPLE)/$$set.csv" \
+	  $(AS_DEMO) --output data/$${set}_db.mat || exit; done
+	$(BIN)/python create_db.py --db utkface --data_dir data/model/UTKFace $(AS_DEMO) --output data/utkface_dlib_db.mat \
+	  --exclude data/utkface_check.csv
+	$(BIN)/python samples/teach.py --network "$(NETWORK)" --utkface data/utkface_128_db.mat data/utkface_dlib_db.mat \
+	  --input $(SETS:%=data/%_db.mat) --output data/people_db.mat
+	$(BIN)/python train.py @recipes/model_fourth.args
+	$(BIN)/python evaluate.py --weight_file checkpoints/model/people --output_dir checkpoints/model/evaluation
+	cp "`$(BIN)/python -c 'from networks.checkpoints import choose; print(choose("checkpoints/model/people"))'`" checkpoints/new.hdf5
 	mv checkpoints/new.hdf5 checkpoints/age_gender.hdf5
 	$(BIN)/python -m pip install --disable-pip-version-check ".[export]"
 	$(BIN)/python export.py --weight_file checkpoints/age_gender.hdf5 --output age_gender/age_gender.onnx --overwrite
