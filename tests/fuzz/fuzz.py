@@ -306,7 +306,7 @@ def work(pipe) -> None:
 
 
 def memory_used() -> int:
-    """The most bytes that this process has held. (Linux counts in `ru_maxrss` what the process that started it held.)"""
+    """The most bytes that this process has held; on Linux `ru_maxrss` counts what started it too."""
     try:
         found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
         return int(found[1]) * 1024
