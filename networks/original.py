@@ -13,6 +13,8 @@ import numpy as np
 from age_gender.description import ORIGIN_ORIGINAL, Description
 from age_gender.labels import NUM_AGES, NUM_GENDERS
 
+USED = ("kernel", "gamma", "beta", "moving_mean", "moving_variance")  # names of the weights of its network
+
 
 def layers_of(file) -> dict[str, list[tuple[int, dict[str, np.ndarray]]]]:
     """kind of layer -> [(running number, {weight name -> array})] in the order of creation."""
@@ -59,6 +61,10 @@ def describe(path: Path, layers: dict) -> Description:
     Raises:
         ValueError: if they are of another kind of network.
     """
+    for kind, numbered in layers.items():
+        for _, weights in numbered:
+            if unused := [name for name in weights if name not in USED and np.any(weights[name])]:
+                raise ValueError(f"{path}: '{kind}' has a {unused[0]}, which the original suite's network has not")
     kernels = [weights["kernel"] for _, weights in layers["conv2d"]]
     convolutions = sum(kernel.shape[0] == 3 for kernel in kernels)  # the stem and two in each block
     channels = kernels[-1].shape[3]  # 64 k

@@ -544,3 +544,17 @@ def test_a_checkpoint_of_an_earlier_version_has_no_digest_and_is_taken(tiny_chec
     with h5py.File(path, "r+") as file:
         del file.attrs["age_gender_digest"]
     load(path)
+
+
+@pytest.mark.parametrize("layer", ["pred_age", "conv2d_2"])
+def test_a_bias_that_the_originals_network_has_not_is_refused_unless_it_is_nothing(layer, original_models, tmp_path):
+    path = write_like_keras_2(tmp_path / "a.hdf5", original_models[10, 1, 32], 10)
+    with h5py.File(path, "r+") as file:
+        group = file["model_weights"][layer][layer]
+        size = group["kernel:0"].shape[-1]
+        group["bias:0"] = np.zeros(size, np.float32)
+    load(path)
+    with h5py.File(path, "r+") as file:
+        file["model_weights"][layer][layer]["bias:0"][...] = 1
+    with pytest.raises(ValueError, match="has a bias, which the original suite's network has not"):
+        load(path)
