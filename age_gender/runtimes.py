@@ -5,6 +5,7 @@ properties, in OpenVINO's runtime information, in a zip archive at the end of a 
 files too. Checkpoints and SavedModels need Keras or TensorFlow: `networks.open_model` opens those, as the same thing.
 """
 
+import os
 import sys
 import zipfile
 from collections.abc import Callable, Iterable
@@ -169,8 +170,16 @@ def require(packages: Iterable[tuple[str, str]], what: str) -> None:
 # ---------------------------------------------------------------------------------------------- one of each format
 
 
-def _open_onnx(path: Path, threads: int) -> tuple[Run, str, str]:
+def silent_onnxruntime() -> Any:
+    """ONNX Runtime; its newer versions report to their makers unless they are told not to before they are imported."""
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
+
+    return onnxruntime
+
+
+def _open_onnx(path: Path, threads: int) -> tuple[Run, str, str]:
+    onnxruntime = silent_onnxruntime()
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -192,7 +201,7 @@ def _open_onnx(path: Path, threads: int) -> tuple[Run, str, str]:
 
 def runs_on_gpu() -> bool:
     """Whether ONNX Runtime has a GPU here, which takes the package onnxruntime-gpu."""
-    import onnxruntime
+    onnxruntime = silent_onnxruntime()
 
     return "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 

@@ -136,10 +136,11 @@ def features(network: Path, database) -> np.ndarray:
 def ask(network: Path, database) -> dict[str, np.ndarray]:
     """The network's features F (n, 1024), probability of male G (n,), and distribution over ages A (n, 100)."""
     import cv2
-    import onnxruntime
     from tqdm import tqdm
 
-    session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
+    from age_gender.runtimes import silent_onnxruntime
+
+    session = silent_onnxruntime().InferenceSession(network, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     found = []
     for start in tqdm(range(0, len(database), BATCH), desc=database.source.stem, unit="batch", disable=None):

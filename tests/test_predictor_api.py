@@ -3,6 +3,10 @@
 import io
 import json
 import math
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -195,3 +199,14 @@ def test_the_packages_model_is_the_suites_checkpoint():
         assert getattr(exported.description, name) == getattr(checkpoint.description, name), name
     ours, theirs = exported.description.calibration, checkpoint.description.calibration
     assert ours == theirs._replace(temperature=1.0)  # its genders are calibrated already
+
+
+def test_no_runtime_keeps_or_sends_reports(tmp_path):
+    """ONNX Runtime 1.32 keeps what it will send in the user's cache: with the suite nothing is there."""
+    script = (
+        "import numpy as np; from age_gender import Predictor\n"
+        "Predictor(detector='none')(np.zeros((40, 40, 3), np.uint8))\n"
+    )
+    home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-c", script], check=True, env=home, cwd=Path(__file__).parent.parent)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
