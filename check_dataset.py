@@ -38,14 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser_for(__doc__, "check_dataset.py [--db NAME] [--data_dir DIR] [--output FILE] [options]")
     cli.add_dataset_arguments(parser, READERS)
-    parser.add_argument(
-        "--input",
-        "-i",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
-        metavar="FILE",
-        help="check databases instead: whether their faces are what create_db.py wrote; nothing else is done",
+    cli.add_databases(
+        parser, "check databases instead: whether their faces are what create_db.py wrote; nothing else is done"
     )
     parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="list (default: data/{db}_check.csv)")
     parser.add_argument("--overwrite", action="store_true", help="replace the list and its page if they are there")
@@ -72,7 +66,7 @@ def main(argv: list[str] | None = None) -> int:
         return check_databases(args.input)
     cli.check_dataset_arguments(parser, args, READERS)
     reader = READERS[args.db]
-    folder = args.data_dir or (args.table.parent if args.table else Path(reader.folder))
+    folder = cli.dataset_folder(args, READERS)
     output = args.output or Path("data") / f"{args.db}_check.csv"
     if output.suffix != ".csv":
         parser.error(f"--output {output} must end in .csv")

@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
         found = f"--detector {args.detector} gives none" if args.detector else "the dataset's own faces have none"
         parser.error(f"--align needs landmarks, and {found}: choose --detector {' or '.join(WITH_LANDMARKS)}")
     reader = READERS[args.db]
-    folder = args.data_dir or (args.table.parent if args.table else Path(reader.folder))
+    folder = cli.dataset_folder(args, READERS)
     output = args.output or Path("data") / f"{args.db}_db.mat"
     if output.exists() and not args.overwrite:
         parser.error(f"{output} is there already; --overwrite replaces it, --output names another")

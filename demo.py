@@ -13,7 +13,6 @@ is no display.
 """
 
 import argparse
-import glob
 import os
 import shutil
 import subprocess
@@ -159,7 +158,7 @@ def understand_paths(parser: argparse.ArgumentParser, args: argparse.Namespace) 
         return
     if args.image_dir or args.image or args.video:
         parser.error("name what to read by paths, or by --image_dir, --image or --video, not by both")
-    paths = [Path(found) for text in args.paths for found in sorted(glob.glob(text)) or [text]]
+    paths = [path for text in args.paths for path in cli.expanded(text)]
     first = paths[0]
     if any(path.suffix.lower() in VIDEO_SUFFIXES for path in paths) and len(paths) > 1:
         parser.error("one video at a time: run demo.py once for each")

@@ -74,15 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def add_face_arguments(faces) -> None:
     """Which faces are scored."""
-    faces.add_argument(
-        "--input",
-        "-i",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
-        metavar="FILE",
-        help="databases (default: those the checkpoint was trained on)",
-    )
+    cli.add_databases(faces, "databases (default: those the checkpoint was trained on)")
     faces.add_argument(
         "--part",
         choices=("auto", "test", "validation", "all"),

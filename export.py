@@ -66,15 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     proof = parser.add_argument_group("proof")
-    proof.add_argument(
-        "--input",
-        "-i",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
-        metavar="FILE",
-        help="databases (default: those the checkpoint was trained on, if they are there)",
-    )
+    cli.add_databases(proof, "databases (default: those the checkpoint was trained on, if they are there)")
     proof.add_argument(
         "--image_dir",
         type=Path,

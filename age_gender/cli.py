@@ -34,11 +34,13 @@ class Paths(argparse.Action):
         values: Any,
         option_string: str | None = None,
     ) -> None:
-        found: list[Path] = []
-        for path in values:
-            matches = [] if path.exists() else sorted(glob.glob(str(path)))
-            found += map(Path, matches or [path])  # of a name that is nobody's, says so who opens it
-        setattr(namespace, self.dest, found)
+        setattr(namespace, self.dest, [found for path in values for found in expanded(path)])
+
+
+def expanded(path: str | Path) -> list[Path]:
+    """The files that a name with wildcards means; the name itself where none is so called: who opens it says so."""
+    matches = [] if os.path.exists(path) else sorted(glob.glob(str(path)))
+    return list(map(Path, matches)) or [Path(path)]
 
 
 class Quiet(argparse.Action):
@@ -108,6 +110,11 @@ def add_trust(group: Any) -> None:
     )
 
 
+def add_databases(group: Any, text: str) -> None:
+    """Adds --input, databases; the text says for what."""
+    group.add_argument("--input", "-i", type=Path, action=Paths, nargs="+", metavar="FILE", help=text)
+
+
 def add_dataset_arguments(parser: argparse.ArgumentParser, readers: Mapping[str, Any]) -> None:
     """Adds what names a dataset to read, and lists the datasets below the help.
 
@@ -152,6 +159,11 @@ def check_dataset_arguments(
     for name in ("table", "columns", "genders"):
         if getattr(args, name) and name not in readers[args.db].options:
             parser.error(f"--{name} is for --db csv; {args.db} has labels of its own")
+
+
+def dataset_folder(args: argparse.Namespace, readers: Mapping[str, Any]) -> Path:
+    """Where the dataset is: the folder that is named, else the table's, else the reader's own."""
+    return args.data_dir or (args.table.parent if args.table else Path(readers[args.db].folder))
 
 
 def _column(text: str) -> tuple[str, str]:

@@ -67,15 +67,7 @@ class HelpAll(argparse.Action):
 def _add_data(parser: argparse.ArgumentParser) -> None:
     """Which faces, how they are split, and how they are changed."""
     group = parser.add_argument_group("data")
-    group.add_argument(
-        "--input",
-        "-i",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
-        metavar="FILE",
-        help="databases (default: the newest .mat in data/)",
-    )
+    cli.add_databases(group, "databases (default: the newest .mat in data/)")
     group.add_argument(
         "--validation_split",
         type=cli.number(float, 0, 1, exclusive=True),
