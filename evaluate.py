@@ -108,9 +108,9 @@ def main(argv: list[str] | None = None) -> None:
 
     descriptions = describe(args)
     scale = scale_of(args, list(descriptions.values()))
-    evaluations = []
+    evaluations, opened = [], {}
     for weight_file, description in descriptions.items():
-        evaluations += evaluate(args, weight_file, description, scale or description.age_scale)
+        evaluations += evaluate(args, weight_file, description, scale or description.age_scale, opened)
     report_on(evaluations, compared(evaluations, args.seed), args.output_dir, args.seed)
 
 
@@ -152,14 +152,14 @@ def scale_of(args: argparse.Namespace, descriptions: list):
     return scale
 
 
-def evaluate(args: argparse.Namespace, weight_file: Path, description, scale) -> list:
-    """Score one model on each set of faces."""
+def evaluate(args: argparse.Namespace, weight_file: Path, description, scale, opened: dict) -> list:
+    """Score one model on each set of faces; `opened` are the databases that earlier ones were scored on, by path."""
     from dataclasses import replace
 
     from evaluation.scoring import Scoring
     from utils import ImageStack
 
-    databases = open_databases(args.input, description)
+    databases = open_databases(args.input, description, opened)
     images = ImageStack(databases, description.image_size)
     sets = choose_faces(args, databases, description)
     if args.calibrate:
@@ -168,15 +168,18 @@ def evaluate(args: argparse.Namespace, weight_file: Path, description, scale) ->
     return scoring.evaluations(sets)
 
 
-def open_databases(paths: list[Path] | None, description) -> list:
-    """The databases to score on, each once; by default those of the training."""
+def open_databases(paths: list[Path] | None, description, opened: dict) -> list:
+    """The databases to score on, each once; by default those of the training. What is opened is checked, and kept."""
     from utils import check_faces, open_database
 
     paths = list(dict.fromkeys(paths or description.inputs))
     if not paths:
         raise ValueError("the checkpoint does not say what it was trained on: name databases with --input")
-    databases = [open_database(path) for path in paths]
-    check_faces(databases)
+    for path in paths:
+        if path not in opened:
+            opened[path] = open_database(path)
+            check_faces([opened[path]])
+    databases = [opened[path] for path in paths]
     for database in databases:
         for difference in description.differs_from(database.margin, database.detector, database.align):
             print(f"warning: the faces of {database.source} were {difference}")
