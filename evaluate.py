@@ -15,6 +15,8 @@ there is any run, it is the model that comes with the suite that is scored.
 """
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 
 from age_gender import cli
@@ -111,7 +113,8 @@ def main(argv: list[str] | None = None) -> None:
     evaluations, opened = [], {}
     for weight_file, description in descriptions.items():
         evaluations += evaluate(args, weight_file, description, scale or description.age_scale, opened)
-    report_on(evaluations, compared(evaluations, args.seed), args.output_dir, args.seed)
+    command = shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)])
+    report_on(evaluations, compared(evaluations, args.seed), args.output_dir, args.seed, command)
 
 
 def describe(args: argparse.Namespace) -> dict:

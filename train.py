@@ -45,14 +45,15 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     from training.starting import start_from
     from training.teachers import ask_teachers
 
-    trivial = trivial_answers(data.age[data.training], data.gender[data.training], options.age_scale)
-    description = run.describe(data, options, trivial)
+    answers = trivial_answers(data.age[data.training], data.gender[data.training], options.age_scale)
+    description = run.describe(data, options, answers)
     teacher = ask_teachers(data, options)  # in full precision, and without a part in the seed's draws
     model = run.build_model(description, options)
     reports.announce(data, description, model)
     if not stopped:
         start_from(model, options, data)
-    outcome = run.fit(model, options, description, make_batches(data, options, teacher), folder, stopped)
+    trivial = reports.trivial_scores(data, description)
+    outcome = run.fit(model, options, description, make_batches(data, options, teacher), folder, stopped, trivial)
     if reports.say_what_failed(outcome, options):
         forget(folder)
         return 1

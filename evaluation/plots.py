@@ -6,6 +6,7 @@ from age_gender.labels import DECADES, GENDERS, NUM_AGES, decade_of
 from evaluation.metrics import Estimate, Reliability
 
 FEMALE_COLOUR, MALE_COLOUR, GREY, BLACK = "#c0504d", "#3b6ea5", "#808080", "#000000"
+LEAST_IN_BIN = 10  # faces, of a bin that is drawn
 TILE, LINE, GAP = 120, 18, 8  # of a grid of faces, in pixels: a face's side, a line of text, and what is between
 
 
@@ -137,12 +138,17 @@ def draw_roc(women: np.ndarray, men: np.ndarray, area: Estimate) -> bytes:
 
 
 def draw_reliability(bins: dict[str, Reliability]) -> bytes:
-    """Share of men over the mean probability of male, of each bin of each of some probabilities, as a PNG."""
+    """Share of men over the mean probability of male, of each bin of each of some probabilities, as a PNG.
+
+    Bins of fewer than LEAST_IN_BIN faces say nothing, and are left out.
+    """
     figure, axes = _figure(width=4.8, height=4.6)
     axis = axes[0][0]
     axis.plot([0, 100], [0, 100], color=GREY, linewidth=1, label="as said")
     for (name, found), colour in zip(bins.items(), (MALE_COLOUR, FEMALE_COLOUR), strict=False):
-        filled = found.count > 0
+        filled = found.count >= LEAST_IN_BIN
+        if not filled.any():
+            continue
         size = 6 + 90 * found.count[filled] / found.count.max()
         axis.plot(100 * found.said[filled], 100 * found.true[filled], color=colour, linewidth=1)
         label = f"{name}: off by {100 * found.error:.1f} points"
@@ -163,7 +169,8 @@ def draw_confusion(true: np.ndarray, predicted: np.ndarray, names: tuple[str, ..
     figure, axes = _figure(width=side + 0.2, height=side)
     axis = axes[0][0]
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), count in np.ndenumerate(counts):
+    for row, column in np.argwhere(counts):
+        count = counts[row, column]
         colour = "white" if shares[row, column] > 0.5 else "black"
         text = f"{count}\n{shares[row, column]:.1%}"
         axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=10 if len(names) < 4 else 8)
@@ -174,21 +181,24 @@ def draw_confusion(true: np.ndarray, predicted: np.ndarray, names: tuple[str, ..
 
 
 def draw_mean_distributions(age: np.ndarray, probabilities: np.ndarray) -> bytes:
-    """The mean predicted age distribution of each true decade: (n,) years, (n, 101) -> one curve a decade, a PNG."""
-    from matplotlib import colormaps
-
-    figure, axes = _figure(width=7.5)
-    axis = axes[0][0]
+    """The mean predicted age distribution of each true decade, one above the other and each as high as the others:
+    (n,) years, (n, 101) -> a PNG."""
     decade = decade_of(age)
-    for index, (low, high) in enumerate(DECADES):
-        chosen = decade == index
-        if chosen.any():
-            colour = colormaps["viridis"](index / len(DECADES))
-            axis.plot(probabilities[chosen].mean(0), color=colour, label=f"{low}-{high} (n = {chosen.sum()})")
-            axis.axvspan(low, high, ymax=0.02, color=colour)
-    axis.set(xlabel="age (years)", ylabel="mean predicted probability", xlim=(0, NUM_AGES - 1), ylim=(0, None))
-    axis.legend(title="true age", fontsize=8, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    axis.grid(alpha=0.3)
+    there = [index for index in range(len(DECADES)) if (decade == index).any()]
+    means = {index: probabilities[decade == index].mean(0) for index in there}
+    figure, axes = _figure(height=1.2 + 0.5 * len(there))
+    axis = axes[0][0]
+    for row, index in enumerate(there):
+        low, high = DECADES[index]
+        axis.fill_between([low - 0.5, high + 0.5], row, row + 0.9, color=FEMALE_COLOUR, alpha=0.2, linewidth=0)
+        height = 0.9 * means[index] / means[index].max()
+        axis.fill_between(range(NUM_AGES), row, row + height, color=MALE_COLOUR, linewidth=0)
+    names = ["{}-{}\nn = {}".format(*DECADES[index], (decade == index).sum()) for index in there]
+    axis.set_yticks([row + 0.4 for row in range(len(there))], names, fontsize=8)
+    axis.tick_params(axis="y", length=0)
+    axis.set(xlabel="predicted age (years)", ylabel="true age (years), shaded", xlim=(0, NUM_AGES - 1))
+    axis.set_ylim(0, len(there))
+    axis.grid(axis="x", alpha=0.3)
     return _png(figure)
 
 

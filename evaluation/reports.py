@@ -1,14 +1,18 @@
 """What evaluate.py writes: tables of scores as text, CSV and JSON, pictures, and one HTML page that holds all of it."""
 
 import json
+import math
 import os
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
+from age_gender import __version__
 from age_gender.files import guarded, replacing, scratch
 from evaluation import pages
 from evaluation.comparisons import Comparison, not_compared
+from evaluation.metrics import CS_YEARS
 from evaluation.pictures import Picture, captions, face_pictures, grids, pictures, separation
 from evaluation.scoring import Evaluation
 from evaluation.tables import (
@@ -30,20 +34,36 @@ from evaluation.tables import (
     worst_groups,
 )
 
+TERMS = (
+    ("MAE", "mean absolute error: how many years the said age is away from the true one, on average"),
+    (f"CS@{CS_YEARS}", f"cumulative score: the share of faces whose said age is at most {CS_YEARS} years off"),
+    ("bias", "the mean of said less true age: above 0 faces are taken for older than they are"),
+    ("trivial answer", "what one age and one gender for every face would reach, the best ones for the training faces"),
+    ("(4.52-5.03)", "95% interval: what another sample of as many faces would give, by bootstrap over the faces"),
+)
+RESULT = {  # the statistics that the result is said by, each in words
+    "age_mae": "the age is off by {} on average",
+    "exact": "the age group is right for {}",
+    "gender_accuracy": "the gender is right for {}",
+}
 RESULTS = "results.txt"  # the list of all files that an evaluation wrote
 
 
-def report_on(evaluations: list[Evaluation], comparisons: list[Comparison], folder: Path, seed: int) -> None:
+def report_on(
+    evaluations: list[Evaluation], comparisons: list[Comparison], folder: Path, seed: int, command: str
+) -> None:
     """Prints what was found, and writes it into a folder; of several evaluations each has a folder of its own in it.
 
     The results of an earlier evaluation in the folder are replaced as a whole, once all new ones are written.
+    The page names the command that made it.
     """
     several = len(evaluations) > 1
     with scratch(folder) as unfinished:
         if several:
-            text = _write_several(unfinished, evaluations, comparisons, seed)
+            text = _write_several(unfinished, evaluations, comparisons, seed, command)
         else:
-            text = _write_one(unfinished, evaluations[0], seed)
+            text, part = _write_evaluation(unfinished, evaluations[0], seed, "")
+            _write_report(unfinished, command, None, [part])
         with replacing(unfinished / "scores.csv") as path:
             scores_table(evaluations).to_csv(path, index=False, float_format="%.6g", errors="surrogateescape")
         _put_in_place(unfinished, folder)
@@ -70,14 +90,9 @@ def folders(evaluations: list[Evaluation]) -> list[str]:
     return names
 
 
-def _write_one(folder: Path, evaluation: Evaluation, seed: int) -> str:
-    """The results of one evaluation, and the page; returns its text."""
-    text, part = _write_evaluation(folder, evaluation, seed, "")
-    _write_report(folder, None, [part])
-    return text
-
-
-def _write_several(folder: Path, evaluations: list[Evaluation], comparisons: list[Comparison], seed: int) -> str:
+def _write_several(
+    folder: Path, evaluations: list[Evaluation], comparisons: list[Comparison], seed: int, command: str
+) -> str:
     """The results of each evaluation in its folder, those of all, and the page; returns the text of all."""
     parts = []
     for evaluation, own in zip(evaluations, folders(evaluations), strict=True):
@@ -92,7 +107,7 @@ def _write_several(folder: Path, evaluations: list[Evaluation], comparisons: lis
     _write_text(folder / "table.txt", text)
     _write_text(folder / "metrics.json", json.dumps(metrics_of_several(evaluations, comparisons), indent=1))
     _write_pictures(folder, drawn)
-    _write_report(folder, {"tables": tables, "apart": apart, "pictures": drawn}, parts)
+    _write_report(folder, command, {"tables": tables, "apart": apart, "pictures": drawn}, parts)
     return text
 
 
@@ -121,9 +136,10 @@ def _write_pictures(folder: Path, drawn: list[Picture]) -> None:
             path.write_bytes(picture.png)
 
 
-def _write_report(folder: Path, overview: dict[str, object] | None, parts: list[dict[str, object]]) -> None:
-    title = "Age and gender: evaluation"
-    pages.write_page(folder / "report.html", "report.html", title=title, overview=overview, evaluations=parts)
+def _write_report(folder: Path, command: str, overview: dict[str, object] | None, parts: list[dict]) -> None:
+    made = f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}, version {__version__}: {command}"
+    content = {"made": made, "terms": TERMS, "overview": overview, "evaluations": parts}
+    pages.write_page(folder / "report.html", "report.html", title="Age and gender: evaluation", **content)
 
 
 def _put_in_place(finished: Path, folder: Path) -> None:
@@ -156,6 +172,7 @@ def part_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str
     intervals = interval_rows(evaluation)
     return {
         "prefix": prefix,
+        "result": result_in_words(evaluation),
         "origin": f"{evaluation.weight_file} on {', '.join(evaluation.input)}: {evaluation.says}.",
         "notes": evaluation.notes,
         "overall": (("", "value (95% interval)", "trivial answer"), rows),
@@ -168,6 +185,17 @@ def part_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str
         "crossed_by": crossed[0][0] if crossed else "",
         "crossed": (titles, crossed_rows[1:]) if crossed else None,
     }
+
+
+def result_in_words(evaluation: Evaluation) -> str:
+    """The result in one sentence: '1,478 faces: the age is off by 4.78 years (4.52-5.03), where ...'."""
+    overall, said = evaluation.overall, []
+    for name, says in RESULT.items():
+        if name in overall.estimates and not math.isnan(overall[name].value):
+            unit = " years" if name == "age_mae" else "%"
+            trivial = f", where one answer for all gives {number(name, overall[name].trivial)}{unit}"
+            said.append(says.format(with_interval(name, overall[name], unit=unit)) + trivial)
+    return f"{len(evaluation.faces):,} faces: {'; '.join(said) or 'none has a label'}."
 
 
 def shown_once(evaluation: Evaluation, chosen: list[tuple[str, str, np.ndarray]]) -> list[tuple]:

@@ -127,7 +127,7 @@ def make_runs_plain(monkeypatch, curve=False) -> None:
     monkeypatch.setattr(run, "compile_model", compile_to_run_eagerly)
     monkeypatch.setattr(run, "tensorboard", lambda folder: [])
     if not curve:
-        monkeypatch.setattr("training.callbacks.save_training_curve", lambda rows, path: None)
+        monkeypatch.setattr("training.callbacks.save_training_curve", lambda *drawn: None)
 
 
 @pytest.fixture

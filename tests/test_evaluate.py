@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 from conftest import give_every_weight_a_value, make_database, noise, write_database
 
 import evaluate
-from age_gender import runtimes
+from age_gender import __version__, runtimes
 from age_gender.description import Description
 from age_gender.intervals import Calibration, age_interval, tempered
 from age_gender.labels import AGE_SCALES, expected_age
@@ -243,7 +244,16 @@ def test_the_report_is_one_file_with_everything_in_it(several):
     page = (several / "report.html").read_text(encoding="utf-8")
     assert "<script" not in page and "http" not in page
     assert page.count("<figure>") == page.count("data:image/png;base64,") >= 4 * 6
-    assert page.count("<h2>2_appa_real: ") >= 4 and "on the same faces" in page
+    assert len(re.findall("<h2[^>]*>2_appa_real: ", page)) >= 4 and "on the same faces" in page
+    links, places = re.findall('href="#([^"]*)"', page), re.findall(' id="([^"]*)"', page)
+    assert len(links) >= 6 and len(set(places)) == len(places) and set(links) <= set(places)
+    said = json.loads((several / "metrics.json").read_text())["evaluations"][0]
+    sentence = f"{said['n']} faces: the age is off by {said['age_mae']['value']:.2f} years ("
+    assert (
+        page.index(sentence) < page.index("<table>")
+        and f"where one answer for all gives {said['age_mae']['trivial']:.2f} years; the gender" in page
+    )
+    assert f"version {__version__}: evaluate.py --weight_file" in page and "<dt>MAE</dt>" in page
     assert page.count("data:image/jpeg;base64,") == 2 * (16 + 30)  # no face twice
     assert "How the ages separate as training goes on" in page and (several / "separation.png").stat().st_size > 5000
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import os
 from types import SimpleNamespace
 
@@ -11,12 +12,14 @@ import keras
 import numpy as np
 import pytest
 from conftest import noise, stopped_state
+from matplotlib.figure import Figure
 
 from age_gender.description import Description
 from mixup_generator import NO_AUGMENTATION, Augmentation, Labels, MixupGenerator
 from networks.checkpoints import seal
 from training.augmentations import AUGMENTATIONS
 from training.callbacks import Epochs, Journal, KeepBest, Resume, StopAtNan
+from training.curve import save_training_curve
 from training.losses import age_loss
 from training.metrics import AgeError, AgeSpread, MaleShare, weighted_metrics
 from training.resume import RESUME_ATTRIBUTE, read_resume
@@ -500,7 +503,7 @@ def test_a_resume_file_that_is_damaged_is_refused(tmp_path):
 
 
 def journal_of(folder, phase_ends=4, rows=None):
-    journal = Journal(folder, 4, rows)
+    journal = Journal(folder, 4, SimpleNamespace(state={"epoch": 1}), (9.0, 0.5), rows)
     journal.begin_phase(StepDecay(0.1, epochs=4, steps_per_epoch=2, warmup_steps=0), 77, phase_ends)
     return journal
 
@@ -533,6 +536,21 @@ def test_the_journal_keeps_every_epoch_and_goes_on_after_a_stop(tmp_path, capsys
     assert "epoch   2/4  loss 1.500  val loss 1.500  age error 1.50" in said.out
 
 
+def test_the_curve_marks_the_best_epoch_the_phases_and_what_one_answer_for_all_reaches(tmp_path, monkeypatch):
+    names = ("loss", "pred_age_mae", "pred_gender_accuracy")
+    values = {f"{prefix}{name}": 0.5 for prefix in ("", "val_") for name in names}
+    rows = [{"epoch": epoch, "trained_parameters": count, **values} for epoch, count in ((1, 7), (2, 7), (3, 90))]
+    drawn = []
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda figure, *to, **how: (drawn.append(figure), save(figure, *to, **how)))
+    save_training_curve(rows, tmp_path / "curve.png", 2, (9.0, math.nan))
+    _, age, gender = drawn[0].axes
+    lines = {line.get_label(): (list(line.get_xdata()), list(line.get_ydata())) for line in age.lines}
+    assert lines["best checkpoint: epoch 2"][0] == [2, 2] and lines["one answer for all"][1] == [9, 9]
+    assert lines["other layers are trained from here"][0] == [2.5, 2.5]
+    assert "one answer for all" not in [line.get_label() for line in gender.lines]  # no labels, no answer
+
+
 class Terminal(io.StringIO):
     """Says that it is one."""
 
@@ -543,7 +561,7 @@ class Terminal(io.StringIO):
 
 
 def test_on_a_terminal_the_epochs_of_a_phase_are_one_line_that_is_written_over(tmp_path, monkeypatch):
-    monkeypatch.setattr("training.callbacks.save_training_curve", lambda rows, path: None)
+    monkeypatch.setattr("training.callbacks.save_training_curve", lambda *drawn: None)
     monkeypatch.setattr("sys.stdout", terminal := Terminal())
     journal = journal_of(tmp_path, phase_ends=3)
     for epoch in range(3):

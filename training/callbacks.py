@@ -138,6 +138,8 @@ class Journal(keras.callbacks.Callback):
     Args:
         folder: where the files go.
         epochs: of the whole run.
+        best: what keeps the best checkpoint, whose epoch the curve marks; it stands before this one.
+        trivial: what the answer that uses no picture reaches, as the curve takes it.
         rows: the history of the run that is resumed.
     """
 
@@ -149,9 +151,12 @@ class Journal(keras.callbacks.Callback):
         ("learning_rate", "rate", ".2g"),
     )  # fmt: skip
 
-    def __init__(self, folder: Path, epochs: int, rows: list[dict] | None = None):
+    def __init__(
+        self, folder: Path, epochs: int, best: KeepBest, trivial: tuple[float, float], rows: list[dict] | None = None
+    ):
         super().__init__()
         self.folder, self.epochs, self.rows = Path(folder), epochs, rows or []
+        self.best, self.trivial = best, trivial
         self.rate: Callable = float
         self.phase: dict[str, float] = {}
         self.last = epochs
@@ -202,7 +207,8 @@ class Journal(keras.callbacks.Callback):
             self._draw()
 
     def _draw(self) -> None:
-        save_training_curve(self.rows, self.folder / "training_curve.png")
+        path = self.folder / "training_curve.png"
+        save_training_curve(self.rows, path, self.best.state["epoch"], self.trivial)
         self.drawn = time.perf_counter()
 
     def _in_words(self, row: dict[str, float]) -> str:

@@ -119,7 +119,15 @@ def compile_model(model, options: Options, rate) -> None:
     )
 
 
-def fit(model, options: Options, description: Description, batches: tuple, folder: Path, stopped: dict) -> Outcome:
+def fit(
+    model,
+    options: Options,
+    description: Description,
+    batches: tuple,
+    folder: Path,
+    stopped: dict,
+    trivial: tuple[float, float],
+) -> Outcome:
     """Trains a network phase by phase; the best checkpoint, the history and what a resume needs go to a folder.
 
     Args:
@@ -129,13 +137,14 @@ def fit(model, options: Options, description: Description, batches: tuple, folde
         batches: for training and for validation.
         folder: where everything goes.
         stopped: what `read_resume` gave of a run that is resumed, else {}.
+        trivial: what the answer that uses no picture reaches in validation, see `reports.trivial_scores`.
     """
     training, validation = batches
     averaged = [keras.callbacks.SwapEMAWeights()] if options.ema else []  # validates the averages
     guard, write = StopAtNan(), writer(model, description, averaged)
     less_is_better = MONITORS[options.monitor]
     best = KeepBest(folder, write, options.monitor, less_is_better, options.patience, stopped.get("best"))
-    journal = Journal(folder, options.nb_epochs, stopped.get("history"))
+    journal = Journal(folder, options.nb_epochs, best, trivial, stopped.get("history"))
     kept = {"arguments": options.plain(), "split": description.split}
     resume = Resume(folder, lambda: kept | {"best": best.state, "history": journal.rows})
     before = [guard, Epochs(training), *averaged, PlainValidationLoss(options.gender_weight), *tensorboard(folder)]
