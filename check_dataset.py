@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Says what is in a face dataset before training, lists the files to leave out, and shows it all on one HTML page.
 
     python check_dataset.py                                # data/wiki_crop -> data/wiki_check.csv and .html
@@ -85,6 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     write_list(output, listed)
     report(records, findings, listed, kept, dropped, output)
     write_report(page, args, margin, folder, records, findings, groups, kept, dropped)
+    cli.result(output=output, page=page, listed=len(listed), kept=len(kept))
     print(f"the page with pictures is {page}")
     return 0
 

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Cleans a face dataset (WIKI, IMDB, UTKFace and others, listed below) into one .mat database of equally sized faces.
 
     python create_db.py                                    # data/wiki_crop -> data/wiki_db.mat
@@ -153,6 +154,7 @@ def main(argv: list[str] | None = None) -> None:
     for reason, paths in failures.items():
         dropped[reason] = dropped.get(reason, 0) + len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
+    cli.result(output=output, faces=len(written), left_out=dropped)
     list_failures(output, [*records.skipped.items(), *failures.items()])
 
 

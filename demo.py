@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Finds faces and writes age and gender on them: webcam, video, an image or a folder of images.
 
     python demo.py                                         # webcam
@@ -285,6 +286,7 @@ def run(predictor, source, total: int | None, output, shown: bool, live: bool) -
         f"{read} {kind}, {faces} faces, {unreadable} unreadable, {seconds:.1f} s, "
         f"{read / max(seconds, 1e-9):.1f} {kind}/s"
     )
+    cli.result(read=read, faces=faces, unreadable=unreadable, output_dir=output and output.folder)
     if output:
         print(f"results in {output.folder}/: annotated {kind}, predictions.csv, predictions.json")
     if stopped:

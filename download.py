@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Fetches face datasets and the YuNet model, or says what to do where a form, an account or a person is in between.
 
     python download.py                                 # what there is: sizes, licences, what is fetched, what is not
@@ -180,6 +181,7 @@ def say_where(name: str, target: Path, files: int) -> None:
         there = target == Path(READERS[name].folder)
         reads = f"; create_db.py --db {name}" + ("" if there else f" --data_dir {target}")
     print(f"{target}: {files:,} files{reads}")
+    cli.result(folder=target, files=files)
 
 
 if __name__ == "__main__":

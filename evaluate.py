@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Scores checkpoints and exported files on face databases: tables, a report in HTML, JSON and CSV, and plots.
 
     python evaluate.py                                                    # newest run in checkpoints/
@@ -115,6 +116,7 @@ def main(argv: list[str] | None = None) -> None:
         evaluations += evaluate(args, weight_file, description, scale or description.age_scale, opened)
     command = shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)])
     report_on(evaluations, compared(evaluations, args.seed), args.output_dir, args.seed, command)
+    cli.result(output_dir=args.output_dir, metrics=args.output_dir / "metrics.json")
 
 
 def describe(args: argparse.Namespace) -> dict:

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Writes a checkpoint as a file for other runtimes, and proves that it says the same as Keras.
 
     python export.py                                          # ONNX -> exported/age_gender.onnx
@@ -213,6 +214,7 @@ def report(results: list, faces, paths: dict[str, Path]) -> int:
     print(f"\n{tabulate(rows, headings, stralign='right', colalign=('left',), disable_numparse=True)}")
     print(f"\nms: median of {RUNS} runs of one face on {available_cores()} cores")
     failed = False
+    cli.result(files=[path for (_, _, failures), path in zip(results[1:], paths.values(), strict=True) if not failures])
     for precision, _, failures in results[1:]:
         path = paths[precision]
         if failures:

@@ -1,3 +1,4 @@
+# PYTHON_ARGCOMPLETE_OK
 """Trains a network with two heads, gender and age, on face databases made by create_db.py.
 
     python train.py @recipes/classic.args                   # the suite's recipe, on the newest database in data/
@@ -58,6 +59,7 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
         forget(folder)
         return 1
     reports.say_the_best(outcome, data, description)
+    cli.result(best=outcome.best["path"], **outcome.best_epoch)
     rows = data.validation
     calibration = calibrate(outcome.best["path"], data.image, rows, data.age[rows], data.gender[rows])
     print(f"stored in it: {calibration_in_words(calibration)}")

@@ -3,6 +3,8 @@
 import argparse
 import glob
 import io
+import json
+import math
 import os
 import signal
 import sys
@@ -43,12 +45,40 @@ def expanded(path: str | Path) -> list[Path]:
     return list(map(Path, matches)) or [Path(path)]
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that tells a shell how a word may go on, where the package argcomplete asks in its behalf."""
+
+    def parse_args(self, *given: Any, **named: Any) -> Any:
+        if "_ARGCOMPLETE" in os.environ:
+            import argcomplete
+
+            argcomplete.autocomplete(self)
+        return super().parse_args(*given, **named)
+
+
 class Quiet(argparse.Action):
     """Has nothing printed but errors."""
 
     def __call__(self, *given: object) -> None:
         os.environ["TQDM_DISABLE"] = "1"
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
+
+
+class Json(argparse.Action):
+    """Has `run` end with a line of JSON: the exit status, and what `result` was told."""
+
+    asked = False
+
+    def __call__(self, *given: object) -> None:
+        Json.asked = True
+
+
+_result: dict[str, object] = {}  # of this process's run
+
+
+def result(**facts: object) -> None:
+    """What a command came to, for the last line that --json asks for; NaN becomes null."""
+    _result.update({name: None if isinstance(x, float) and math.isnan(x) else x for name, x in facts.items()})
 
 
 def parser_for(script_docstring: str, usage: str, quiet: bool = True) -> argparse.ArgumentParser:
@@ -59,11 +89,13 @@ def parser_for(script_docstring: str, usage: str, quiet: bool = True) -> argpars
         usage: its first line of help.
         quiet: whether it can do without what it prints.
     """
-    parser = argparse.ArgumentParser(usage=usage, description=script_docstring.strip(), formatter_class=HelpFormatter)
+    parser = _Parser(usage=usage, description=script_docstring.strip(), formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"age-gender-estimation {__version__}")
     if quiet:
         hidden = argparse.SUPPRESS
         parser.add_argument("--quiet", action=Quiet, nargs=0, dest=hidden, default=hidden, help="print errors alone")
+        text = "end with a line of JSON: the exit status, and what was made (docs/install.md)"
+        parser.add_argument("--json", action=Json, nargs=0, dest=hidden, default=hidden, help=text)
     return parser
 
 
@@ -185,6 +217,7 @@ def run(main: Callable[[], int | None]) -> None:
     """Runs a script's main: what is wrong with the input becomes one line on stderr and exit status 2."""
     script = os.path.basename(sys.argv[0])
     _open_streams()
+    out = sys.stdout  # before --quiet
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
@@ -193,6 +226,7 @@ def run(main: Callable[[], int | None]) -> None:
         status = main()
     except KeyboardInterrupt as stopped:
         status = 128 + (stopped.number if isinstance(stopped, Stopped) else signal.SIGINT)
+        result(error="stopped")
         print(f"\n{script}: stopped", file=sys.stderr)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output went away
@@ -200,7 +234,11 @@ def run(main: Callable[[], int | None]) -> None:
     except (ValueError, OSError, MemoryError) as error:
         status = 2
         message = " ".join(str(error).split()) or "out of memory"
+        result(error=message)
         print(f"{script}: error: {message.translate(_SHOWN)}", file=sys.stderr)
+    if Json.asked:
+        plain = {"status": status or 0, **_result}
+        print(json.dumps(plain, default=lambda x: x.item() if hasattr(x, "item") else str(x)), file=out, flush=True)
     sys.exit(status)
 
 

@@ -1,5 +1,6 @@
 """What ends a script: signals, closed streams, names that would command a terminal."""
 
+import json
 import os
 import signal
 import subprocess
@@ -115,3 +116,37 @@ def test_wildcards_that_the_shell_left_are_expanded(tmp_path):
 
     assert given("c.txt", "?.mat") == ["c.txt", "a.mat", "b.mat"]
     assert given("[x].mat", "nowhere.mat", "*.hdf5") == ["[x].mat", "nowhere.mat", "*.hdf5"]
+
+
+def run_with(body: str, *words: str) -> tuple[str, str, int]:
+    """What a script with this body prints and its status, called with some words."""
+    parse = "cli.parser_for('Does it.', 'it.py [options]').parse_args()"
+    command = script(f"{parse}\n{body}")
+    command[-1] = command[-1].replace("['it.py']", str(["it.py", *words]))
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return done.stdout, done.stderr, done.returncode
+
+
+def test_json_is_the_last_line_also_where_nothing_else_is_printed_and_where_it_failed():
+    facts = "faces=numpy.int64(3), error_years=float('nan'), at=pathlib.Path('a')"
+    body = f"print('done')\nimport numpy, pathlib\ncli.result({facts})"
+    said = '{"status": 0, "faces": 3, "error_years": null, "at": "a"}\n'
+    assert run_with(body)[0] == "done\n"
+    assert run_with(body, "--json") == ("done\n" + said, "", 0)
+    assert run_with(body, "--quiet", "--json") == run_with(body, "--json", "--quiet") == (said, "", 0)
+    out, err, status = run_with("raise ValueError('it is\\nwrong')", "--json")
+    assert (json.loads(out), err, status) == ({"status": 2, "error": "it is wrong"}, "it.py: error: it is wrong\n", 2)
+
+
+def test_a_shell_can_complete_options(tmp_path):
+    pytest.importorskip("argcomplete")
+    said = tmp_path / "said"
+    asked = {"_ARGCOMPLETE": "1", "_ARGCOMPLETE_IFS": "\n", "_ARGCOMPLETE_STDOUT_FILENAME": str(said)}
+    for command, line, wanted in (
+        ("demo.py", "demo.py --detector yu", {"yunet"}),
+        ("train.py", "train.py --mixup_a", {"--mixup_alpha"}),
+    ):
+        position = {"COMP_LINE": line, "COMP_POINT": str(len(line))}
+        subprocess.run([sys.executable, command], cwd=ROOT, env=os.environ | asked | position, check=True)
+        assert {word.strip() for word in said.read_text().splitlines()} == wanted
+        assert "PYTHON_ARGCOMPLETE_OK" in (ROOT / command).read_text()[:1024]
