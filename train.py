@@ -11,13 +11,19 @@ Keeps the checkpoint of the best validation loss, history.csv, training_curve.pn
 """
 
 import argparse
+import os
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from age_gender import cli
+from age_gender.description import Description
 from age_gender.files import alone
+from networks import backend
 from training import arguments
 from training.data import Data, load_data, make_batches, refuse
 from training.options import Options
+from training.reports import Outcome
 from training.resume import forget
 
 
@@ -28,33 +34,54 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse, load, refuse, build, fit, calibrate, report."""
-    options, folder, stopped = arguments.parse(build_parser(), argv)
+    options, folder, stopped, devices = arguments.parse(build_parser(), argv)
+    team = backend.join(*devices)
+    if not team.leads:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
     data = load_data(options)
     refuse(data, options, stopped)
-    with alone(folder / "train", what=folder):
-        return train(data, options, folder, stopped)
+    with alone(folder / "train", what=folder) if team.leads else nullcontext():
+        status = train(data, options, folder, stopped)
+    backend.wait_for_all()
+    return status
 
 
 def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     """Build, fit, calibrate, report; the exit status. Until its end, the run can be resumed."""
-    from networks import backend
-
     print(f"computing on {backend.start()}", flush=True)
-    from evaluation.calibration import calibrate, calibration_in_words
     from evaluation.metrics import trivial_answers
     from training import reports, run
+    from training.sharing import shared_out
     from training.starting import start_from
     from training.teachers import ask_teachers
 
+    team = backend.team()
     answers = trivial_answers(data.age[data.training], data.gender[data.training], options.age_scale)
     description = run.describe(data, options, answers)
-    teacher = ask_teachers(data, options)  # in full precision, and without a part in the seed's draws
+    with backend.apart():
+        teacher = ask_teachers(data, options)  # in full precision, and without a part in the seed's draws
+    batches = make_batches(data, options, teacher)
+    if team.devices:
+        print(f"{team.devices} devices in {team.processes} processes share each step's {options.batch_size} faces")
+        backend.agree("arguments, or another stopped run", repr((options.plain(), stopped.get("epoch"))))
+        batches = shared_out(batches, team)
     model = run.build_model(description, options)
     reports.announce(data, description, model)
     if not stopped:
         start_from(model, options, data)
     trivial = reports.trivial_scores(data, description)
-    outcome = run.fit(model, options, description, make_batches(data, options, teacher), folder, stopped, trivial)
+    outcome = run.fit(model, options, description, batches, folder, stopped, trivial)
+    if not team.leads:
+        return 0
+    with backend.apart():
+        return conclude(outcome, data, description, options, folder)
+
+
+def conclude(outcome: Outcome, data: Data, description: Description, options: Options, folder: Path) -> int:
+    """Calibrate the best checkpoint, and report; the exit status."""
+    from evaluation.calibration import calibrate, calibration_in_words
+    from training import reports
+
     if reports.say_what_failed(outcome, options):
         forget(folder)
         return 1
@@ -68,4 +95,5 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    with backend.leaving():
+        cli.run(main)

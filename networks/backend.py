@@ -7,10 +7,12 @@ default. `start` comes before anything that imports Keras.
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,6 +50,204 @@ def _device() -> str:
     if not gpus:
         return "CPU"
     return f"GPU ({gpus[0]})" if len(gpus) == 1 else f"{len(gpus)} GPUs ({gpus[0]})"
+
+
+# ------------------------------------------------------------------------------------------- several devices, on JAX
+
+# What Keras's own variables say of several processes: the address of the first, how many there are, which this is.
+KERAS_CLUSTER = (
+    "KERAS_DISTRIBUTION_JOB_ADDRESSES",
+    "KERAS_DISTRIBUTION_NUM_PROCESSES",
+    "KERAS_DISTRIBUTION_PROCESS_ID",
+)
+HEARTBEAT = 100  # seconds, JAX's own
+
+
+class Team(NamedTuple):
+    """The devices that train one network together.
+
+    Attributes:
+        devices: of all processes; 0 where the network is trained as Keras does it by itself.
+        process, processes: this process's number, counted from 0, and how many there are.
+    """
+
+    devices: int = 0
+    process: int = 0
+    processes: int = 1
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes and prints."""
+        return self.process == 0
+
+
+_team = Team()
+
+
+def team() -> Team:
+    """Those that this process trains with, as `join` found them."""
+    return _team
+
+
+def join(devices: int | None, distributed: bool, heartbeat: int = HEARTBEAT) -> Team:
+    """Has what is built from here on live on several devices, of this process or of all that a launcher started.
+
+    It comes before anything that touches a device. Keras's DataParallel keeps one copy of the weights on each device,
+    all of them the same, and batch norm sees the whole step's batch.
+
+    Args:
+        devices: how many of this process; None takes all its GPUs where there are several and JAX computes.
+        distributed: all devices of all processes. JAX learns of the others from srun, mpirun or Kubernetes, and
+            anywhere from KERAS_CLUSTER.
+        heartbeat: seconds of silence after which a process counts as dead, and the others end.
+
+    Raises:
+        ValueError: if the backend is not JAX, there are not so many devices, or nothing says who the others are.
+    """
+    global _team
+    if not (devices or distributed) and os.environ.get("KERAS_BACKEND") != "jax":
+        return _team
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("JAX_ENABLE_PREEMPTION_SERVICE", "0")  # which would swallow SIGTERM
+    with held_back_stderr():
+        import keras
+
+    if keras.backend.backend() != "jax":
+        raise ValueError("--devices and --distributed need JAX: pip install jax, and set KERAS_BACKEND=jax")
+    import jax
+
+    if distributed:
+        _meet(heartbeat)
+    names = keras.distribution.list_devices()
+    if not (devices or distributed):
+        gpus = [name for name in names if name.startswith("gpu")]
+        if len(gpus) < 2:
+            return _team
+        names = gpus
+    elif not distributed and devices > len(names):
+        raise ValueError(f"--devices {devices}: this machine has {len(names)}")
+    names = names if distributed else names[:devices]
+    # Each process makes its own share of a step: later versions of Keras would share that out once more.
+    keras.distribution.set_distribution(keras.distribution.DataParallel(devices=names, auto_shard_dataset=False))
+    _team = Team(len(names), jax.process_index(), jax.process_count())
+    if _team.processes > 1:  # All add up once: later, who compiles for longer than 30 s would be cut off by the others.
+        meet = keras.distribution.distribution().get_data_layout((len(names),)).backend_layout
+        mine = np.ones(jax.local_device_count(), np.float32)
+        jax.jit(lambda ones: ones.sum())(jax.make_array_from_process_local_data(meet, mine)).block_until_ready()
+    return _team
+
+
+def _meet(heartbeat: int) -> None:
+    """Waits for the other processes."""
+    import jax
+
+    addresses, count, number = (os.environ.get(name) for name in KERAS_CLUSTER)
+    known = {}
+    if addresses:
+        try:
+            known = {"num_processes": int(count or ""), "process_id": int(number or "")}
+        except ValueError:
+            raise ValueError(f"--distributed: {' and '.join(KERAS_CLUSTER[1:])} must both be whole numbers") from None
+        known["coordinator_address"] = addresses.split(",")[0]
+    patience = 3 * heartbeat
+    # JAX would end the process by a signal, with a trace of its own.
+    watch = threading.Timer(patience, _say_who_waits, (count, number, addresses, patience))
+    watch.daemon = True
+    watch.start()
+    try:
+        # By the shutdown's limit, what fails in one process ends the others: JAX would wait 300 s for them.
+        jax.distributed.initialize(
+            heartbeat_timeout_seconds=heartbeat,
+            shutdown_timeout_seconds=heartbeat,
+            initialization_timeout=patience + 30,
+            **known,
+        )
+    except ValueError as error:  # no launcher that JAX knows
+        raise ValueError(
+            f"--distributed: JAX finds no launcher ({str(error).rstrip('.')}); set {', '.join(KERAS_CLUSTER)}"
+        ) from None
+    finally:
+        watch.cancel()
+
+
+def _say_who_waits(count: str | None, number: str | None, addresses: str | None, seconds: int) -> None:
+    """Ends a process that waited for others in vain."""
+    me = f"process {number or '?'} of {count or '?'}"
+    print(
+        f"train.py: error: --distributed: {me} waited {seconds} s for the others, which should meet at "
+        f"{addresses or 'the first one'}: those that do not print this line are missing",
+        file=sys.stderr,
+        flush=True,
+    )
+    os._exit(2)
+
+
+@contextmanager
+def apart() -> Iterator[None]:
+    """What is built within lives on one device of this process, and no other process has to take part.
+
+    Keras builds variables where one would not think so, as in `save`; on the team's devices these would wait for the
+    other processes.
+    """
+    if not _team.devices:
+        yield
+        return
+    import keras
+
+    distribution = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(distribution)
+
+
+def from_leader(values: np.ndarray) -> np.ndarray:
+    """The first process's array, in all of them; each gives one of the same shape and dtype."""
+    if _team.processes == 1:
+        return values
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.broadcast_one_to_all(values))
+
+
+def agree(what: str, value: str) -> None:
+    """Raises ValueError in all processes unless all have the same text: they would train other networks."""
+    if _team.processes == 1:
+        return
+    import hashlib
+
+    from jax.experimental import multihost_utils
+
+    mine = np.frombuffer(hashlib.sha256(value.encode()).digest(), np.uint32)
+    others = np.asarray(multihost_utils.process_allgather(mine))
+    if differing := [number for number, each in enumerate(others) if not np.array_equal(each, others[0])]:
+        raise ValueError(f"the processes {', '.join(map(str, differing))} have other {what} than process 0")
+
+
+@contextmanager
+def leaving() -> Iterator[None]:
+    """Where a process of a team fails, it goes at once, with its exit status: JAX would wait for the others, and then
+    abort. These end when they miss its heartbeat."""
+    try:
+        yield
+    except SystemExit as ended:
+        if _team.processes > 1 and ended.code:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(ended.code if isinstance(ended.code, int) else 1)
+        raise
+
+
+def wait_for_all(seconds: int = 24 * 3600) -> None:
+    """Returns when all processes have come here."""
+    if _team.processes > 1:
+        from jax._src.distributed import global_state  # JAX shows its client nowhere else
+
+        global_state.client.wait_at_barrier("finished", seconds * 1000)
+
+
+# -------------------------------------------------------------------------------------------------------------------
 
 
 def can_write_tensorboard() -> bool:

@@ -5,14 +5,18 @@ words as in a shell, on any number of lines, and # for comments. What is typed b
 """
 
 import argparse
+import os
 import shlex
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from age_gender import cli
 from age_gender.labels import AGE_SCALES, YEARS, age_scale
 from networks.backbones import BACKBONES, STAGES
+from networks.backend import HEARTBEAT, KERAS_CLUSTER
 from networks.checkpoints import choose, inspect
 from networks.published import vggface_network
 from training.augmentations import AUGMENTATIONS
@@ -30,7 +34,8 @@ INHERITED = (  # from the checkpoint that --weights names
     *("model", "depth", "width", "stages", "stem_stride", "mirror"),
     *("age_scale", "age_loss", "age_sigma", "age_error_weight", "gender_weight"),
 )
-NOT_OF_THE_RUN = {"resume", "restart", "output_path"}  # arguments that do not say what is trained
+# Arguments that do not say what is trained.
+NOT_OF_THE_RUN = {"resume", "restart", "output_path", "devices", "distributed", "heartbeat"}
 
 
 def build_parser(script_docstring: str, usage: str) -> argparse.ArgumentParser:
@@ -42,7 +47,7 @@ def build_parser(script_docstring: str, usage: str) -> argparse.ArgumentParser:
     )
     parser.fromfile_prefix_chars = "@"
     parser.convert_arg_line_to_args = lambda line: shlex.split(line, comments=True)
-    for add in (_add_data, _add_network, _add_transfer, _add_loss, _add_fit, _add_output):
+    for add in (_add_data, _add_network, _add_transfer, _add_loss, _add_fit, _add_devices, _add_output):
         add(parser)
     return parser
 
@@ -301,6 +306,30 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_devices(parser: argparse.ArgumentParser) -> None:
+    """How many devices train one network."""
+    group = parser.add_argument_group("several devices, on JAX (docs/devices.md)")
+    group.add_argument(
+        "--devices",
+        type=cli.number(int, 1),
+        metavar="N",
+        help="share each batch out to N of this machine's GPUs, by groups of 32 faces: the same network, sooner "
+        "(default: all where there are several and JAX computes)",
+    )
+    group.add_argument(
+        "--distributed",
+        action="store_true",
+        help="share each batch out to all GPUs of all processes that srun, mpirun or Kubernetes started",
+    )
+    group.add_argument(
+        "--heartbeat",
+        type=cli.number(int, 5),
+        default=HEARTBEAT,
+        metavar="SECONDS",
+        help="of silence after which a process of --distributed counts as dead, and the others end",
+    )
+
+
 def _add_output(parser: argparse.ArgumentParser) -> None:
     """Where it goes, and what of a stopped run becomes of it."""
     group = parser.add_argument_group("output")
@@ -321,8 +350,38 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--restart", action="store_true", help="discard the stopped run in --output_path")
 
 
-def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tuple[Options, Path, dict]:
-    """What is to be trained, the folder it goes to, and what a stopped run left: {} unless it is resumed.
+class Devices(NamedTuple):
+    """What the command line says of devices, as `backend.join` takes it: no part of the run."""
+
+    devices: int | None
+    distributed: bool
+    heartbeat: int
+
+
+def devices_of(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Devices:
+    """What is said of devices; refuses what does not go together, and copies that know nothing of each other."""
+    if args.devices and args.distributed:
+        parser.error("--distributed takes all devices of all processes: leave --devices out")
+    if not args.distributed and (copies := launched_copies()) > 1:
+        parser.error(
+            f"{copies} copies of train.py were launched, which would train the same network {copies} times into one "
+            "folder: --distributed has them train one together"
+        )
+    return Devices(args.devices, args.distributed, args.heartbeat)
+
+
+def launched_copies(environment: Mapping[str, str] = os.environ) -> int:
+    """How many copies of this program a launcher says that it started; 1 where none says so."""
+    counts = ["OMPI_COMM_WORLD_SIZE", KERAS_CLUSTER[1]]
+    if "SLURM_STEP_ID" in environment:  # of srun; sbatch alone sets SLURM_NTASKS too, and starts one copy
+        counts.append("SLURM_NTASKS")
+    found = [environment.get(name, "1") for name in counts]
+    return max(int(count) if count.isdecimal() else 1 for count in found)
+
+
+def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tuple[Options, Path, dict, Devices]:
+    """What is to be trained, the folder it goes to, what a stopped run left, {} unless it is resumed, and on what
+    devices.
 
     Raises:
         SystemExit: with status 2 and one line, for arguments that do not go together.
@@ -333,8 +392,9 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
     folder = args.output_path
     if args.resume and args.restart:
         parser.error("--resume and --restart exclude each other")
+    devices = devices_of(parser, args)
     if args.resume and (stopped := read_resume(folder)):
-        return _resumed(parser, argv, stopped, folder), folder, stopped
+        return _resumed(parser, argv, stopped, folder), folder, stopped, devices
     if args.resume:
         print(f"nothing was stopped in {folder}: the run starts anew")
     if (left := folder / RESUME_FILE).exists() and not args.restart:
@@ -349,7 +409,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
     # Files, since a folder's newest run may be this one when it is resumed.
     args.weights = str(weights_file(args.weights) or args.weights or "") or None
     args.teacher = [choose(path) for path in args.teacher or ()]
-    return Options.of(vars(args)), folder, {}
+    return Options.of(vars(args)), folder, {}, devices
 
 
 def _files_first(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:

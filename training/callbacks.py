@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from age_gender.files import replacing
 from mixup_generator import MixupGenerator
+from networks import backend
 from training.curve import save_training_curve
 from training.resume import RESUME_FILE, write_resume
 
@@ -56,13 +57,20 @@ class Epochs(keras.callbacks.Callback):
 
 class PlainValidationLoss(keras.callbacks.Callback):
     """Takes the L2 penalty out of `val_loss`, which says nothing of the faces: Keras counts it for trainable kernels
-    alone, so that phases of a run could not be compared. It stands before all that use `val_loss`."""
+    alone, so that phases of a run could not be compared. It stands before all that use `val_loss`.
 
-    def __init__(self, gender_weight: float):
+    Args:
+        gender_weight: of the gender loss; the age loss has 1.
+        padding: faces for each that counts, see Share: Keras divides a loss by all, those of weight 0 among them.
+    """
+
+    def __init__(self, gender_weight: float, padding: float = 1.0):
         super().__init__()
-        self.gender_weight = gender_weight
+        self.gender_weight, self.padding = gender_weight, padding
 
     def on_epoch_end(self, epoch, logs=None):
+        for name in ("val_pred_gender_loss", "val_pred_age_loss"):
+            logs[name] *= self.padding
         logs["val_loss"] = self.gender_weight * logs["val_pred_gender_loss"] + logs["val_pred_age_loss"]
 
 
@@ -238,5 +246,6 @@ class Resume(keras.callbacks.Callback):
         self.saved = 0  # epochs, counted from the beginning of the run
 
     def on_epoch_end(self, epoch, logs=None):
-        write_resume(self.path, self.model, epoch + 1, self.state())
+        with backend.apart():
+            write_resume(self.path, self.model, epoch + 1, self.state())
         self.saved = epoch + 1

@@ -8,6 +8,7 @@ import numpy as np
 
 from age_gender.files import newest
 from age_gender.labels import UNKNOWN, AgeScale
+from networks import backend
 from networks.applications import require_size
 from networks.split import kindred, split
 from training.augmentations import AUGMENTATIONS
@@ -79,15 +80,21 @@ def load_data(options: Options) -> Data:
     if options.age_spread and not np.any(age_std > 0):
         raise ValueError("--age_spread: no database knows how far the opinions on an age spread (APPA-REAL's does)")
     check_faces(databases)
-    sides = split(
-        databases,
-        options.validation_split,
-        options.seed,
-        options.test_split,
-        options.split == "part",
-        options.fold,
-    )
-    return Data(databases, image, age, np.concatenate([each.gender for each in databases]), *sides, age_std)
+    gender = np.concatenate([each.gender for each in databases])
+    return Data(databases, image, age, gender, *_sides(databases, options), age_std)
+
+
+def _sides(databases: list[Database], options: Options) -> tuple[np.ndarray, ...]:
+    """The rows that train, validate and test; of several processes the first splits, and hands its split on."""
+    backend.agree("databases", repr([each.fingerprint() for each in databases]))
+    side = np.full(sum(map(len, databases)), -1, np.int8)
+    if backend.team().leads:
+        by_part = options.split == "part"
+        how = options.validation_split, options.seed, options.test_split, by_part, options.fold
+        for number, rows in enumerate(split(databases, *how)):
+            side[rows] = number
+    side = backend.from_leader(side)
+    return tuple(np.flatnonzero(side == number) for number in range(3))
 
 
 def _say_what_is_in_no_group(databases: list[Database], groups: np.ndarray, scale: AgeScale) -> None:

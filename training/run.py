@@ -141,15 +141,18 @@ def fit(
     """
     training, validation = batches
     averaged = [keras.callbacks.SwapEMAWeights()] if options.ema else []  # validates the averages
+    team = backend.team()
     guard, write = StopAtNan(), writer(model, description, averaged)
     less_is_better = MONITORS[options.monitor]
     best = KeepBest(folder, write, options.monitor, less_is_better, options.patience, stopped.get("best"))
     journal = Journal(folder, options.nb_epochs, best, trivial, stopped.get("history"))
     kept = {"arguments": options.plain(), "split": description.split}
     resume = Resume(folder, lambda: kept | {"best": best.state, "history": journal.rows})
-    before = [guard, Epochs(training), *averaged, PlainValidationLoss(options.gender_weight), *tensorboard(folder)]
+    plain_loss = PlainValidationLoss(options.gender_weight, validation.padding if team.devices else 1.0)
+    before = [guard, Epochs(training), *averaged, plain_loss]
+    after = [*tensorboard(folder), journal, resume] if team.leads else []
     done = stopped.get("epoch", 0)
-    if not stopped:
+    if not stopped and team.leads:
         forget(folder)  # --restart
     *_, last_phase = steps = phases(options)
     ended = done > last_phase.first and best.out_of_patience(options.patience)
@@ -178,7 +181,7 @@ def fit(
                     initial_epoch=max(done, phase.first),
                     shuffle=False,
                     verbose=0,
-                    callbacks=[*before, best, journal, resume],
+                    callbacks=[*before, best, *after],
                 )
             if guard.stopped:
                 break
@@ -198,7 +201,9 @@ def writer(model, description: Description, averaged: list):
         reached = {"epoch": epoch, "metrics": metrics, "saved": time.time()}
         for swap in averaged:
             swap.on_test_begin()
-        save(model, path, replace(description, training={**description.training, **reached}))
+        if backend.team().leads:
+            with backend.apart():
+                save(model, path, replace(description, training={**description.training, **reached}))
         for swap in averaged:
             swap.on_test_end()
 
