@@ -3,6 +3,8 @@
 # make model:      trains the model that comes with the suite again, from ARCHIVE=UTKFace.tar.gz, PEOPLE=folder and
 #                  NETWORK=file (docs/reproduce_model.md), and replaces checkpoints/age_gender.hdf5 by it; six hours on
 #                  two cores with AVX-512 BF16, else longer
+# make web:        gathers the page that reads faces in the browser; python demo.py --browser opens it (docs/web.md)
+# make test-web:   tries that page in Chromium
 # make check:      ruff, ruff format, mypy and the tests
 # make fuzz:       5,000 damaged files of every kind the suite reads; what goes wrong is kept in fuzz_wrong/
 # make kills:      kills create_db.py and train.py, and looks at what they leave
@@ -19,7 +21,7 @@ define cv2_that_imports
     "`sed -n 's/^opencv-python/opencv-python-headless/p' requirements.txt`" && $(BIN)/python -c 'import cv2'; }
 endef
 
-.PHONY: quickstart model test check lint fuzz kills clean
+.PHONY: quickstart model test web test-web check lint fuzz kills clean
 
 .venv/installed: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
@@ -98,6 +100,17 @@ TEST := TF_NUM_INTRAOP_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --
 test: .venv/installed-dev
 	$(TEST)
 
+web: .venv/installed
+	$(BIN)/python web/gather.py
+
+.venv/installed-web: .venv/installed-dev
+	$(BIN)/python -m pip install --disable-pip-version-check -r requirements.txt -e ".[dev,web]"
+	$(cv2_that_imports)
+	@touch $@
+
+test-web: .venv/installed-web
+	$(BIN)/python -m pytest web
+
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -113,4 +126,4 @@ kills: .venv/installed-dev
 	$(BIN)/python tests/fuzz/kills.py
 
 clean:
-	rm -rf .venv quickstart
+	rm -rf .venv quickstart web/dist web/.cache

@@ -6,6 +6,7 @@
     python demo.py --image_dir photos --output_dir found   # annotated images, predictions.csv and .json
     python demo.py film.mp4 --no_display --output_dir found
     python demo.py rtsp://192.0.2.1/stream
+    python demo.py --browser                               # a page that reads photos, videos and the webcam
 
 Without --weight_file it takes the best checkpoint of the newest run in checkpoints/, and before there is any the model
 that comes with the suite, checkpoints/age_gender.hdf5 (docs/MODEL_CARD.md). It runs on a GPU where there is one. In the
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument("--image", type=Path, metavar="FILE", help="one image")
     source.add_argument("--video", type=Path, metavar="FILE", help="video file")
     source.add_argument("--camera", type=cli.number(int, 0), default=0, metavar="N", help="number of the webcam")
+    source.add_argument("--browser", action="store_true", help="open a page on this machine that reads all of these")
     network = parser.add_argument_group("network")
     network.add_argument(
         "--weight_file",
@@ -113,6 +115,13 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.detector == NO_DETECTOR and args.margin is not None:
         parser.error("--margin is for faces that are found; with --detector none each picture is cut already")
+    if args.browser:
+        from age_gender import browser
+
+        others = (args.weight_file, args.output_dir, args.detector, args.margin, args.age_scale)
+        if args.paths or any(value is not None for value in others):
+            parser.error("--browser reads what is dropped on its page, with the shipped model; give it no other option")
+        return browser.serve(Path(__file__).resolve().parent / "web" / "dist", print, not args.no_display)
     understand_paths(parser, args)
     refuse_to_overwrite(parser, args)
     weight_file = choose_weights(parser, args)

@@ -18,7 +18,7 @@ FLOORS = (
     {"training", "evaluation"},
 )
 ROOMS = ("age_gender", "readers", "networks", "training", "evaluation")
-DRAWERS = {"samples", "benchmarks"}  # programs of their own, which nothing imports
+DRAWERS = {"samples", "benchmarks", "web"}  # programs of their own, which nothing imports
 HEAVY = {"keras", "tensorflow", "jax", "cv2", "dlib", "scipy", "h5py", "matplotlib", "pandas"}
 
 

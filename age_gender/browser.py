@@ -1,0 +1,73 @@
+"""A server for the page in web/, to this machine alone."""
+
+import webbrowser
+from collections.abc import Callable
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+ADDRESS = "127.0.0.1"
+TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
+# What the page says of itself in web/index.html; its workers have it from the server alone.
+POLICY = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self'; connect-src 'self'; "
+    "style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; base-uri 'none'; form-action 'none'"
+)
+
+
+class _Page(SimpleHTTPRequestHandler):
+    """Files with the types that browsers ask for, and a policy under which they fetch nothing from elsewhere."""
+
+    extensions_map = SimpleHTTPRequestHandler.extensions_map | TYPES  # not what the system's tables say
+
+    def end_headers(self) -> None:
+        self.send_header("Content-Security-Policy", f"{POLICY}; frame-ancestors 'none'")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Cache-Control", "no-cache")  # asked anew each time: make web may have replaced it
+        super().end_headers()
+
+    def log_message(self, *args: object) -> None:
+        """Prints nothing."""
+
+
+def server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
+    """Serves a folder that `make web` wrote, once its `serve_forever` is called.
+
+    Args:
+        folder: with the page's index.html.
+        port: where; 0 takes one that is free.
+
+    Raises:
+        FileNotFoundError: if the page is not there.
+        OSError: if the port is taken.
+    """
+    if not (folder / "index.html").is_file():
+        raise FileNotFoundError(
+            f"{folder / 'index.html'} is not there; make web (or python web/gather.py) gathers the page"
+        )
+    return ThreadingHTTPServer((ADDRESS, port), partial(_Page, directory=str(folder)))
+
+
+def serve(folder: Path, tell: Callable[[str], None], opens: bool) -> int:
+    """Serves the page until Ctrl-C, which is its usual end and gives the exit status 0.
+
+    Args:
+        folder: as `server` takes it.
+        tell: is given the line that says where the page is.
+        opens: whether to open it in the user's browser.
+    """
+    with server(folder) as page:
+        tell(f"{address_of(page)} has the page; Ctrl-C ends it")
+        if opens:
+            webbrowser.open(address_of(page))
+        try:
+            page.serve_forever()
+        except KeyboardInterrupt:
+            pass
+    return 0
+
+
+def address_of(page: ThreadingHTTPServer) -> str:
+    """Where a browser finds it."""
+    return f"http://{ADDRESS}:{page.server_port}/"
