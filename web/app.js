@@ -50,7 +50,7 @@ async function start() {
 }
 
 function meaning() {
-  const level = model.level ? `Of ten ages ${Math.round(model.level * 10)} are to lie in their interval. ` : "";
+  const level = model.level ? `${Math.round(model.level * 100)}% of the ages are to lie in their interval. ` : "";
   return `${level}The percentage is the likelier label's; below ${model.unsure_below * 100}% the gender is called unsure.`;
 }
 
@@ -163,7 +163,8 @@ async function readPhoto(file) {
     const found = await find(picture), answers = await reader("read", { crops: found.crops });
     const figure = newFigure();
     show(figure, found, answers, file.name);
-    if (!model.detector && !ownDetector) drawable(figure, found.picture, file.name);
+    if (model.detector || ownDetector) found.picture.close();
+    else drawable(figure, found.picture, file.name);
     return found.faces.length ? `${file.name}: ${counted(found.faces.length)}` : `${file.name}: no face was found.`;
   } catch (error) {
     return `${file.name} cannot be read: ${error.message}.`;
@@ -244,7 +245,7 @@ async function readVideo(file, mine) {
   const ended = new Promise((resolve) => video.addEventListener("ended", resolve));
   try {
     const told = await follow(video, file.name, ended, mine);
-    return `${file.name} is over. ${told}`;
+    return `${file.name} ${video.ended ? "is over" : "was stopped"}. ${told}`;
   } catch {
     return `${file.name} is no video that this browser can play, or it is damaged.`;
   } finally {
@@ -309,7 +310,7 @@ function note(figure, seen, faces) {
   if (seen.times.length > 20) seen.times.shift();
   const seconds = (seen.times.at(-1) - seen.times[0]) / 1000, rate = seconds ? (seen.times.length - 1) / seconds : 0;
   figure.dataset.rate = rate.toFixed(1);
-  figure.querySelector(".title").textContent += ` ${rate.toFixed(0)} pictures a second.`;
+  figure.querySelector(".title").textContent += `${faces ? "," : ""} ${rate.toFixed(0)} pictures a second`;
 }
 
 /** Intersection over union of two boxes. */

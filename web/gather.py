@@ -73,7 +73,7 @@ def fetched(cache: Path) -> Path:
         if not shutil.which("npm"):
             raise ValueError(f"npm, which fetches {RUNTIME}, is not there; install Node.js (Debian: apt install npm)")
         with scratch(cache) as folder:
-            command = ["npm", "pack", RUNTIME, "--silent", "--pack-destination", "."]
+            command = ["npm", "pack", RUNTIME, "--loglevel=error", "--pack-destination", "."]
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
             if done.returncode or not (folder / ARCHIVE).is_file():
                 said = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()[0]

@@ -111,8 +111,9 @@ def visit(chromium):
     """Opens the page at an address, and at the end checks that it asked nobody else for anything, and broke nowhere."""
     contexts, asked, wrong = [], [], []
 
-    def opened(address: str, **settings):
+    def opened(address: str, script: str = "", **settings):
         context = chromium.new_context(**settings)
+        context.add_init_script(script)
         contexts.append((context, address))
         page = context.new_page()
         page.on("request", lambda request: asked.append((request.method, request.url)))
@@ -351,3 +352,22 @@ def test_without_yunet_the_user_says_where_the_face_is(bare, visit):
     expect(item).not_to_have_attribute("data-face", before, timeout=SLOW)
     moved = answers(page)[0][0]["box"]
     assert moved[0] > chosen["box"][0] and moved[3] == chosen["box"][3]
+
+
+def test_without_yunet_the_browsers_own_detector_finds_faces(bare, visit):
+    found = "[{ boundingBox: { left: 60, top: 70, right: 160, bottom: 170 } }]"
+    page = visit(bare, script=f"self.FaceDetector = class {{ async detect() {{ return {found}; }} }};")
+    assert "This browser's own detector finds the faces." in page.locator("#detector").inner_text()
+    read(page, PORTRAITS[0])
+    [[face]] = answers(page)
+    crop = crop_face(read_image(PORTRAITS[0]), (60, 70, 160, 170), 0.1, 128)
+    assert face["box"] == [60, 70, 160, 170]
+    assert abs(face["age"] - Predictor().predict(crop[None])[0][0]) < 0.1
+
+
+def test_a_video_can_be_stopped(whole, visit, film):
+    page = visit(whole)
+    page.locator("#files").set_input_files(str(film / "couple.webm"))
+    expect(page.locator("#results")).to_contain_text("pictures a second", timeout=SLOW)
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("status")).to_contain_text("couple.webm was stopped.", timeout=SLOW)
