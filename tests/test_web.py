@@ -38,8 +38,8 @@ for (const { file, width, height, box, margin } of JSON.parse(readFileSync(proce
 PHONES = """
 const { readFileSync, writeFileSync } = require("fs");
 CROP
-for (const { file, width, height, box, margin } of JSON.parse(readFileSync(process.argv[2])))
-  writeFileSync(`${file}.crop`, cropFace(readFileSync(file), width, height, box, margin));
+for (const { file, width, height, box } of JSON.parse(readFileSync(process.argv[2])))
+  writeFileSync(`${file}.crop`, cropFace(readFileSync(file), width, height, box));
 """
 
 

@@ -154,8 +154,8 @@ async function readFiles(files) {
 
 async function readPhoto(file) {
   let picture;
-  try { // upright as EXIF says, in the file's own colours
-    picture = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+  try { // upright as EXIF says, which is the default, and in the file's own colours
+    picture = await createImageBitmap(file, { colorSpaceConversion: "none" });
   } catch {
     return `${file.name} is no photo that this browser can read, or it is damaged.`;
   }

@@ -47,18 +47,19 @@ def drawn(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def film(drawn, tmp_path_factory) -> Path:
-    """Two seconds of a drawn couple that moves: couple.y4m for a camera, couple.webm as a file."""
+    """A drawn couple that moves: couple.y4m for a camera, couple.webm of 5 seconds and long.webm of 30 as files."""
     folder = tmp_path_factory.mktemp("film")
     photo = cv2.resize(cv2.imread(str(drawn / "couple.jpg")), (WIDTH, HEIGHT * 4 // 3), interpolation=cv2.INTER_AREA)
     frames = [np.roll(photo[60 : 60 + HEIGHT], 2 * step, axis=1) for step in range(30)]
-    code = cv2.VideoWriter.fourcc(*"VP80")
-    writer = cv2.VideoWriter(str(folder / "couple.webm"), code, 15, (WIDTH, HEIGHT))
+    for name, rate in (("couple.webm", 6), ("long.webm", 1)):
+        writer = cv2.VideoWriter(str(folder / name), cv2.VideoWriter.fourcc(*"VP80"), rate, (WIDTH, HEIGHT))
+        for frame in frames:
+            writer.write(frame)
+        writer.release()
     with open(folder / "couple.y4m", "wb") as camera:
         camera.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F15:1 Ip A1:1 C420\n".encode())
         for frame in frames:
-            writer.write(frame)
             camera.write(b"FRAME\n" + cv2.cvtColor(frame, cv2.COLOR_BGR2YUV_I420).tobytes())
-    writer.release()
     return folder
 
 
@@ -205,6 +206,22 @@ def test_genuine_faces_have_the_answers_of_the_library(whole, visit, tmp_path):
     assert len(differences) >= 200 and max(differences) < 0.5
 
 
+def test_large_and_small_pictures_are_searched_as_the_library_does(whole, visit, drawn, tmp_path):
+    family = cv2.imread(str(drawn / "family.jpg"))
+    sizes = {"large.png": (2100, 1575), "small.png": (60, 45), "flat.png": (300, 60)}
+    for name, size in sizes.items():
+        cv2.imwrite(str(tmp_path / name), cv2.resize(family, size, interpolation=cv2.INTER_AREA))
+    cv2.imwrite(str(tmp_path / "close.png"), cv2.resize(cv2.imread(str(PORTRAITS[0]))[60:220, 20:180], (1500, 1500)))
+    cv2.imwrite(str(tmp_path / "tiny.png"), cv2.resize(cv2.imread(str(PORTRAITS[0])), (45, 55)))
+    paths = [tmp_path / name for name in (*sizes, "close.png", "tiny.png")]
+    page, predict = visit(whole), Predictor(detector="yunet")
+    read(page, *paths)
+    expected = [predict(path) for path in paths]
+    assert [len(faces) for faces in expected][0] == 3 and sum(map(len, expected)) >= 5
+    differences = compare(answers(page), expected)
+    assert max(differences) < 0.1
+
+
 def test_a_photo_is_turned_as_its_exif_says(whole, visit, tmp_path):
     upright = Image.open(PORTRAITS[0])
     exif = Image.Exif()
@@ -237,7 +254,7 @@ def test_a_video_is_read_while_it_plays(whole, visit, film):
     expect(page.get_by_role("status")).to_contain_text("couple.webm is over.")
     said = page.get_by_role("status").inner_text()
     assert said.endswith("pictures were read, with at most 2 faces at once.")
-    assert int(said.split(" is over. ")[1].split()[0]) > 3
+    assert int(said.split(" is over. ")[1].split()[0]) >= 2
     assert page.get_by_role("button", name="Stop").is_hidden()
 
 
@@ -377,7 +394,7 @@ def test_without_yunet_the_browsers_own_detector_finds_faces(bare, visit):
 
 def test_a_video_can_be_stopped(whole, visit, film):
     page = visit(whole)
-    page.locator("#files").set_input_files(str(film / "couple.webm"))
+    page.locator("#files").set_input_files(str(film / "long.webm"))
     expect(page.locator("#results")).to_contain_text("pictures a second")
     page.keyboard.press("Escape")
-    expect(page.get_by_role("status")).to_contain_text("couple.webm was stopped.")
+    expect(page.get_by_role("status")).to_contain_text("long.webm was stopped.")
