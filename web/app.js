@@ -144,7 +144,7 @@ async function readFiles(files) {
   const told = [];
   for (const [index, file] of files.entries()) {
     if (files.length > 1) say(`${index + 1} of ${files.length}: ${file.name}`);
-    const sentence = await (file.type.startsWith("video/") ? readVideo(file, mine) : readPhoto(file));
+    const sentence = await (file.type.startsWith("video/") ? readVideo(file, mine) : readPhoto(file, mine));
     if (mine !== turn) return;
     told.push(sentence);
   }
@@ -152,7 +152,7 @@ async function readFiles(files) {
   say(files.length === 1 ? told[0] : `${files.length} files are read. ${wrong}`);
 }
 
-async function readPhoto(file) {
+async function readPhoto(file, mine) {
   let picture;
   try { // upright as EXIF says, which is the default, and in the file's own colours
     picture = await createImageBitmap(file, { colorSpaceConversion: "none" });
@@ -161,10 +161,14 @@ async function readPhoto(file) {
   }
   try {
     const found = await find(picture), answers = await reader("read", { crops: found.crops });
+    if (mine !== turn) return ""; // something else was asked for meanwhile
     const figure = newFigure();
     show(figure, found, answers, file.name);
-    if (model.detector || ownDetector) found.picture.close();
-    else drawable(figure, found.picture, file.name);
+    if (!model.detector && !ownDetector) {
+      drawable(figure, found.picture, file.name);
+      return `${file.name}: 1 face, which is the whole photo`;
+    }
+    found.picture.close();
     return found.faces.length ? `${file.name}: ${counted(found.faces.length)}` : `${file.name}: no face was found.`;
   } catch (error) {
     return `${file.name} cannot be read: ${error.message}.`;
