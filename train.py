@@ -40,9 +40,10 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
 
     print(f"computing on {backend.start()}", flush=True)
     from evaluation.calibration import calibrate, calibration_in_words
-    from evaluation.metrics import trivial_answers
     from evaluation.gains import gain_in_words, outcomes_on, worth_in_words
+    from evaluation.metrics import trivial_answers
     from training import reports, run
+    from training.named import name_best, write_arguments
     from training.starting import start_from, start_of
     from training.teachers import ask_teachers
 
@@ -53,9 +54,12 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     reports.announce(data, description, model)
     if not stopped:
         start_from(model, options, data)
+        forget(folder)  # --restart
     rows = data.validation
     labels = data.age[rows], data.gender[rows]
     start = start_of(options)
+    if options.run:
+        write_arguments(folder, options)
     if start:
         before = outcomes_on(start, data.databases, rows, *labels, options.age_scale)
         print(f"{start} on the {len(rows):,} validation faces: {worth_in_words(before, options.seed)}", flush=True)
@@ -66,6 +70,8 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     reports.say_the_best(outcome, data, description)
     calibration = calibrate(outcome.best["path"], data.image, rows, *labels)
     print(f"stored in it: {calibration_in_words(calibration)}")
+    if options.run:
+        name_best(Path(outcome.best["path"]))
     if start:
         after = outcomes_on(outcome.best["path"], data.databases, rows, *labels, options.age_scale)
         print(f"gained over {start}: {gain_in_words(after, before, options.seed)}")

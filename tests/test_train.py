@@ -537,6 +537,35 @@ def test_a_resume_where_nothing_was_stopped_starts_anew(tmp_path, capsys):
     assert f"nothing was stopped in {tmp_path}: the run starts anew" in capsys.readouterr().out
 
 
+def test_a_run_with_a_name_has_a_folder_its_arguments_and_its_best_and_last_checkpoint(faces, tmp_path, quick_runs):
+    words = ["-i", str(faces), *TINY, "--output_path", str(tmp_path)]
+    assert train.main([*words, "--nb_epochs", "4", "--lr", "0.2", "--run", "mine", "--keep", "1"]) == 0
+    folder = tmp_path / "mine"
+    assert not list(tmp_path.glob("*.hdf5")) and not list(folder.glob(".*"))
+    (best,) = folder.glob("weights.*.hdf5")
+    assert (folder / "best.hdf5").read_bytes() == best.read_bytes() and inspect(best).calibration.genders
+    assert inspect(folder / "last.hdf5").training["epoch"] == 4 >= inspect(best).training["epoch"]
+    kept = json.loads((folder / "args.json").read_text())
+    assert kept == inspect(best).training["arguments"] and (kept["run"], kept["keep"], kept["lr"]) == ("mine", 1, 0.2)
+    # It is found where a run without a name would be, by its name too, and with its best checkpoint alone.
+    assert checkpoints.choose(None, tmp_path) == checkpoints.choose(folder) == best
+    best.unlink()
+    assert checkpoints.choose(folder) == folder / "best.hdf5"
+
+
+def test_a_stopped_run_with_a_name_is_found_by_it_or_by_its_folder(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    first = parsed("--run", "mine")
+    stopped_run(tmp_path / "mine", first)
+    for words in (["--output_path", tmp_path, "--run", "mine"], ["--output_path", tmp_path / "mine"]):
+        options, folder, _ = parse("--resume", *words)
+        assert (options.plain(), folder) == (first.plain(), tmp_path / "mine")
+    for name in ("../mine", "a/b", ".hidden", "", "a b"):
+        with pytest.raises(SystemExit):
+            parse("--run", name)
+        assert f"argument --run: '{name}' is no name of a run" in capsys.readouterr().err
+
+
 # ------------------------------------------------------------------------------------------------------ fine-tuning
 
 

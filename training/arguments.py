@@ -5,6 +5,7 @@ words as in a shell, on any number of lines, and # for comments. What is typed b
 """
 
 import argparse
+import re
 import shlex
 import sys
 from dataclasses import replace
@@ -24,7 +25,7 @@ from training.starting import weights_file
 
 EVERYDAY = {  # what --help shows
     *("help", "version", "help_all", "input", "aug", "model", "width", "weights"),
-    *("nb_epochs", "batch_size", "opt", "lr", "output_path", "resume"),
+    *("nb_epochs", "batch_size", "opt", "lr", "output_path", "run", "resume"),
 }
 INHERITED = (  # from the checkpoint that --weights names
     *("model", "depth", "width", "stages", "stem_stride", "mirror"),
@@ -313,12 +314,32 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         help="folder for checkpoints and logs",
     )
     group.add_argument(
+        "--run",
+        type=cli.checked(_run_name),
+        metavar="NAME",
+        help="give the run a folder of its own, NAME within --output_path, with args.json, best.hdf5 and last.hdf5 too",
+    )
+    group.add_argument(
+        "--keep",
+        type=cli.number(int, 0),
+        default=3,
+        metavar="N",
+        help="remove all but the last N checkpoints of this run, of which the newest is the best; 0 removes none",
+    )
+    group.add_argument(
         "--resume",
         action="store_true",
         help="continue the stopped run in --output_path, with its own arguments, to more epochs if --nb_epochs says "
         "so; where none was stopped, start anew",
     )
     group.add_argument("--restart", action="store_true", help="discard the stopped run in --output_path")
+
+
+def _run_name(text: str) -> str:
+    """A name that can be a folder's."""
+    if not re.fullmatch(r"\w[\w.-]*", text):
+        raise ValueError(f"'{text}' is no name of a run: letters, digits, dots, - and _ make one")
+    return text
 
 
 def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tuple[Options, Path, dict]:
@@ -330,7 +351,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
     """
     argv = _files_first(parser, sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(argv)
-    folder = args.output_path
+    folder = args.output_path / (args.run or "")
     if args.resume and args.restart:
         parser.error("--resume and --restart exclude each other")
     if args.resume and (stopped := read_resume(folder)):

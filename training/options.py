@@ -65,6 +65,8 @@ class Options:
     monitor: str
     patience: int
     mixed_precision: str | None
+    run: str | None
+    keep: int
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Options":

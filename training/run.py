@@ -27,9 +27,10 @@ from training.callbacks import (
 from training.data import Data, split_of
 from training.losses import age_loss
 from training.metrics import weighted_metrics
+from training.named import NameCheckpoints
 from training.options import MONITORS, WIDE_RESNET_ARGUMENTS, Options
 from training.reports import Outcome
-from training.resume import forget, reading_resume, set_dropout_seeds
+from training.resume import reading_resume, set_dropout_seeds
 from training.schedules import learning_rate, phases
 from training.starting import history_of, weights_file
 from training.teachers import holds_answers
@@ -134,14 +135,13 @@ def fit(model, options: Options, description: Description, batches: tuple, folde
     averaged = [keras.callbacks.SwapEMAWeights()] if options.ema else []  # validates the averages
     guard, write = StopAtNan(), writer(model, description, averaged)
     less_is_better = MONITORS[options.monitor]
-    best = KeepBest(folder, write, options.monitor, less_is_better, options.patience, stopped.get("best"))
+    best = KeepBest(folder, write, options.monitor, less_is_better, options.patience, options.keep, stopped.get("best"))
     journal = Journal(folder, options.nb_epochs, stopped.get("history"))
     kept = {"arguments": options.plain(), "split": description.split}
     resume = Resume(folder, lambda: kept | {"best": best.state, "history": journal.rows})
-    before = [guard, Epochs(training), *averaged, PlainValidationLoss(options.gender_weight), *tensorboard(folder)]
+    before = [guard, Epochs(training), *averaged, PlainValidationLoss(options.gender_weight)]
+    callbacks = [*before, best, *followers(folder, options, write, best), journal, resume]
     done = stopped.get("epoch", 0)
-    if not stopped:
-        forget(folder)  # --restart
     *_, last_phase = steps = phases(options)
     ended = done > last_phase.first and best.out_of_patience(options.patience)
     try:
@@ -169,7 +169,7 @@ def fit(model, options: Options, description: Description, batches: tuple, folde
                     initial_epoch=max(done, phase.first),
                     shuffle=False,
                     verbose=0,
-                    callbacks=[*before, best, journal, resume],
+                    callbacks=callbacks,
                 )
             if guard.stopped:
                 break
@@ -179,6 +179,12 @@ def fit(model, options: Options, description: Description, batches: tuple, folde
         raise
     keras.mixed_precision.set_global_policy("float32")  # as the checkpoint will be used
     return Outcome(best.state, journal.rows, len(training) * len(journal.rows), guard.stopped)
+
+
+def followers(folder: Path, options: Options, write, best: KeepBest) -> list:
+    """The callbacks that write down elsewhere what the run comes to: TensorBoard's, and those of a run with a name."""
+    named = [NameCheckpoints(folder, write, best)] if options.run else []
+    return [*tensorboard(folder), *named]
 
 
 def writer(model, description: Description, averaged: list):
