@@ -42,10 +42,18 @@ def not_compared(evaluations: list[Evaluation], comparisons: list[Comparison]) -
 
 
 def deviations(evaluations: list[Evaluation]) -> list[tuple[str, int, dict[str, tuple[float, float]]]]:
-    """Of each set of faces that several checkpoints were scored on: its name, how many, and mean and deviation."""
+    """Of each set of faces that several checkpoints were scored on: its name, how many, and mean and deviation.
+
+    What each checkpoint's own training held out is one set, such as the test parts of k folds, whichever databases it
+    comes from.
+    """
+
+    def set_of(each: Evaluation) -> tuple[str, tuple]:
+        return each.name, () if each.own else tuple(each.input)
+
     found = []
-    for name, inputs in dict.fromkeys((each.name, tuple(each.input)) for each in evaluations):
-        chosen = [each for each in evaluations if (each.name, tuple(each.input)) == (name, inputs)]
+    for name, inputs in dict.fromkeys(map(set_of, evaluations)):
+        chosen = [each for each in evaluations if set_of(each) == (name, inputs)]
         scores = [each.overall for each in chosen]
         if len({each.weight_file for each in chosen}) == len(chosen) > 1:
             common = [stat for stat in scores[0].estimates if all(stat in each.estimates for each in scores)]

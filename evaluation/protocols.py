@@ -29,6 +29,7 @@ class FaceSet(NamedTuple):
         says: which they are, in words, and what speaks against believing the scores.
         chose: (k,) bool, which of them chose the checkpoint and calibrated it.
         by_name: whether another checkpoint's set is the same only if its name is; else where its faces are.
+        own: whether it is what the checkpoint's own training held out, whatever the databases are called.
     """
 
     name: str
@@ -36,6 +37,7 @@ class FaceSet(NamedTuple):
     says: str
     chose: np.ndarray
     by_name: bool = True
+    own: bool = False
 
 
 def kept_out(databases: list[Database], description: Description, part: str = "auto") -> list[FaceSet]:
@@ -164,7 +166,7 @@ def _part(part: str, past: Past) -> FaceSet:
         raise ValueError("none of the databases named has faces that were held out; --part all scores every face")
     seen = int(past.trained[rows].sum())
     words += f", {seen:,} training faces of an earlier training among them: the scores flatter" * bool(seen)
-    return FaceSet(name, rows, words, past.chose[rows])
+    return FaceSet(name, rows, words, past.chose[rows], own=True)
 
 
 def _face_set(
