@@ -101,7 +101,7 @@ def add_face_arguments(faces) -> None:
         nargs="+",
         metavar="LIST",
         help="score the faces that a list names, one a line (of a CSV, the first column): paths below the dataset's "
-        "folder or bare file names",
+        "folder or bare file names; or the test parts of a .json of the Facial Age Estimation Benchmark",
     )
 
 

@@ -3,6 +3,7 @@
     python train.py @recipes/classic.args                   # the suite's recipe, on the newest database in data/
     python train.py @recipes/strong.args --input data/imdb_db.mat data/wiki_db.mat --output_path checkpoints/both
     python train.py @recipes/fine_tune.args --input data/my_db.mat      # from the shipped model's weights
+    python train.py @recipes/strong.args --folds 5 --fold all           # five trainings, each with another test part
     python train.py --resume                                # goes on where a stopped run was
 
 Keeps the checkpoint of the best validation loss, history.csv, training_curve.png and TensorBoard's logs in
@@ -10,12 +11,14 @@ Keeps the checkpoint of the best validation loss, history.csv, training_curve.pn
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from age_gender import cli
 from age_gender.files import alone
 from training import arguments
 from training.data import Data, load_data, make_batches, refuse
+from training.folds import every_fold
 from training.options import Options
 from training.resume import forget
 
@@ -26,12 +29,29 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, load, refuse, build, fit, calibrate, report."""
+    """Parse, load, refuse, build, fit, calibrate, report; of --fold all each fold in turn."""
+    words = sys.argv[1:] if argv is None else argv
+    if (folds := every_fold(build_parser(), words)) is not None:
+        return train_folds(folds)
     options, folder, stopped = arguments.parse(build_parser(), argv)
     data = load_data(options)
     refuse(data, options, stopped)
     with alone(folder / "train", what=folder):
         return train(data, options, folder, stopped)
+
+
+def train_folds(folds: list[tuple[Path, list[str]]]) -> int:
+    """Trains each fold, by its arguments; the worst exit status."""
+    import keras
+
+    status = 0
+    for folder, words in folds:
+        print(f"\n{folder}:", flush=True)
+        keras.utils.clear_session()
+        status = max(status, main(words))
+    if folds:
+        print(f"\nall folds: python evaluate.py --weight_file {folds[0][0].parent / 'fold_*'}")
+    return status
 
 
 def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:

@@ -92,9 +92,17 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--fold",
-        type=cli.number(int, 0),
-        metavar="N",
-        help="keep the dataset's own fold N for the test, such as 0 to 4 of Adience",
+        type=lambda text: text if text == "all" else cli.number(int, 0)(text),
+        metavar="N|all",
+        help="keep fold N for the test: the dataset's own, such as 0 to 4 of Adience, or one of --folds; all trains "
+        "each in turn, in folders fold_0, fold_1, ...",
+    )
+    group.add_argument(
+        "--folds",
+        type=cli.checked(_folds),
+        metavar="K|FILE",
+        help="make K folds of the faces, whole people at a time, the same whatever the seed; or take the splits of a "
+        "database of the Facial Age Estimation Benchmark, a .json file",
     )
     group.add_argument(
         "--aug",
@@ -335,6 +343,15 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--restart", action="store_true", help="discard the stopped run in --output_path")
 
 
+def _folds(text: str) -> int | Path:
+    """How many folds, or the file that has them."""
+    if text.endswith(".json"):
+        return Path(text)
+    if not text.isdecimal() or not 2 <= int(text) <= 100:
+        raise ValueError(f"'{text}' is neither a number of folds, 2 to 100, nor a .json file")
+    return int(text)
+
+
 def _run_name(text: str) -> str:
     """A name that can be a folder's."""
     if not re.fullmatch(r"\w[\w.-]*", text):
@@ -349,7 +366,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
         SystemExit: with status 2 and one line, for arguments that do not go together.
         FileNotFoundError, ValueError: for files that are not there or damaged.
     """
-    argv = _files_first(parser, sys.argv[1:] if argv is None else argv)
+    argv = files_first(parser, sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(argv)
     folder = args.output_path / (args.run or "")
     if args.resume and args.restart:
@@ -373,7 +390,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
     return Options.of(vars(args)), folder, {}
 
 
-def _files_first(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
+def files_first(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
     """The arguments with @files before the others, so that these win."""
     for name in (word[1:] for word in argv if word.startswith("@")):
         if not Path(name).is_file():
@@ -432,6 +449,10 @@ def _refuse_contradictions(parser: argparse.ArgumentParser, args: argparse.Names
     """Refuses options that exclude each other, and those that the chosen loss or scale has no use for."""
     if args.fold is not None and args.test_split:
         parser.error("--fold keeps that fold for the test, --test_split a share of all faces: choose one")
+    if args.folds and args.fold is None:
+        parser.error("--folds makes folds: --fold says which of them is kept for the test, or all")
+    if isinstance(args.folds, int) and args.fold >= args.folds:
+        parser.error(f"--fold {args.fold} is none of the {args.folds} of --folds, which are 0 to {args.folds - 1}")
     if args.split == "part" and args.fold is not None:
         parser.error("--split part takes the parts named train, valid and test, --fold those named fold_N: choose one")
     if args.age_error_weight is not None and args.age_loss != "dldl_v2":

@@ -86,6 +86,7 @@ def load_data(options: Options) -> Data:
         options.test_split,
         options.split == "part",
         options.fold,
+        options.folds,
     )
     return Data(databases, image, age, np.concatenate([each.gender for each in databases]), *sides, age_std)
 
@@ -111,6 +112,7 @@ def split_of(data: Data, options: Options) -> dict[str, object]:
         "test_split": options.test_split,
         "parts": options.split == "part",
         "fold": options.fold,
+        "folds": options.plain()["folds"],
         "seed": options.seed,
         "image_size": data.database.image_size,
         "databases": [database.fingerprint() for database in data.databases],

@@ -33,6 +33,7 @@ class Options:
     test_split: float
     split: str
     fold: int | None
+    folds: int | Path | None
     aug: str
     mixup_alpha: float
     seed: int
@@ -97,6 +98,7 @@ class Options:
             | {
                 "input": tuple(map(Path, chosen["input"])),
                 "teacher": tuple(map(Path, chosen["teacher"] or ())),
+                "folds": Path(chosen["folds"]) if isinstance(chosen["folds"], str) else chosen["folds"],
                 "age_scale": scale if isinstance(scale, AgeScale) else age_scale(scale),
             }
         )
@@ -108,6 +110,7 @@ class Options:
         return values | {
             "input": [str(path.absolute()) for path in self.input],
             "weights": weights if weights in (None, *PUBLISHED) else str(Path(weights).absolute()),
+            "folds": str(self.folds.absolute()) if isinstance(self.folds, Path) else self.folds,
             "age_scale": self.age_scale.name,
             "teacher": [str(path.absolute()) for path in self.teacher] or None,
         }
