@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from age_gender import cli
@@ -19,7 +20,7 @@ from networks.published import vggface_network
 from training.augmentations import AUGMENTATIONS
 from training.data import newest_database
 from training.losses import AGE_LOSSES, SOFT_LOSSES
-from training.options import DEFAULT_RATES, MONITORS, PUBLISHED, WIDE_RESNET_ARGUMENTS, Options
+from training.options import DEFAULT_RATES, MONITORS, PUBLISHED, TRACKERS, WIDE_RESNET_ARGUMENTS, Options
 from training.resume import RESUME_FILE, read_resume, reading_resume
 from training.starting import weights_file
 
@@ -335,6 +336,12 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         help="remove all but the last N checkpoints of this run, of which the newest is the best; 0 removes none",
     )
     group.add_argument(
+        "--track",
+        choices=TRACKERS,
+        help="write each epoch to this experiment tracker too, where its package is installed; wandb sends it to its "
+        "makers' servers",
+    )
+    group.add_argument(
         "--resume",
         action="store_true",
         help="continue the stopped run in --output_path, with its own arguments, to more epochs if --nb_epochs says "
@@ -449,6 +456,8 @@ def _refuse_contradictions(parser: argparse.ArgumentParser, args: argparse.Names
     """Refuses options that exclude each other, and those that the chosen loss or scale has no use for."""
     if args.fold is not None and args.test_split:
         parser.error("--fold keeps that fold for the test, --test_split a share of all faces: choose one")
+    if args.track and find_spec(args.track) is None:
+        parser.error(f"--track {args.track} needs the package {args.track}: pip install {args.track}")
     if args.folds and args.fold is None:
         parser.error("--folds makes folds: --fold says which of them is kept for the test, or all")
     if isinstance(args.folds, int) and args.fold >= args.folds:

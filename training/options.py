@@ -18,6 +18,7 @@ DEFAULT_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.002}
 DEFAULT_DECAYS = {"sgd": 5e-4, "adam": 5e-4, "adamw": 0.02}
 WIDE_RESNET_ARGUMENTS = {"depth": 16, "width": 8, "stages": 3, "stem_stride": 1}  # and their defaults
 FINE_TUNE_SHARE = 0.1  # of --lr, for what was frozen
+TRACKERS = ("mlflow", "wandb")  # packages, see tracking.py
 PUBLISHED = ("imagenet", "none")  # what --weights takes beside files
 
 
@@ -68,6 +69,7 @@ class Options:
     mixed_precision: str | None
     run: str | None
     keep: int
+    track: str | None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Options":

@@ -34,6 +34,7 @@ from training.resume import reading_resume, set_dropout_seeds
 from training.schedules import learning_rate, phases
 from training.starting import history_of, weights_file
 from training.teachers import holds_answers
+from training.tracking import tracker
 
 TENSORBOARD = "tensorboard"  # the folder of its logs, within a run's
 
@@ -182,9 +183,10 @@ def fit(model, options: Options, description: Description, batches: tuple, folde
 
 
 def followers(folder: Path, options: Options, write, best: KeepBest) -> list:
-    """The callbacks that write down elsewhere what the run comes to: TensorBoard's, and those of a run with a name."""
+    """The callbacks that write down elsewhere what the run comes to: TensorBoard's, a tracker's, and those of a run
+    with a name."""
     named = [NameCheckpoints(folder, write, best)] if options.run else []
-    return [*tensorboard(folder), *named]
+    return [*tensorboard(folder), *tracker(folder, options), *named]
 
 
 def writer(model, description: Description, averaged: list):
