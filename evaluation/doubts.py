@@ -18,8 +18,6 @@ from networks import open_model, predict_rows
 from networks.split import kindred, past_of
 from utils import Database, ImageStack, labels_of, read_paths
 
-TABLES = {"csv", "folders"}  # names that say nothing of whose faces a database has
-
 
 class Judgement(NamedTuple):
     """What models that were not trained on them say of n faces.
@@ -71,13 +69,17 @@ def _trained(path: Path, description: Description, databases: list[Database]) ->
     if description.age_scale != YEARS:
         raise ValueError(f"{path} says age groups ({description.age_scale.name}); a model of years judges labels")
     known = {*description.split.get("databases", []), *description.sides}
+    datasets = datasets_of(description)
     for database in databases:
-        same = any(kindred(name, database.db) for name in datasets_of(description) - TABLES)
-        if same and database.db not in TABLES and database.fingerprint() not in known:
+        if database.fingerprint() in known:
+            continue
+        if any(kindred(name, database.db) for name in datasets):
             raise ValueError(
                 f"{path} was trained on another database of {database.db} than {database.source}: which of these "
                 "faces trained it cannot be told; give the training's own database with --input"
             )
+        if database.db in datasets:
+            print(f"{path} was trained on other tables: photos of {database.source} that are in these are not told")
     return past.trained
 
 

@@ -17,6 +17,7 @@ from networks.benchmark import sides_in
 from utils import Database, read_paths
 
 SIDES = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "test": 2}  # part name -> side of the split
+OWN_TABLES = {"csv", "folders"}  # readers whose name says nothing of whose faces these are
 TEST_SEED = 2016  # of the test part, whatever the seed of the run
 
 
@@ -141,8 +142,9 @@ def splits_of(description: Description) -> list[dict]:
 
 
 def kindred(name: str, other: str) -> bool:
-    """Whether two datasets have the same people, as utkface and utkface_wild do."""
-    return name.startswith(other) or other.startswith(name)
+    """Whether two datasets have the same people, as utkface and utkface_wild do; of tables of one's own, csv and
+    folders, the names do not tell."""
+    return name not in OWN_TABLES and (name.startswith(other) or other.startswith(name))
 
 
 def split(
