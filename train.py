@@ -42,13 +42,13 @@ def main(argv: list[str] | None = None) -> int:
 
 def train_folds(folds: list[tuple[Path, list[str]]]) -> int:
     """Trains each fold, by its arguments; the worst exit status."""
-    import keras
-
     status = 0
     for folder, words in folds:
         print(f"\n{folder}:", flush=True)
-        keras.utils.clear_session()
         status = max(status, main(words))
+        import keras  # not before the first fold has started the backend
+
+        keras.utils.clear_session()  # frees the fold's memory
     if folds:
         print(f"\nall folds: python evaluate.py --weight_file {folds[0][0].parent / 'fold_*'}")
     return status

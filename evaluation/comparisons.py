@@ -9,13 +9,17 @@ from evaluation.scoring import Evaluation
 
 
 class Comparison(NamedTuple):
-    """Two checkpoints on the faces that both were scored on: what the first's scores exceed the second's by."""
+    """Two checkpoints on the faces that both were scored on: what the first's scores exceed the second's by.
+
+    `name` is that of the smaller set of faces, `own` that of the first's.
+    """
 
     weight_file: str
     other: str
     name: str
     n: int
     differences: dict[str, Difference]
+    own: str
 
 
 def compared(evaluations: list[Evaluation], seed: int) -> list[Comparison]:
@@ -30,7 +34,8 @@ def compared(evaluations: list[Evaluation], seed: int) -> list[Comparison]:
             if len(common) > 1:
                 differences = compare(other.outcomes.of(mine, True), base.outcomes.of(others, True), seed)
                 smaller = min(base, other, key=lambda each: len(each.rows))
-                found.append(Comparison(other.weight_file, base.weight_file, smaller.name, len(common), differences))
+                names = other.weight_file, base.weight_file, smaller.name
+                found.append(Comparison(*names, len(common), differences, other.name))
     return found
 
 

@@ -61,7 +61,7 @@ def report_runs(evaluations: list[Evaluation], comparisons: list[Comparison], fo
     text = "\n\n".join([runs_table(evaluations, comparisons), *filter(None, [not_compared(evaluations, comparisons)])])
     with scratch(folder) as unfinished:
         _write_text(unfinished / "table.txt", text)
-        write_paper_tables(unfinished, evaluations)
+        write_paper_tables(unfinished, evaluations, means=False)
         _put_in_place(unfinished, folder)
     print(f"\n{text}\n\nintervals: 95%, bootstrap over faces; differences: paired, on the same faces")
     print(f"table.txt, table.csv and table.tex in {folder}/")

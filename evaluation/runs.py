@@ -64,9 +64,9 @@ def _faces(evaluation: Evaluation) -> tuple[str, int]:
 
 def runs_table(evaluations: list[Evaluation], comparisons: list[Comparison]) -> str:
     """One table of runs for the terminal, in the order given; each beside what it is worse by than the first on the
-    faces that both were scored on."""
+    faces that both were scored on. Below it stands which faces these were, and what speaks against the scores."""
     names = shown(evaluations[0].overall, FOREMOST)
-    worse = {(each.weight_file, each.name): each for each in comparisons}
+    worse = {(each.weight_file, each.own): each for each in sorted(comparisons, key=lambda each: each.n)}
     rows = []
     for title, each in zip(names_of(evaluations), evaluations, strict=True):
         cells = [with_interval(name, each.overall[name]) for name in names]
@@ -75,18 +75,22 @@ def runs_table(evaluations: list[Evaluation], comparisons: list[Comparison]) -> 
         cells += [with_interval(names[0], difference, signed=True), f"{difference.p:.3f}"] if difference else ["", ""]
         rows.append((title, each.name, each.overall.n, *cells))
     titles = ("run", "faces", "n", *map(heading, names), f"{heading(names[0])}, more than the first", "p")
-    return tabulated(rows, titles)
+    faces: dict[str, list[str]] = {}
+    for title, each in zip(names_of(evaluations), evaluations, strict=True):
+        faces.setdefault(each.says, []).append(title)
+    says = [f"{', '.join(runs)}: {words}" for words, runs in faces.items()]
+    return "\n".join([tabulated(rows, titles), "", *says])
 
 
 # ------------------------------------------------------------------------------------------ as files
 
 
-def write_paper_tables(folder: Path, evaluations: list[Evaluation]) -> None:
-    """Writes table.csv, a number a cell, and table.tex, booktabs: the mean and the deviation over checkpoints, where
-    several were scored on one kind of faces, then each model with its 95% intervals."""
+def write_paper_tables(folder: Path, evaluations: list[Evaluation], means: bool = True) -> None:
+    """Writes table.csv, a number a cell, and table.tex, booktabs: if asked for, the mean and the deviation over
+    checkpoints, where several were scored on one kind of faces; then each model with its 95% intervals."""
     names = shown(evaluations[0].overall, FOREMOST)
     plain, cells = [], []
-    for faces, count, found in deviations(evaluations):
+    for faces, count, found in deviations(evaluations) if means else ():
         row = {"model": f"mean of {count}", "faces": faces, "n": ""}
         pairs = {name: [number(name, value) for value in found[name]] for name in names}
         for name, pair in pairs.items():
