@@ -5,6 +5,7 @@
     python check_dataset.py --db utkface --data_dir data/UTKFace --output bad.csv
     python create_db.py --db utkface --exclude bad.csv
     python check_dataset.py --input data/wiki_db.mat       # is the database as it was written?
+    python check_dataset.py --weight_file checkpoints/wiki/fold_*       # which labels do models doubt?
 
 Every photo is read and decoded once, on all cores; memory holds 1.5 kB for each at most, and no picture. Listed, once
 each, are files that are missing, empty, unreadable or no image, and files that are the same byte for byte: all of
@@ -16,7 +17,11 @@ should have both.
 
 The list has the columns path, reason and same_as, the first file of a group of like ones.
 
-Not checked: whether a label suits its face; which of two like files has the better face score.
+With --weight_file it is the labels of databases that are checked: listed are faces whose age or gender the models find
+very unlikely, the least likely first. No model judges a face that trained it; the checkpoints of k folds
+(train.py --fold all) judge every face between them.
+
+Not checked: whether a label suits its face, without --weight_file; which of two like files has the better face score.
 """
 
 import argparse
@@ -24,15 +29,16 @@ import csv
 import os
 from collections import Counter
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from age_gender import cli
-from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
+from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN, likelier_gender
 from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 
-SHOWN_FACES, SHOWN_GROUPS = 60, 40  # on the page
+SHOWN_FACES, SHOWN_GROUPS, SHOWN_DOUBTS = 60, 40, 200  # on the page
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -42,7 +48,25 @@ def build_parser() -> argparse.ArgumentParser:
     cli.add_databases(
         parser, "check databases instead: whether their faces are what create_db.py wrote; nothing else is done"
     )
-    parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="list (default: data/{db}_check.csv)")
+    parser.add_argument(
+        "--weight_file",
+        type=Path,
+        action=cli.Paths,
+        nargs="+",
+        metavar="FILE",
+        help="check the labels of --input (default: the databases of these models' trainings) by what models say of "
+        "the faces that did not train them: checkpoints, or folders of runs",
+    )
+    parser.add_argument(
+        "--doubt_below",
+        type=cli.number(float, 0, 1, exclusive=True),
+        default=0.02,
+        metavar="P",
+        help="with --weight_file: list a face where its age or its gender has a smaller probability",
+    )
+    parser.add_argument(
+        "--output", "-o", type=Path, metavar="FILE", help="list (default: data/{db}_check.csv, or data/doubts.csv)"
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the list and its page if they are there")
     parser.add_argument(
         "--margin",
@@ -63,32 +87,91 @@ def main(argv: list[str] | None = None) -> int:
     """Reads the labels, looks at the photos, lists, reports, and writes the page."""
     parser = build_parser()
     args = parser.parse_args(argv)
-    if args.input:
+    if args.input and not args.weight_file:
         return check_databases(args.input)
     cli.check_dataset_arguments(parser, args, READERS)
-    reader = READERS[args.db]
-    folder = cli.dataset_folder(args, READERS)
-    output = args.output or Path("data") / f"{args.db}_check.csv"
+    output = args.output or Path("data") / ("doubts.csv" if args.weight_file else f"{args.db}_check.csv")
     if output.suffix != ".csv":
         parser.error(f"--output {output} must end in .csv")
     page = output.with_suffix(".html")
     for path in (output, page):
         if path.exists() and not args.overwrite:
             parser.error(f"{path} is there already; --overwrite replaces it, --output names another")
+    if args.weight_file:
+        check_labels(args.weight_file, args.input, args.doubt_below, output)
+    else:
+        check = check_photos(args)
+        write_list(output, [("path", "reason", "same_as"), *((path, *why) for path, why in check.listed.items())])
+        report(check, output)
+        write_report(page, check)
+        cli.result(output=output, page=page, listed=len(check.listed), kept=len(check.kept))
+    print(f"the page with pictures is {page}")
+    return 0
 
+
+class Check(NamedTuple):
+    """What was found in a dataset: its records, the list of files to leave out, and what cleaning keeps besides."""
+
+    name: str
+    folder: Path
+    margin: float
+    records: Records
+    findings: list[tuple]
+    listed: dict[str, tuple[str, str]]
+    groups: dict[str, list[list[int]]]
+    kept: np.ndarray
+    dropped: dict[str, int]
+    seed: int
+
+
+def check_photos(args: argparse.Namespace) -> Check:
+    """Reads the labels and looks at every photo."""
     from readers.duplicates import find, look_at
 
+    reader, folder = READERS[args.db], cli.dataset_folder(args, READERS)
     records = read_records(args.db, folder, vars(args))
     margin = reader.margin if args.margin is None else args.margin
     photos = look_at(folder, records, margin, args.workers)
     findings, listed, groups = find(records, photos, args.list_near, reader.both)
     kept, dropped = clean(records, MIN_SCORE, 0, MAX_AGE, set(listed), reader.both)
-    write_list(output, listed)
-    report(records, findings, listed, kept, dropped, output)
-    write_report(page, args, margin, folder, records, findings, groups, kept, dropped)
-    cli.result(output=output, page=page, listed=len(listed), kept=len(kept))
-    print(f"the page with pictures is {page}")
-    return 0
+    return Check(args.db, folder, margin, records, findings, listed, groups, kept, dropped, args.seed)
+
+
+def check_labels(files: list[Path], paths: list[Path] | None, below: float, output: Path) -> None:
+    """Lists the faces of databases whose labels models doubt, and shows the least likely ones on the page."""
+    from evaluation import pages
+    from evaluation.doubts import doubted, judge
+    from networks import description_of
+    from networks.checkpoints import choose
+    from utils import ImageStack, check_faces, open_database
+
+    models = {path: description_of(path) for path in dict.fromkeys(map(choose, files))}
+    paths = list(dict.fromkeys(paths or [path for each in models.values() for path in each.inputs]))
+    if not paths:
+        raise ValueError("these models do not say what they were trained on: name databases with --input")
+    databases = [open_database(path) for path in paths]
+    check_faces(databases)
+    judgement = judge(models, databases)
+    count, judged = len(judgement.judged), int(judgement.judged.sum())
+    doubts = doubted(judgement, databases, below)
+    write_list(output, [tuple(doubts), *doubts.assign(probability=doubts.probability.map("{:.2g}".format)).values])
+    counts = [("faces", count), ("judged", judged), *doubts.reason.value_counts().items()]
+    says = f"{judged:,} of {count:,} faces were judged, by models that they did not train"
+    says += "" if judged == count else f"; the other {count - judged:,} trained every model that was given"
+    says += f". Of {len(doubts):,} the age or the gender has a probability below {below:g}."
+    shown = doubts[:SHOWN_DOUBTS]
+    captions = [doubt_in_words(each) for each in shown.itertuples()]
+    images = ImageStack(databases)[shown.index.to_numpy()] if len(shown) else []
+    pages.write_page(
+        output.with_suffix(".html"),
+        "doubts.html",
+        title=f"Labels that {', '.join(map(str, models))} doubts" if len(models) == 1 else "Labels that models doubt",
+        says=says,
+        counts=counts,
+        doubts=list(zip(images, captions, strict=True)),
+    )
+    print(says)
+    print(f"they are listed in {output}, the least likely first; create_db.py --exclude {output} leaves them out")
 
 
 def check_databases(paths: list[Path]) -> int:
@@ -109,27 +192,35 @@ def check_databases(paths: list[Path]) -> int:
     return status
 
 
-def write_list(output: Path, listed: dict[str, tuple[str, str]]) -> None:
-    """Writes the files to leave out, reason by reason."""
+def doubt_in_words(doubt) -> str:
+    """'8, F → 26, F 99%; 0.0008 a.jpg': the label, what the models say, how likely the label is, and the file."""
+    gender = likelier_gender(doubt.p_male)
+    sure = max(doubt.p_male, 1 - doubt.p_male)
+    label = f"{doubt.age or '?'}, {doubt.gender or '?'}"
+    return f"{label} → {doubt.said_age:.0f}, {GENDERS[gender]} {sure:.0%}; {doubt.probability:.1g} {doubt.path}"
+
+
+def write_list(output: Path, rows: list[tuple]) -> None:
+    """Writes a list of files as a table, its headings first."""
     from age_gender.files import guarded, replacing
 
-    rows = [("path", "reason", "same_as"), *((path, *why) for path, why in listed.items())]
     with replacing(output) as new, open(new, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file).writerows([guarded(cell) for cell in row] for row in rows)
+        csv.writer(file).writerows([guarded(str(cell)) for cell in row] for row in rows)
 
 
-def report(records: Records, findings, listed, kept: np.ndarray, dropped: dict[str, int], output: Path) -> None:
+def report(check: Check, output: Path) -> None:
     """Prints who is in the dataset, what was found, what is listed, and what cleaning leaves."""
     from tabulate import tabulate
 
+    records, listed, kept = check.records, check.listed, check.kept
     print(f"{len(records):,} files as labelled, before any cleaning: {in_words(records, slice(None))}\n")
-    rows = [*findings, ("in all", None, None, len(listed))]
+    rows = [*check.findings, ("in all", None, None, len(listed))]
     print(tabulate(rows, headers=("", "groups", "files", "listed"), intfmt=","))
     print(f"\n{len(listed):,} files are listed in {output}; create_db.py --exclude {output} leaves them out")
     others = [path for path in records.path if path not in listed and path.rsplit("/", 1)[-1] in listed]
     if others:
         print(f"and with them {len(others):,} more that bear the name of a listed one, such as {others[0]}")
-    gone = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items() if count) or "nothing is dropped"
+    gone = ", ".join(f"{count:,} {reason}" for reason, count in check.dropped.items() if count) or "nothing is dropped"
     print(f"create_db.py would keep {len(kept):,} ({gone}): {in_words(records, kept)}")
 
 
@@ -142,17 +233,17 @@ def in_words(records: Records, rows) -> str:
     return f"{span}; {female:,} {GENDERS[FEMALE]}, {male:,} {GENDERS[MALE]}, {unknown:,} of unknown gender"
 
 
-def write_report(
-    path: Path, args, margin: float, folder: Path, records: Records, findings, groups, kept, dropped
-) -> None:
+def write_report(path: Path, check: Check) -> None:
     """Writes the page: tables, histograms, a sample of faces, and the groups of like ones."""
     from evaluation import pages, plots
 
+    records, kept = check.records, check.kept
+
     def faces(rows: list[int], with_path: bool = False) -> list[tuple[np.ndarray | None, str]]:
         labels = [label_of(records, row) + f" {records.path[row]}" * with_path for row in rows]
-        return [(face_of(folder, records, row, margin), label) for row, label in zip(rows, labels, strict=True)]
+        return [(face_of(check, row), label) for row, label in zip(rows, labels, strict=True)]
 
-    sample = np.random.default_rng(args.seed).permutation(kept)[:SHOWN_FACES]
+    sample = np.random.default_rng(check.seed).permutation(kept)[:SHOWN_FACES]
     sample = sample[np.argsort(records.age[sample], kind="stable")].tolist()
     total = len(records) + sum(map(len, records.skipped.values()))
     scores = None
@@ -164,30 +255,34 @@ def write_report(
     pages.write_page(
         path,
         "dataset.html",
-        title=f"What is in {args.db}",
-        source=records_in(folder, args.db),
+        title=f"What is in {check.name}",
+        source=records_in(check.folder, check.name),
         labelled=in_words(records, slice(None)),
-        cleaning=[("records", total), *((f"- {reason}", n) for reason, n in dropped.items()), ("kept", len(kept))],
+        cleaning=[
+            ("records", total),
+            *((f"- {reason}", n) for reason, n in check.dropped.items()),
+            ("kept", len(kept)),
+        ],
         kept=in_words(records, kept),
         ages=plots.draw_ages(records.age, records.age[kept], records.gender[kept]),
         scores=scores,
-        findings=findings,
+        findings=check.findings,
         sample=faces(sample),
         alike=[
             (kind, len(chosen), [faces(group[:6], with_path=True) for group in chosen[:SHOWN_GROUPS]])
-            for kind, chosen in groups.items()
+            for kind, chosen in check.groups.items()
             if chosen
         ],
         skipped=[(reason, n, ", ".join(records.skipped[reason][:5])) for reason, n in reasons.most_common()],
     )
 
 
-def face_of(folder: Path, records: Records, row: int, margin: float) -> np.ndarray | None:
+def face_of(check: Check, row: int) -> np.ndarray | None:
     """A record's face for the page, (88, 88, 3) uint8 BGR; None where there is none."""
     from age_gender.faces import cut_face, read_image
 
-    image = read_image(os.path.join(folder, records.path[row]))
-    return None if image is None else cut_face(image, records.face_box(row), margin, 88)
+    image = read_image(os.path.join(check.folder, check.records.path[row]))
+    return None if image is None else cut_face(image, check.records.face_box(row), check.margin, 88)
 
 
 def records_in(folder: Path, name: str) -> str:

@@ -7,6 +7,7 @@
     python evaluate.py --protocol appa_real --input data/appa_real_db.mat data/appa_real_apparent_db.mat
     python evaluate.py --split_file published_test.txt --input data/utkface_db.mat
     python evaluate.py --weight_file model.onnx --input data/utkface_db.mat           # what export.py wrote
+    python evaluate.py --compare checkpoints/*                            # one table of runs, best first
     python evaluate.py --calibrate                                        # fits the checkpoint's age intervals anew
 
 On databases that a checkpoint was trained on, only the faces kept out of its training are scored: its test part, or
@@ -39,6 +40,14 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="checkpoints of this suite or of the original one, exported files, or folders: their newest checkpoint "
         "(default: checkpoints)",
+    )
+    parser.add_argument(
+        "--compare",
+        type=Path,
+        action=cli.Paths,
+        nargs="+",
+        metavar="RUN",
+        help="print one table of runs instead, best first: their folders, or checkpoints; others are passed over",
     )
     cli.add_trust(parser)
     parser.add_argument(
@@ -95,7 +104,7 @@ def add_face_arguments(faces) -> None:
         nargs="+",
         metavar="LIST",
         help="score the faces that a list names, one a line (of a CSV, the first column): paths below the dataset's "
-        "folder or bare file names",
+        "folder or bare file names; or the test parts of a .json of the Facial Age Estimation Benchmark",
     )
 
 
@@ -106,14 +115,21 @@ def main(argv: list[str] | None = None) -> None:
     chosen = [f"--{name}" for name in ("part", "protocol", "split_file") if getattr(args, name)]
     if len(chosen) > 1:
         parser.error(f"{' and '.join(chosen)} each say which faces to score: choose one")
+    if args.compare and (args.weight_file or args.calibrate):
+        parser.error("--compare names the runs and changes none: leave out --weight_file and --calibrate")
     from evaluation.comparisons import compared
-    from evaluation.reports import report_on
+    from evaluation.reports import report_on, report_runs
+    from evaluation.runs import best_first
 
     descriptions = describe(args)
     scale = scale_of(args, list(descriptions.values()))
     evaluations, opened = [], {}
     for weight_file, description in descriptions.items():
         evaluations += evaluate(args, weight_file, description, scale or description.age_scale, opened)
+    if args.compare:
+        evaluations = best_first(evaluations)
+        report_runs(evaluations, compared(evaluations, args.seed), args.output_dir)
+        return
     command = shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)])
     report_on(evaluations, compared(evaluations, args.seed), args.output_dir, args.seed, command)
     cli.result(output_dir=args.output_dir, metrics=args.output_dir / "metrics.json")
@@ -126,9 +142,16 @@ def describe(args: argparse.Namespace) -> dict:
         ValueError: if one cannot be read, or what is asked for cannot be.
     """
     from evaluation.protocols import check_folds
+    from evaluation.runs import runs_among
     from networks import description_of
     from networks.checkpoints import SHIPPED, choose, is_exported
 
+    if args.compare:
+        args.weight_file, others = runs_among(args.compare)
+        if not args.weight_file:
+            raise ValueError(f"--compare: there is no run among {', '.join(map(str, args.compare[:5]))}")
+        if others:
+            print(f"passed over, no runs: {', '.join(map(str, others))}")
     files = list(dict.fromkeys(choose(path) for path in args.weight_file or [None]))
     if args.calibrate and files == [SHIPPED] and not args.weight_file:
         raise ValueError("there is no training in checkpoints/: name the checkpoint to calibrate with --weight_file")

@@ -4,6 +4,7 @@
     python train.py @recipes/classic.args                   # the suite's recipe, on the newest database in data/
     python train.py @recipes/strong.args --input data/imdb_db.mat data/wiki_db.mat --output_path checkpoints/both
     python train.py @recipes/fine_tune.args --input data/my_db.mat      # from the shipped model's weights
+    python train.py @recipes/strong.args --folds 5 --fold all           # five trainings, each with another test part
     python train.py --resume                                # goes on where a stopped run was
 
 Keeps the checkpoint of the best validation loss, history.csv, training_curve.png and TensorBoard's logs in
@@ -22,9 +23,11 @@ from age_gender.files import alone
 from networks import backend
 from training import arguments
 from training.data import Data, load_data, make_batches, refuse
+from training.folds import every_fold
 from training.options import Options
 from training.reports import Outcome
 from training.resume import forget
+from training.starting import start_of
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,7 +36,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Parse, load, refuse, build, fit, calibrate, report."""
+    """Parse, load, refuse, build, fit, calibrate, report; of --fold all each fold in turn."""
+    words = sys.argv[1:] if argv is None else argv
+    if (folds := every_fold(build_parser(), words)) is not None:
+        return train_folds(folds)
     options, folder, stopped, devices = arguments.parse(build_parser(), argv)
     team = backend.join(*devices)
     if not team.leads:
@@ -46,11 +52,27 @@ def main(argv: list[str] | None = None) -> int:
     return status
 
 
+def train_folds(folds: list[tuple[Path, list[str]]]) -> int:
+    """Trains each fold, by its arguments; the worst exit status."""
+    status = 0
+    for folder, words in folds:
+        print(f"\n{folder}:", flush=True)
+        status = max(status, main(words))
+        import keras  # not before the first fold has started the backend
+
+        keras.utils.clear_session()  # frees the fold's memory
+    if folds:
+        print(f"\nall folds: python evaluate.py --weight_file {folds[0][0].parent / 'fold_*'}")
+    return status
+
+
 def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     """Build, fit, calibrate, report; the exit status. Until its end, the run can be resumed."""
     print(f"computing on {backend.start()}", flush=True)
+    from evaluation.gains import worth_in_words
     from evaluation.metrics import trivial_answers
     from training import reports, run
+    from training.named import write_arguments
     from training.sharing import shared_out
     from training.starting import start_from
     from training.teachers import ask_teachers
@@ -69,18 +91,40 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     reports.announce(data, description, model)
     if not stopped:
         start_from(model, options, data)
+        if team.leads:
+            forget(folder)  # --restart
+    if options.run:
+        write_arguments(folder, options)
+    start, before = start_of(options), None
+    if start and team.leads:
+        with backend.apart():
+            before = answers_of(start, data, options)
+        words = worth_in_words(before, options.seed)
+        print(f"{start} on the {len(data.validation):,} validation faces: {words}", flush=True)
     trivial = reports.trivial_scores(data, description)
     outcome = run.fit(model, options, description, batches, folder, stopped, trivial)
     if not team.leads:
         return 0
     with backend.apart():
-        return conclude(outcome, data, description, options, folder)
+        return conclude(outcome, data, description, options, folder, before)
 
 
-def conclude(outcome: Outcome, data: Data, description: Description, options: Options, folder: Path) -> int:
-    """Calibrate the best checkpoint, and report; the exit status."""
+def answers_of(path: Path, data: Data, options: Options):
+    """What a model's answers to the validation faces come to."""
+    from evaluation.gains import outcomes_on
+
+    rows = data.validation
+    return outcomes_on(path, data.databases, rows, data.age[rows], data.gender[rows], options.age_scale)
+
+
+def conclude(
+    outcome: Outcome, data: Data, description: Description, options: Options, folder: Path, before=None
+) -> int:
+    """Calibrate the best checkpoint, and report, also what was gained over what the start came to; the exit status."""
     from evaluation.calibration import calibrate, calibration_in_words
+    from evaluation.gains import gain_in_words
     from training import reports
+    from training.named import name_best
 
     if reports.say_what_failed(outcome, options):
         forget(folder)
@@ -90,6 +134,12 @@ def conclude(outcome: Outcome, data: Data, description: Description, options: Op
     rows = data.validation
     calibration = calibrate(outcome.best["path"], data.image, rows, data.age[rows], data.gender[rows])
     print(f"stored in it: {calibration_in_words(calibration)}")
+    if options.run:
+        name_best(Path(outcome.best["path"]))
+    if before:
+        after = answers_of(Path(outcome.best["path"]), data, options)
+        print(f"gained over {start_of(options)}: {gain_in_words(after, before, options.seed)}")
+        print("  (95% intervals, paired bootstrap; these faces chose the checkpoint, which flatters a little)")
     forget(folder)
     return 1 if reports.say_if_it_collapsed(outcome, data, options) else 0
 

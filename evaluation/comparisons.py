@@ -9,13 +9,17 @@ from evaluation.scoring import Evaluation
 
 
 class Comparison(NamedTuple):
-    """Two checkpoints on the faces that both were scored on: what the first's scores exceed the second's by."""
+    """Two checkpoints on the faces that both were scored on: what the first's scores exceed the second's by.
+
+    `name` is that of the smaller set of faces, `own` that of the first's.
+    """
 
     weight_file: str
     other: str
     name: str
     n: int
     differences: dict[str, Difference]
+    own: str
 
 
 def compared(evaluations: list[Evaluation], seed: int) -> list[Comparison]:
@@ -30,7 +34,8 @@ def compared(evaluations: list[Evaluation], seed: int) -> list[Comparison]:
             if len(common) > 1:
                 differences = compare(other.outcomes.of(mine, True), base.outcomes.of(others, True), seed)
                 smaller = min(base, other, key=lambda each: len(each.rows))
-                found.append(Comparison(other.weight_file, base.weight_file, smaller.name, len(common), differences))
+                names = other.weight_file, base.weight_file, smaller.name
+                found.append(Comparison(*names, len(common), differences, other.name))
     return found
 
 
@@ -42,10 +47,18 @@ def not_compared(evaluations: list[Evaluation], comparisons: list[Comparison]) -
 
 
 def deviations(evaluations: list[Evaluation]) -> list[tuple[str, int, dict[str, tuple[float, float]]]]:
-    """Of each set of faces that several checkpoints were scored on: its name, how many, and mean and deviation."""
+    """Of each set of faces that several checkpoints were scored on: its name, how many, and mean and deviation.
+
+    What each checkpoint's own training held out is one set, such as the test parts of k folds, whichever databases it
+    comes from.
+    """
+
+    def set_of(each: Evaluation) -> tuple[str, tuple]:
+        return each.name, () if each.own else tuple(each.input)
+
     found = []
-    for name, inputs in dict.fromkeys((each.name, tuple(each.input)) for each in evaluations):
-        chosen = [each for each in evaluations if (each.name, tuple(each.input)) == (name, inputs)]
+    for name, inputs in dict.fromkeys(map(set_of, evaluations)):
+        chosen = [each for each in evaluations if set_of(each) == (name, inputs)]
         scores = [each.overall for each in chosen]
         if len({each.weight_file for each in chosen}) == len(chosen) > 1:
             common = [stat for stat in scores[0].estimates if all(stat in each.estimates for each in scores)]

@@ -8,6 +8,8 @@ import numpy as np
 
 from age_gender.description import ON_NO_SIDE, Description
 from age_gender.files import read_names
+from age_gender.labels import UNKNOWN
+from networks.benchmark import folder_of, sides_in, splits_in
 from networks.split import Past, kindred, past_of, splits_of
 from utils import Database, read_paths
 
@@ -29,6 +31,7 @@ class FaceSet(NamedTuple):
         says: which they are, in words, and what speaks against believing the scores.
         chose: (k,) bool, which of them chose the checkpoint and calibrated it.
         by_name: whether another checkpoint's set is the same only if its name is; else where its faces are.
+        own: whether it is what the checkpoint's own training held out, whatever the databases are called.
     """
 
     name: str
@@ -36,6 +39,7 @@ class FaceSet(NamedTuple):
     says: str
     chose: np.ndarray
     by_name: bool = True
+    own: bool = False
 
 
 def kept_out(databases: list[Database], description: Description, part: str = "auto") -> list[FaceSet]:
@@ -112,6 +116,8 @@ def check_folds(checkpoints: list[Description]) -> None:
 def listed(paths: list[Path], databases: list[Database], description: Description) -> list[FaceSet]:
     """The faces that lists name, a set for each list: paths below the dataset's folder, or bare file names.
 
+    Of a file of the Facial Age Estimation Benchmark each split's test part is a set; of one without splits, all it has.
+
     Raises:
         ValueError: if a list cannot be read or names no face, or the databases do not say where their faces come from.
     """
@@ -121,6 +127,9 @@ def listed(paths: list[Path], databases: list[Database], description: Descriptio
     short = [name.rsplit("/", 1)[-1] for name in names]
     past, sets = past_of(databases, description), []
     for path in paths:
+        if path.suffix == ".json":
+            sets += _of_benchmark(path, names, databases, description, past)
+            continue
         wanted = read_names(path)
         rows = np.array([row for row, each in enumerate(zip(names, short, strict=True)) if wanted & set(each)], int)
         if not len(rows):
@@ -129,6 +138,18 @@ def listed(paths: list[Path], databases: list[Database], description: Descriptio
         note = f" that {path} names" + f" ({missing:,} of its {len(wanted):,} names are in no database)" * bool(missing)
         sets.append(_face_set(path.stem, rows, databases, description, past, note))
     return list(_distinct(sets))
+
+
+def _of_benchmark(
+    path: Path, names: list[str], databases: list[Database], description: Description, past: Past
+) -> Iterator[FaceSet]:
+    """The test part of each split of a benchmark's file; all faces that it has, where it has no splits."""
+    splits = splits_in(path)
+    chosen = [(f"{path.stem} split {number}", sides_in(names, path, number) == 2) for number in range(splits)]
+    for name, mask in chosen or [(path.stem, folder_of(names, path) != UNKNOWN)]:
+        if not mask.any():
+            raise ValueError(f"--split_file {path}: none of the faces of {name} is in the databases")
+        yield _face_set(name, np.flatnonzero(mask), databases, description, past, f" that {path} has for its test")
 
 
 def _distinct(sets: list[FaceSet]) -> Iterator[FaceSet]:
@@ -164,7 +185,7 @@ def _part(part: str, past: Past) -> FaceSet:
         raise ValueError("none of the databases named has faces that were held out; --part all scores every face")
     seen = int(past.trained[rows].sum())
     words += f", {seen:,} training faces of an earlier training among them: the scores flatter" * bool(seen)
-    return FaceSet(name, rows, words, past.chose[rows])
+    return FaceSet(name, rows, words, past.chose[rows], own=True)
 
 
 def _face_set(

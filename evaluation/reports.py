@@ -14,6 +14,7 @@ from evaluation import pages
 from evaluation.comparisons import Comparison, not_compared
 from evaluation.metrics import CS_YEARS
 from evaluation.pictures import Picture, captions, face_pictures, grids, pictures, separation
+from evaluation.runs import runs_table, write_paper_tables
 from evaluation.scoring import Evaluation
 from evaluation.tables import (
     across,
@@ -66,11 +67,24 @@ def report_on(
             _write_report(unfinished, command, None, [part])
         with replacing(unfinished / "scores.csv") as path:
             scores_table(evaluations).to_csv(path, index=False, float_format="%.6g", errors="surrogateescape")
+        write_paper_tables(unfinished, evaluations)
         _put_in_place(unfinished, folder)
     print(f"\n{text}")
-    kinds = "report.html, table.txt, metrics.json, scores.csv, predictions.csv and plots"
+    kinds = "report.html, table.txt, table.csv, table.tex, metrics.json, scores.csv, predictions.csv and plots"
     print("\nintervals: 95%, bootstrap over faces; of shares near 0 or 100%, Wilson's")
     print(f"{kinds} in {folder}/{' and its folders' * several}")
+
+
+def report_runs(evaluations: list[Evaluation], comparisons: list[Comparison], folder: Path) -> None:
+    """Prints one table of runs, and writes it as table.txt, table.csv and table.tex; as `report_on` does it, results of
+    an earlier evaluation in the folder are replaced."""
+    text = "\n\n".join([runs_table(evaluations, comparisons), *filter(None, [not_compared(evaluations, comparisons)])])
+    with scratch(folder) as unfinished:
+        _write_text(unfinished / "table.txt", text)
+        write_paper_tables(unfinished, evaluations, means=False)
+        _put_in_place(unfinished, folder)
+    print(f"\n{text}\n\nintervals: 95%, bootstrap over faces; differences: paired, on the same faces")
+    print(f"table.txt, table.csv and table.tex in {folder}/")
 
 
 def folders(evaluations: list[Evaluation]) -> list[str]:

@@ -48,6 +48,7 @@ class Evaluation:
         weight_file: of the model; epoch: that it was saved after, None unknown.
         input: the databases.
         name: of the set of faces; by_name: whether it is what makes a set of another model the same.
+        own: whether the faces are those that the model's own training held out.
         says: which they are, in words; notes: more to know.
         faces: a table, a row a face: db, path, labels and predictions.
         p_age: (n, k) predicted distributions.
@@ -68,6 +69,7 @@ class Evaluation:
     input: list[str]
     name: str
     by_name: bool
+    own: bool
     says: str
     notes: list[str]
     faces: pd.DataFrame
@@ -171,6 +173,7 @@ class Scoring:
             input=[str(database.source) for database in self.databases],
             name=chosen.name,
             by_name=chosen.by_name,
+            own=chosen.own,
             says=chosen.says,
             notes=[*notes, f"trivial answer: {answer} for every face ({whence})"],
             faces=faces,

@@ -22,6 +22,7 @@ from networks import original
 from networks.backbones import build
 
 CHECKPOINTS = Path("checkpoints")  # where runs go, and where the newest is looked for
+BEST, ARGUMENTS = "best.hdf5", "args.json"  # in the folder of a run that has a name
 DIGEST = "_digest"  # what the name of an attribute's digest ends in
 SIDES = f"{KEY}_sides"  # the group of sides in the file
 MOST_FACES = 1 << 30  # that a database is believed to have
@@ -256,8 +257,9 @@ def is_exported(path: Path) -> bool:
 def choose(weight_file: Path | None = None, folder: Path = CHECKPOINTS) -> Path:
     """The checkpoint a user means: the file named; of the folder named, or of `folder`, the newest run's best.
 
-    A run writes only when it improves, so the newest `weights.*` is the best of its run. Where there is no run, it is
-    the model that comes with the suite: of the folder, or, where nothing is named, SHIPPED.
+    A run writes only when it improves, so the newest `weights.*` is the best of its run. Runs with a name have folders
+    within the folder. Where there is no run, it is the model that comes with the suite: of the folder, or, where
+    nothing is named, SHIPPED.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
@@ -269,9 +271,10 @@ def choose(weight_file: Path | None = None, folder: Path = CHECKPOINTS) -> Path:
         raise FileNotFoundError(
             f"{path} is not there; train.py makes checkpoints, and one comes with the suite: {SHIPPED.name}"
         )
-    if written := newest(path.glob("weights.*.hdf5"), _saved):
+    folders = [path, *(named.parent for named in path.glob(f"*/{ARGUMENTS}"))]
+    if written := newest((file for each in folders for file in each.glob("weights.*.hdf5")), _saved):
         return written
-    for shipped in (path / SHIPPED.name, *([] if weight_file else [SHIPPED])):
+    for shipped in (path / BEST, path / SHIPPED.name, *([] if weight_file else [SHIPPED])):
         if shipped.is_file():
             return shipped
     raise FileNotFoundError(

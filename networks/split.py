@@ -5,6 +5,7 @@ checkpoint what it has seen of some databases, whatever their order and whicheve
 """
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,9 +13,11 @@ import numpy as np
 from age_gender.description import EARLIER, ON_NO_SIDE, TEST, TRAINING, VALIDATION, Description
 from age_gender.files import digest
 from age_gender.labels import UNKNOWN
-from utils import Database
+from networks.benchmark import sides_in
+from utils import Database, read_paths
 
 SIDES = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "test": 2}  # part name -> side of the split
+OWN_TABLES = {"csv", "folders"}  # readers whose name says nothing of whose faces these are
 TEST_SEED = 2016  # of the test part, whatever the seed of the run
 
 
@@ -139,8 +142,9 @@ def splits_of(description: Description) -> list[dict]:
 
 
 def kindred(name: str, other: str) -> bool:
-    """Whether two datasets have the same people, as utkface and utkface_wild do."""
-    return name.startswith(other) or other.startswith(name)
+    """Whether two datasets have the same people, as utkface and utkface_wild do; of tables of one's own, csv and
+    folders, the names do not tell."""
+    return name not in OWN_TABLES and (name.startswith(other) or other.startswith(name))
 
 
 def split(
@@ -150,6 +154,7 @@ def split(
     test_split: float = 0.0,
     parts: bool = False,
     fold: int | None = None,
+    folds: int | Path | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Splits the rows of some databases, taken one after the other, into training, validation and test.
 
@@ -167,6 +172,8 @@ def split(
         test_split: the share of rows that nothing in the training sees, in 0..1.
         parts: whether rows of a part named train, valid or test (see SIDES) stand where it says.
         fold: the number of the fold, a part named fold_0, fold_1, ..., that is the test part; None means none.
+        folds: where the folds are not the datasets' own, how many to make, the same whatever the seed; or a file of
+            `benchmark`, whose splits they are, and what it does not have stands on no side.
 
     Returns:
         training, validation and test: sorted (k,) int64 rows; row numbers go on from one database to the next.
@@ -176,7 +183,14 @@ def split(
             asked for and no database has them.
     """
     groups = _groups(databases)
-    side = np.concatenate([_published_side(database, parts, fold) for database in databases])
+    unlisted = np.zeros(len(groups), bool)
+    if isinstance(folds, Path):
+        side = sides_in([name for database in databases for name in _names(database)], folds, fold)
+        unlisted = side == UNKNOWN
+    elif folds:
+        side = np.where(_fold_of(groups, folds) == fold, 2, UNKNOWN)
+    else:
+        side = np.concatenate([_published_side(database, parts, fold) for database in databases])
     if (parts or fold is not None) and np.all(side == UNKNOWN):
         wanted = "train, valid or test" if parts else f"fold_{fold}"
         found = ", ".join(sorted({name for database in databases for name in database.part_names})) or "none"
@@ -185,7 +199,7 @@ def split(
         side[side == 0] = UNKNOWN
     sizes = np.bincount(groups)
     free = np.ones(len(sizes), bool)  # groups that stand on no side yet
-    free[groups[side != UNKNOWN]] = False
+    free[groups[(side != UNKNOWN) | unlisted]] = False
     count = int(sizes[free].sum())
     test = np.flatnonzero((side == 2) | _take(test_split * count, TEST_SEED, groups, sizes, free))
     validation = np.flatnonzero((side == 1) | _take(validation_split * count, seed, groups, sizes, free))
@@ -211,6 +225,24 @@ def _take(wanted: float, seed: int, groups: np.ndarray, sizes: np.ndarray, free:
     chosen[order[:taken]] = True
     free[chosen] = False
     return chosen[groups]
+
+
+def _fold_of(groups: np.ndarray, folds: int) -> np.ndarray:
+    """(n,) int64: which of some folds each row is in, whole groups in random order, folds of nearly equal size."""
+    sizes = np.bincount(groups)
+    order = np.random.default_rng(TEST_SEED).permutation(len(sizes))
+    middle = np.cumsum(sizes[order]) - (sizes[order] + 1) / 2
+    fold = np.empty(len(sizes), np.int64)
+    fold[order] = middle * folds // len(groups)
+    return fold[groups]
+
+
+def _names(database: Database) -> list[str]:
+    """The photo of each face."""
+    names = read_paths(database.source)
+    if len(names) < len(database):
+        raise ValueError(f"{database.source} does not say which photos its faces come from: a list of folds needs that")
+    return names
 
 
 def _published_side(database: Database, parts: bool, fold: int | None) -> np.ndarray:

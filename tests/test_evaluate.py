@@ -505,3 +505,70 @@ def test_calibrating_refuses_what_has_no_validation_part(tiny_checkpoint_file, r
         with pytest.raises(ValueError, match=reason):
             evaluate.main([*map(str, options), "--calibrate", "--output_dir", str(tmp_path / "out")])
         assert tmp_path.joinpath(options[1].name).read_bytes() == content
+
+
+# ------------------------------------------------------------------------------------------------ runs in one table
+
+
+def test_five_folds_have_a_mean_and_a_deviation_whatever_their_databases_are_called(tmp_path, quick_report):
+    from wide_resnet import wide_resnet
+
+    model, paths = give_every_weight_a_value(wide_resnet(32, depth=10, width=1), 3), []
+    for fold in range(3):
+        database = tmp_path / f"fold_{fold}.mat"
+        write_database(database, noise(30, 32, seed=fold), age=np.arange(30) * 3, gender=np.arange(30) % 2)
+        how = {**HOW, "databases": [open_database(database).fingerprint()], "datasets": ["wiki"]}
+        said = Description("wide_resnet", {"depth": 10, "width": 1}, 32, split=how,
+                           training={"arguments": {"input": [str(database)]}})  # fmt: skip
+        paths.append(tmp_path / f"{fold}.hdf5")
+        checkpoints.save(model, paths[-1], said)
+    evaluate.main(["--weight_file", *map(str, paths), "--output_dir", str(tmp_path / "out")])
+    said = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    (spread,) = said["over_checkpoints"]
+    errors = [each["age_mae"]["value"] for each in said["evaluations"]]
+    assert (spread["set"], spread["checkpoints"]) == ("test", 3) and len(set(errors)) == 3
+    assert spread["mean"]["age_mae"] == pytest.approx(np.mean(errors))
+    assert spread["standard_deviation"]["age_mae"] == pytest.approx(np.std(errors, ddof=1))
+    mean, *each = rows_of(tmp_path / "out" / "table.csv")
+    assert mean["model"] == "mean of 3" and [row["model"] for row in each] == ["0", "1", "2"]
+    assert float(mean["age MAE (years)"]) == pytest.approx(np.mean(errors), abs=0.006)
+    assert float(mean["age MAE (years) deviation"]) == pytest.approx(np.std(errors, ddof=1), abs=0.006)
+    assert [float(row["age MAE (years)"]) for row in each] == pytest.approx(errors, abs=0.006)
+    tex = (tmp_path / "out" / "table.tex").read_text(encoding="utf-8")
+    assert tex.startswith("\\begin{tabular}") and "CS@5 (\\%)" in tex and "--" in tex
+    assert f"{np.mean(errors):.2f} ± {np.std(errors, ddof=1):.2f}" in tex
+
+
+def test_runs_are_one_table_best_first_and_what_is_no_run_is_passed_over(
+    runs, databases, tiny_checkpoint_file, tmp_path, capsys, quick_report
+):
+    folder = tmp_path / "checkpoints"
+    for name, source in (("one", runs[0]), ("two", runs[1])):
+        (folder / name).mkdir(parents=True)
+        shutil.copy(source, folder / name / "weights.01-4.00.hdf5")
+        shutil.copy(source, folder / name / "best.hdf5")
+    (folder / "tensorboard").mkdir()
+    (folder / "history.csv").write_text("epoch\n")
+    shutil.copy(tiny_checkpoint_file, folder / "tiny.hdf5")
+    words = ["--input", str(databases["utkface"]), "--part", "all", "--output_dir", str(tmp_path / "out")]
+    evaluate.main(["--compare", str(folder / "*"), str(folder / "one" / "*"), *words])
+    said = capsys.readouterr().out
+    assert f"passed over, no runs: {folder / 'history.csv'}, {folder / 'tensorboard'}\n" in said
+    rows = rows_of(tmp_path / "out" / "table.csv")
+    assert sorted(row["model"] for row in rows) == ["one", "tiny", "two"]
+    same = [row for row in rows if row["model"] in ("one", "two")]
+    assert float(same[0]["age MAE (years)"]) < float(same[1]["age MAE (years)"])
+    # The second is beside its difference from the first, by the bootstrap of pairs.
+    table = (tmp_path / "out" / "table.txt").read_text()
+    away = float(same[1]["age MAE (years)"]) - float(same[0]["age MAE (years)"])
+    line = next(line for line in table.splitlines() if line.startswith(same[1]["model"]))
+    other = next(line for line in table.splitlines() if line.startswith("tiny"))
+    assert len(re.findall(r"\([+-]\d+\.\d+ to ", other)) == 1  # on the same faces, whatever these are called
+    assert "training faces among them: the scores flatter" in table
+    assert any(f"{away + rounded:+.2f} (" in line for rounded in (-0.01, 0, 0.01))
+    assert not (tmp_path / "out" / "report.html").exists()
+    with pytest.raises(ValueError, match="--compare: there is no run among .*tensorboard"):
+        evaluate.main(["--compare", str(folder / "tensorboard"), *words])
+    with pytest.raises(SystemExit):
+        evaluate.main(["--compare", str(folder), "--weight_file", str(runs[0])])
+    assert "--compare names the runs and changes none" in capsys.readouterr().err

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from age_gender.description import EARLIER, ON_NO_SIDE, TRAINING, Description
 from networks import split as split_module
-from networks.split import past_of, sides_of, split
+from networks.split import kindred, past_of, sides_of, split
 
 
 def side_of(databases, share=0.5, seed=0):
@@ -393,3 +393,8 @@ def test_groups_are_the_connected_components_of_rows_digests_and_people():
         component = connected_components(graph, directed=False)[1][:start]
         expected = np.unique(component, return_inverse=True)[1]
         assert np.array_equal(split_module._groups(databases), expected)
+
+
+def test_tables_of_ones_own_are_not_taken_for_the_same_people():
+    assert kindred("utkface", "utkface_wild") and kindred("wiki", "wiki") and not kindred("wiki", "imdb")
+    assert not kindred("csv", "csv") and not kindred("folders", "folders")

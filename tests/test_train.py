@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import h5py
 import keras
 import numpy as np
@@ -14,8 +15,10 @@ import pytest
 from conftest import noise, stopped_state, training_options, write_database
 
 import train
-from age_gender.description import EARLIER, KEY, TRAINING, Description
+from age_gender.description import EARLIER, KEY, TRAINING, VALIDATION, Description
 from age_gender.files import alone
+from age_gender.labels import AGE_SCALES
+from evaluation.gains import outcomes_on
 from networks import checkpoints
 from networks.checkpoints import SHIPPED, inspect, seal
 from training import arguments, reports, run
@@ -532,3 +535,79 @@ def test_a_resume_where_nothing_was_stopped_starts_anew(tmp_path, capsys):
     options, folder, stopped = parse("--resume", "--output_path", tmp_path, "-i", "x.mat", "--nb_epochs", "3")
     assert (options.nb_epochs, folder, stopped) == (3, tmp_path, {})
     assert f"nothing was stopped in {tmp_path}: the run starts anew" in capsys.readouterr().out
+
+
+def test_a_run_with_a_name_has_a_folder_its_arguments_and_its_best_and_last_checkpoint(faces, tmp_path, quick_runs):
+    words = ["-i", str(faces), *TINY, "--output_path", str(tmp_path)]
+    assert train.main([*words, "--nb_epochs", "4", "--lr", "0.2", "--run", "mine", "--keep", "1"]) == 0
+    folder = tmp_path / "mine"
+    assert not list(tmp_path.glob("*.hdf5")) and not list(folder.glob(".*"))
+    (best,) = folder.glob("weights.*.hdf5")
+    assert (folder / "best.hdf5").read_bytes() == best.read_bytes() and inspect(best).calibration.genders
+    assert inspect(folder / "last.hdf5").training["epoch"] == 4 >= inspect(best).training["epoch"]
+    kept = json.loads((folder / "args.json").read_text())
+    assert kept == inspect(best).training["arguments"] and (kept["run"], kept["keep"], kept["lr"]) == ("mine", 1, 0.2)
+    # It is found where a run without a name would be, by its name too, and with its best checkpoint alone.
+    assert checkpoints.choose(None, tmp_path) == checkpoints.choose(folder) == best
+    best.unlink()
+    assert checkpoints.choose(folder) == folder / "best.hdf5"
+
+
+def test_a_stopped_run_with_a_name_is_found_by_it_or_by_its_folder(tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    first = parsed("--run", "mine")
+    stopped_run(tmp_path / "mine", first)
+    for words in (["--output_path", tmp_path, "--run", "mine"], ["--output_path", tmp_path / "mine"]):
+        options, folder, _ = parse("--resume", *words)
+        assert (options.plain(), folder) == (first.plain(), tmp_path / "mine")
+    for name in ("../mine", "a/b", ".hidden", "", "a b"):
+        with pytest.raises(SystemExit):
+            parse("--run", name)
+        assert f"argument --run: '{name}' is no name of a run" in capsys.readouterr().err
+
+
+# ------------------------------------------------------------------------------------------------------ fine-tuning
+
+
+def test_a_run_says_what_its_start_is_worth_and_what_it_gained(faces, tmp_path, quick_runs, capsys):
+    words = ["-i", str(faces), "--nb_epochs", "1", "--validation_split", "0.3", *TINY]
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert train.main([*words, "--output_path", str(first)]) == 0
+    assert "gained" not in capsys.readouterr().out  # over nothing
+    start = checkpoints.choose(first)
+    assert train.main([*words, "--lr", "0.3", "--weights", str(first), "--output_path", str(second)]) == 0
+    said = capsys.readouterr().out
+    database = open_database(faces)
+    rows = np.flatnonzero(inspect(start).sides[database.fingerprint()] == VALIDATION)
+    error = {}
+    for path in (start, checkpoints.choose(second)):
+        model, _ = checkpoints.load(path)
+        p_gender, p_age = model.predict(database.image[rows], verbose=0)
+        right = ((p_gender[:, 1] >= 0.5) == database.gender[rows]).mean()
+        error[path] = np.abs(p_age @ np.arange(101) - database.age[rows]).mean(), right
+    before, after = error.values()
+    number = r"([-+]?[\d.]+)"
+    worth = re.search(rf"{re.escape(str(start))} on the {len(rows)} validation faces: age error {number} years "
+                      rf"\({number}-{number}\), gender {number}% \(", said)  # fmt: skip
+    value, low, high, gender = map(float, worth.groups())
+    assert value == pytest.approx(before[0], abs=0.01) and low < value < high
+    assert gender == pytest.approx(100 * before[1], abs=0.1)
+    assert said.index("validation faces:") < said.index("epoch   1/1")
+    gain = re.search(rf"gained over {re.escape(str(start))}: age error {number} years \({number} to {number}\), "
+                     rf"gender {number} points \(", said)  # fmt: skip
+    value, low, high, gender = map(float, gain.groups())
+    assert value == pytest.approx(after[0] - before[0], abs=0.01) and low <= value <= high
+    assert gender == pytest.approx(100 * (after[1] - before[1]), abs=0.1)
+
+
+def test_a_start_of_another_size_and_other_groups_is_worth_what_it_says(tmp_path, tiny_checkpoint_file):
+    """The file's own answers count: on faces of its size, its years folded onto the run's groups."""
+    path = write_database(tmp_path / "faces.mat", noise(20, 64), age=np.arange(20) * 5, gender=np.arange(20) % 2)
+    database, rows = open_database(path), np.arange(3, 17)
+    group = AGE_SCALES["adult_child"].group_of(database.age)
+    said = outcomes_on(tiny_checkpoint_file, [database], rows, group[rows], database.gender[rows],
+                       AGE_SCALES["adult_child"])  # fmt: skip
+    small = np.stack([cv2.resize(database.image[row], (32, 32), interpolation=cv2.INTER_AREA) for row in rows])
+    p_age = checkpoints.load(tiny_checkpoint_file)[0].predict(small, verbose=0)[1]
+    right = (p_age[:, :18].sum(axis=1) < 0.5) == group[rows]
+    assert said.sums["exact"].tolist() == right.tolist()

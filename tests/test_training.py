@@ -358,7 +358,7 @@ def test_a_face_without_a_label_moves_its_head_nowhere():
 # ---------------------------------------------------------------------------------------------------- callbacks
 
 
-def keep_best(tmp_path, monitor="val_loss", less_is_better=True, patience=0, state=None):
+def keep_best(tmp_path, monitor="val_loss", less_is_better=True, patience=0, keep=0, state=None):
     written = []
     callback = KeepBest(
         tmp_path,
@@ -366,6 +366,7 @@ def keep_best(tmp_path, monitor="val_loss", less_is_better=True, patience=0, sta
         monitor,
         less_is_better,
         patience,
+        keep,
         state,
     )
     callback.set_model(SimpleNamespace(stop_training=False))
@@ -397,6 +398,7 @@ def test_a_checkpoint_is_written_for_each_improvement_of_a_loss(tmp_path):
         "waited": 0,
         "path": str(tmp_path / "weights.08-3.00.hdf5"),
         "epoch": 8,
+        "written": [str(tmp_path / name) for name, _, _ in written],
     }
 
 
@@ -414,9 +416,26 @@ def test_a_checkpoint_is_written_for_each_improvement_of_an_accuracy(tmp_path):
 def test_an_epoch_without_a_finite_value_is_never_the_best(tmp_path, value):
     callback, written = keep_best(tmp_path)
     run_epochs(callback, [value, value])
-    assert written == [] and callback.state == {"best": None, "waited": 0, "path": None, "epoch": 0}
+    assert written == [] and callback.state == {"best": None, "waited": 0, "path": None, "epoch": 0, "written": []}
     run_epochs(callback, [7.0], first=2)
     assert [name for name, *_ in written] == ["weights.03-7.00.hdf5"]
+
+
+@pytest.mark.parametrize(("keep", "left"), [(0, 5), (1, 1), (2, 2), (9, 5)])
+def test_the_last_checkpoints_of_the_run_are_kept_and_those_of_others_are_never_touched(keep, left, tmp_path):
+    callback, _ = keep_best(tmp_path, keep=keep)
+    callback.write = lambda path, epoch, logs: path.write_text("")
+    other = tmp_path / "weights.01-0.50.hdf5"  # of an earlier run in the folder
+    other.write_text("")
+    for epoch, value in enumerate([5.0, 4.0, 4.5, 3.0, 2.0, 2.5, 1.0]):
+        callback.on_epoch_begin(epoch)
+        before = {path.name for path in tmp_path.iterdir()}
+        callback.on_epoch_end(epoch, {"val_loss": value})
+        assert before <= {path.name for path in tmp_path.iterdir()}  # a resume may need what the last epoch ended with
+    callback.on_train_end()
+    names = [f"weights.{epoch:02d}-{value}.hdf5" for epoch, value in
+             ((1, "5.00"), (2, "4.00"), (4, "3.00"), (5, "2.00"), (7, "1.00"))]  # fmt: skip
+    assert {path.name for path in tmp_path.iterdir()} == {other.name, *names[-left:]}
 
 
 def test_patience_counts_the_epochs_since_the_best(tmp_path, capsys):

@@ -6,10 +6,12 @@ words as in a shell, on any number of lines, and # for comments. What is typed b
 
 import argparse
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,13 +24,13 @@ from networks.published import vggface_network
 from training.augmentations import AUGMENTATIONS
 from training.data import newest_database
 from training.losses import AGE_LOSSES, SOFT_LOSSES
-from training.options import DEFAULT_RATES, MONITORS, PUBLISHED, WIDE_RESNET_ARGUMENTS, Options
+from training.options import DEFAULT_RATES, MONITORS, PUBLISHED, TRACKERS, WIDE_RESNET_ARGUMENTS, Options
 from training.resume import RESUME_FILE, read_resume, reading_resume
 from training.starting import weights_file
 
 EVERYDAY = {  # what --help shows
     *("help", "version", "help_all", "input", "aug", "model", "width", "weights"),
-    *("nb_epochs", "batch_size", "opt", "lr", "output_path", "resume"),
+    *("nb_epochs", "batch_size", "opt", "lr", "output_path", "run", "resume"),
 }
 INHERITED = (  # from the checkpoint that --weights names
     *("model", "depth", "width", "stages", "stem_stride", "mirror"),
@@ -96,9 +98,17 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--fold",
-        type=cli.number(int, 0),
-        metavar="N",
-        help="keep the dataset's own fold N for the test, such as 0 to 4 of Adience",
+        type=lambda text: text if text == "all" else cli.number(int, 0)(text),
+        metavar="N|all",
+        help="keep fold N for the test: the dataset's own, such as 0 to 4 of Adience, or one of --folds; all trains "
+        "each in turn, in folders fold_0, fold_1, ...",
+    )
+    group.add_argument(
+        "--folds",
+        type=cli.checked(_folds),
+        metavar="K|FILE",
+        help="make K folds of the faces, whole people at a time, the same whatever the seed; or take the splits of a "
+        "database of the Facial Age Estimation Benchmark, a .json file",
     )
     group.add_argument(
         "--aug",
@@ -342,12 +352,47 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         help="folder for checkpoints and logs",
     )
     group.add_argument(
+        "--run",
+        type=cli.checked(_run_name),
+        metavar="NAME",
+        help="give the run a folder of its own, NAME within --output_path, with args.json, best.hdf5 and last.hdf5 too",
+    )
+    group.add_argument(
+        "--keep",
+        type=cli.number(int, 0),
+        default=3,
+        metavar="N",
+        help="remove all but the last N checkpoints of this run, of which the newest is the best; 0 removes none",
+    )
+    group.add_argument(
+        "--track",
+        choices=TRACKERS,
+        help="write each epoch to this experiment tracker too, where its package is installed; wandb sends it to its "
+        "makers' servers",
+    )
+    group.add_argument(
         "--resume",
         action="store_true",
         help="continue the stopped run in --output_path, with its own arguments, to more epochs if --nb_epochs says "
         "so; where none was stopped, start anew",
     )
     group.add_argument("--restart", action="store_true", help="discard the stopped run in --output_path")
+
+
+def _folds(text: str) -> int | Path:
+    """How many folds, or the file that has them."""
+    if text.endswith(".json"):
+        return Path(text)
+    if not text.isdecimal() or not 2 <= int(text) <= 100:
+        raise ValueError(f"'{text}' is neither a number of folds, 2 to 100, nor a .json file")
+    return int(text)
+
+
+def _run_name(text: str) -> str:
+    """A name that can be a folder's."""
+    if not re.fullmatch(r"\w[\w.-]*", text):
+        raise ValueError(f"'{text}' is no name of a run: letters, digits, dots, - and _ make one")
+    return text
 
 
 class Devices(NamedTuple):
@@ -362,6 +407,8 @@ def devices_of(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Dev
     """What is said of devices; refuses what does not go together, and copies that know nothing of each other."""
     if args.devices and args.distributed:
         parser.error("--distributed takes all devices of all processes: leave --devices out")
+    if args.distributed and args.run:
+        parser.error("--run names checkpoints, which one process does: leave it out with --distributed")
     if not args.distributed and (copies := launched_copies()) > 1:
         parser.error(
             f"{copies} copies of train.py were launched, which would train the same network {copies} times into one "
@@ -387,9 +434,9 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
         SystemExit: with status 2 and one line, for arguments that do not go together.
         FileNotFoundError, ValueError: for files that are not there or damaged.
     """
-    argv = _files_first(parser, sys.argv[1:] if argv is None else argv)
+    argv = files_first(parser, sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(argv)
-    folder = args.output_path
+    folder = args.output_path / (args.run or "")
     if args.resume and args.restart:
         parser.error("--resume and --restart exclude each other")
     devices = devices_of(parser, args)
@@ -412,7 +459,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
     return Options.of(vars(args)), folder, {}, devices
 
 
-def _files_first(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
+def files_first(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
     """The arguments with @files before the others, so that these win."""
     for name in (word[1:] for word in argv if word.startswith("@")):
         if not Path(name).is_file():
@@ -471,6 +518,12 @@ def _refuse_contradictions(parser: argparse.ArgumentParser, args: argparse.Names
     """Refuses options that exclude each other, and those that the chosen loss or scale has no use for."""
     if args.fold is not None and args.test_split:
         parser.error("--fold keeps that fold for the test, --test_split a share of all faces: choose one")
+    if args.track and find_spec(args.track) is None:
+        parser.error(f"--track {args.track} needs the package {args.track}: pip install {args.track}")
+    if args.folds and args.fold is None:
+        parser.error("--folds makes folds: --fold says which of them is kept for the test, or all")
+    if isinstance(args.folds, int) and args.fold >= args.folds:
+        parser.error(f"--fold {args.fold} is none of the {args.folds} of --folds, which are 0 to {args.folds - 1}")
     if args.split == "part" and args.fold is not None:
         parser.error("--split part takes the parts named train, valid and test, --fold those named fold_N: choose one")
     if args.age_error_weight is not None and args.age_loss != "dldl_v2":

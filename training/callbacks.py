@@ -95,6 +95,7 @@ class KeepBest(keras.callbacks.Callback):
         monitor: the name of the epoch's value that decides.
         less_is_better: whether the value is a loss or an error.
         patience: epochs without improvement after which the run ends; 0 never ends it.
+        keep: how many checkpoints of the run to keep; 0 keeps all.
         state: `state` of the run that is resumed.
     """
 
@@ -105,12 +106,13 @@ class KeepBest(keras.callbacks.Callback):
         monitor: str,
         less_is_better: bool,
         patience: int,
+        keep: int,
         state: dict | None = None,
     ):
         super().__init__()
         self.folder, self.write = Path(folder), write
-        self.monitor, self.less_is_better, self.patience = monitor, less_is_better, patience
-        self.state = state or {"best": None, "waited": 0, "path": None, "epoch": 0}
+        self.monitor, self.less_is_better, self.patience, self.keep = monitor, less_is_better, patience, keep
+        self.state = state or {"best": None, "waited": 0, "path": None, "epoch": 0, "written": []}
 
     def begin_phase(self, patience: int, anew: bool) -> None:
         """Sets the patience for a phase of the run; `anew` unless it is resumed within it. The best stays the best."""
@@ -122,6 +124,17 @@ class KeepBest(keras.callbacks.Callback):
         """Whether so many epochs have passed without improvement; never for a patience of 0."""
         return bool(patience) and self.state["waited"] >= patience
 
+    def on_epoch_begin(self, epoch, logs=None):
+        self._prune()
+
+    def on_train_end(self, logs=None):
+        self._prune()
+
+    def _prune(self) -> None:
+        """Removes old checkpoints; not before the epoch's end is on the disk: till then a resume may need them."""
+        for path in self.state["written"][: -self.keep] if self.keep and backend.team().leads else ():
+            Path(path).unlink(missing_ok=True)
+
     def on_epoch_end(self, epoch, logs=None):
         value = float(logs[self.monitor])
         best = self.state["best"]
@@ -130,7 +143,8 @@ class KeepBest(keras.callbacks.Callback):
         if best is None or (value < best if self.less_is_better else value > best):
             path = self.folder / f"weights.{epoch + 1:02d}-{logs['val_loss']:.2f}.hdf5"
             self.write(path, epoch + 1, logs)
-            self.state = {"best": value, "waited": 0, "path": str(path), "epoch": epoch + 1}
+            written = [*self.state["written"], str(path)]
+            self.state = {"best": value, "waited": 0, "path": str(path), "epoch": epoch + 1, "written": written}
             return
         self.state["waited"] += 1
         if self.out_of_patience(self.patience):

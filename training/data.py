@@ -90,7 +90,7 @@ def _sides(databases: list[Database], options: Options) -> tuple[np.ndarray, ...
     side = np.full(sum(map(len, databases)), -1, np.int8)
     if backend.team().leads:
         by_part = options.split == "part"
-        how = options.validation_split, options.seed, options.test_split, by_part, options.fold
+        how = options.validation_split, options.seed, options.test_split, by_part, options.fold, options.folds
         for number, rows in enumerate(split(databases, *how)):
             side[rows] = number
     side = backend.from_leader(side)
@@ -118,6 +118,7 @@ def split_of(data: Data, options: Options) -> dict[str, object]:
         "test_split": options.test_split,
         "parts": options.split == "part",
         "fold": options.fold,
+        "folds": options.plain()["folds"],
         "seed": options.seed,
         "image_size": data.database.image_size,
         "databases": [database.fingerprint() for database in data.databases],

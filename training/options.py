@@ -18,6 +18,7 @@ DEFAULT_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.002}
 DEFAULT_DECAYS = {"sgd": 5e-4, "adam": 5e-4, "adamw": 0.02}
 WIDE_RESNET_ARGUMENTS = {"depth": 16, "width": 8, "stages": 3, "stem_stride": 1}  # and their defaults
 FINE_TUNE_SHARE = 0.1  # of --lr, for what was frozen
+TRACKERS = ("mlflow", "wandb")  # packages, see tracking.py
 PUBLISHED = ("imagenet", "none")  # what --weights takes beside files
 
 
@@ -33,6 +34,7 @@ class Options:
     test_split: float
     split: str
     fold: int | None
+    folds: int | Path | None
     aug: str
     mixup_alpha: float
     seed: int
@@ -65,6 +67,9 @@ class Options:
     monitor: str
     patience: int
     mixed_precision: str | None
+    run: str | None
+    keep: int
+    track: str | None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Options":
@@ -95,6 +100,7 @@ class Options:
             | {
                 "input": tuple(map(Path, chosen["input"])),
                 "teacher": tuple(map(Path, chosen["teacher"] or ())),
+                "folds": Path(chosen["folds"]) if isinstance(chosen["folds"], str) else chosen["folds"],
                 "age_scale": scale if isinstance(scale, AgeScale) else age_scale(scale),
             }
         )
@@ -106,6 +112,7 @@ class Options:
         return values | {
             "input": [str(path.absolute()) for path in self.input],
             "weights": weights if weights in (None, *PUBLISHED) else str(Path(weights).absolute()),
+            "folds": str(self.folds.absolute()) if isinstance(self.folds, Path) else self.folds,
             "age_scale": self.age_scale.name,
             "teacher": [str(path.absolute()) for path in self.teacher] or None,
         }

@@ -27,12 +27,14 @@ from training.callbacks import (
 from training.data import Data, split_of
 from training.losses import age_loss
 from training.metrics import weighted_metrics
+from training.named import NameCheckpoints
 from training.options import MONITORS, WIDE_RESNET_ARGUMENTS, Options
 from training.reports import Outcome
-from training.resume import forget, reading_resume, set_dropout_seeds
+from training.resume import reading_resume, set_dropout_seeds
 from training.schedules import learning_rate, phases
 from training.starting import history_of, weights_file
 from training.teachers import holds_answers
+from training.tracking import tracker
 
 TENSORBOARD = "tensorboard"  # the folder of its logs, within a run's
 
@@ -144,16 +146,14 @@ def fit(
     team = backend.team()
     guard, write = StopAtNan(), writer(model, description, averaged)
     less_is_better = MONITORS[options.monitor]
-    best = KeepBest(folder, write, options.monitor, less_is_better, options.patience, stopped.get("best"))
+    best = KeepBest(folder, write, options.monitor, less_is_better, options.patience, options.keep, stopped.get("best"))
     journal = Journal(folder, options.nb_epochs, best, trivial, stopped.get("history"))
     kept = {"arguments": options.plain(), "split": description.split}
     resume = Resume(folder, lambda: kept | {"best": best.state, "history": journal.rows})
     plain_loss = PlainValidationLoss(options.gender_weight, validation.padding if team.devices else 1.0)
     before = [guard, Epochs(training), *averaged, plain_loss]
-    after = [*tensorboard(folder), journal, resume] if team.leads else []
+    after = [*followers(folder, options, write, best), journal, resume] if team.leads else []
     done = stopped.get("epoch", 0)
-    if not stopped and team.leads:
-        forget(folder)  # --restart
     *_, last_phase = steps = phases(options)
     ended = done > last_phase.first and best.out_of_patience(options.patience)
     try:
@@ -191,6 +191,13 @@ def fit(
         raise
     keras.mixed_precision.set_global_policy("float32")  # as the checkpoint will be used
     return Outcome(best.state, journal.rows, len(training) * len(journal.rows), guard.stopped)
+
+
+def followers(folder: Path, options: Options, write, best: KeepBest) -> list:
+    """The callbacks that write down elsewhere what the run comes to: TensorBoard's, a tracker's, and those of a run
+    with a name."""
+    named = [NameCheckpoints(folder, write, best)] if options.run else []
+    return [*tensorboard(folder), *tracker(folder, options), *named]
 
 
 def writer(model, description: Description, averaged: list):

@@ -27,6 +27,14 @@ def weights_file(weights: str | None) -> Path | None:
     return choose(path)
 
 
+def start_of(options: Options) -> Path | None:
+    """The checkpoint that a run goes on from; None of random weights and of published ones."""
+    from networks.published import vggface_network
+
+    path = weights_file(options.weights)
+    return path if path and not vggface_network(path) else None
+
+
 def history_of(earlier: Description) -> dict[str, object]:
     """How a model came about, for those that start or learn from it."""
     return {**earlier.training, "split": earlier.split}

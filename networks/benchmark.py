@@ -1,0 +1,81 @@
+"""The splits of the Facial Age Estimation Benchmark (Paplham and Franc, CVPR 2024, arXiv:2307.04570), from its JSONs.
+
+Each file is a list of entries; of an entry `img_path`, the photo, and `folder`, a number, are read. Ten folders make
+five splits, three make one; all photos of one person are in one folder.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from age_gender.files import plain_path, reading
+from age_gender.labels import UNKNOWN
+
+TEST_FOLDERS = ((8, 9), (0, 1), (2, 3), (3, 4), (4, 5))  # of ten, for each split; the two before them validate
+
+
+def splits_in(path: Path) -> int:
+    """How many splits a file's folders make; 0 where it is for tests alone, as FG-NET's with a folder for each person.
+
+    Raises:
+        FileNotFoundError, ValueError: as `folders_in` does.
+    """
+    last = max(folders_in(path).values())
+    return 1 if last == 2 else len(TEST_FOLDERS) if last == 9 else 0
+
+
+def folders_in(path: Path) -> dict[str, int]:
+    """The folder of each photo that a file names.
+
+    Raises:
+        FileNotFoundError: if it is not there.
+        ValueError: if it is no such file.
+    """
+    with reading(path, f"{path} is no database of the Facial Age Estimation Benchmark"):
+        entries = json.loads(Path(path).read_text(encoding="utf-8"))
+        found = {plain_path(str(entry["img_path"])): int(entry["folder"]) for entry in entries}
+        if not found or min(found.values()) < 0:
+            raise ValueError("it has no entries with img_path and folder")
+        return found
+
+
+def folder_of(names: list[str], path: Path) -> np.ndarray:
+    """The folder of each of some photos, (n,) int64, -1 where the file has it not.
+
+    Args:
+        names: paths below a dataset's folder; the file's paths end in them. What two of them end in is neither.
+        path: the file.
+    """
+    folders = folders_in(path)
+    tails: dict[int, dict[str, int]] = {}
+    found = np.full(len(names), UNKNOWN)
+    for row, name in enumerate(names):
+        parts = name.count("/") + 1
+        if parts not in tails:
+            tails[parts] = {}
+            for entry, folder in folders.items():
+                tail = "/".join(entry.split("/")[-parts:])
+                same = tails[parts].setdefault(tail, folder)
+                tails[parts][tail] = folder if same == folder else UNKNOWN
+        found[row] = tails[parts].get(name, UNKNOWN) if name else UNKNOWN
+    return found
+
+
+def sides_in(names: list[str], path: Path, split: int) -> np.ndarray:
+    """Where each of some photos stands in a split: (n,) int64, 0 training, 1 validation, 2 test, -1 in none of them.
+
+    Raises:
+        ValueError: if there is no such split, or the file has none of the photos.
+    """
+    splits = splits_in(path)
+    if split >= splits:
+        raise ValueError(f"{path} has {f'splits 0 to {splits - 1}' if splits else 'no splits, for tests alone'}")
+    folder = folder_of(names, path)
+    if np.all(folder == UNKNOWN):
+        raise ValueError(f"{path} has none of the photos of the databases, such as {next(iter(names), 'none')}")
+    if splits == 1:
+        return folder
+    test = np.array(TEST_FOLDERS[split])
+    side = np.where(np.isin(folder, test), 2, np.where(np.isin(folder, (test - 2) % 10), 1, 0))
+    return np.where(folder == UNKNOWN, UNKNOWN, side)

@@ -1,0 +1,50 @@
+"""`train.py --fold all`: one training for each fold, each in a folder of its own."""
+
+import re
+from pathlib import Path
+
+from age_gender.files import newest
+from networks.benchmark import splits_in
+from training.arguments import files_first
+from training.data import newest_database
+from training.resume import RESUME_FILE
+from utils import open_database
+
+ALL = "all"
+
+
+def every_fold(parser, argv: list[str]) -> list[tuple[Path, list[str]]] | None:
+    """The folder and the arguments of each fold's training; None where not all folds are asked for.
+
+    With --resume the folds that are finished are left out.
+
+    Raises:
+        FileNotFoundError, ValueError: if there are no folds, or it cannot be told.
+    """
+    argv = files_first(parser, argv)
+    args = parser.parse_args(argv)
+    if args.fold != ALL:
+        return None
+    numbers = range(args.folds) if isinstance(args.folds, int) else _folds_of(args.folds, args.input)
+    top, found = args.output_path / (args.run or ""), []
+    for number in numbers:
+        name = f"fold_{number}"
+        where = ["--output_path", str(top), "--run", name] if args.run else ["--output_path", str(top / name)]
+        finished = newest((top / name).glob("weights.*.hdf5")) and not (top / name / RESUME_FILE).exists()
+        if args.resume and finished:
+            print(f"{top / name} is finished")
+            continue
+        found.append((top / name, [*argv, "--fold", str(number), *where]))
+    return found
+
+
+def _folds_of(file: Path | None, databases: list[Path] | None) -> list[int]:
+    """The numbers of the folds that a benchmark's file, or the databases' own authors, made."""
+    if file:
+        if not (splits := splits_in(file)):
+            raise ValueError(f"{file} has no splits to train on: it is for tests alone")
+        return list(range(splits))
+    parts = {name for path in databases or [newest_database()] for name in open_database(path).part_names}
+    if numbers := sorted(int(found[1]) for name in parts if (found := re.fullmatch(r"fold_(\d+)", name))):
+        return numbers
+    raise ValueError("--fold all: no database has folds of its own; --folds 5 makes five, whole people at a time")
