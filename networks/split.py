@@ -183,14 +183,7 @@ def split(
             asked for and no database has them.
     """
     groups = _groups(databases)
-    unlisted = np.zeros(len(groups), bool)
-    if isinstance(folds, Path):
-        side = sides_in([name for database in databases for name in _names(database)], folds, fold)
-        unlisted = side == UNKNOWN
-    elif folds:
-        side = np.where(_fold_of(groups, folds) == fold, 2, UNKNOWN)
-    else:
-        side = np.concatenate([_published_side(database, parts, fold) for database in databases])
+    side, unlisted = _sides(databases, groups, parts, fold, folds)
     if (parts or fold is not None) and np.all(side == UNKNOWN):
         wanted = "train, valid or test" if parts else f"fold_{fold}"
         found = ", ".join(sorted({name for database in databases for name in database.part_names})) or "none"
@@ -210,6 +203,21 @@ def split(
             f"{validation_split:g}{f' and test at {test_split:g}' * bool(test_split)}; give more faces or another share"
         )
     return training, validation, test
+
+
+def _sides(
+    databases: list[Database], groups: np.ndarray, parts: bool, fold: int | None, folds: int | Path | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) int64: 0 training, 1 validation, 2 test where a row stands by its part or fold, else -1; and (n,) bool:
+    which rows are to stand nowhere, since the file of the folds has them not."""
+    if isinstance(folds, Path):
+        side = sides_in([name for database in databases for name in _names(database)], folds, fold or 0)
+        return side, side == UNKNOWN
+    if folds:
+        side = np.where(_fold_of(groups, folds) == fold, 2, UNKNOWN)
+    else:
+        side = np.concatenate([_published_side(database, parts, fold) for database in databases])
+    return side, np.zeros(len(groups), bool)
 
 
 def _take(wanted: float, seed: int, groups: np.ndarray, sizes: np.ndarray, free: np.ndarray) -> np.ndarray:
