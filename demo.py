@@ -51,6 +51,14 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument("--video", type=Path, metavar="FILE", help="video file")
     source.add_argument("--camera", type=cli.number(int, 0), default=0, metavar="N", help="number of the webcam")
     source.add_argument("--browser", action="store_true", help="open a page on this machine that reads all of these")
+    parser.add_argument(
+        "--every", type=cli.number(int, 1), default=1, metavar="N", help="of a video file, read each Nth frame alone"
+    )
+    parser.add_argument(
+        "--track",
+        action="store_true",
+        help="of a video or a camera, number the people, average each one's answers, and write summary.csv",
+    )
     network = parser.add_argument_group("network")
     network.add_argument(
         "--weight_file",
@@ -125,14 +133,20 @@ def main(argv: list[str] | None = None) -> int:
     understand_paths(parser, args)
     refuse_to_overwrite(parser, args)
     weight_file = choose_weights(parser, args)
+    still = args.several or args.image_dir or args.image
+    live = not (still or args.video)
+    if args.every > 1 and not args.video:
+        parser.error("--every is for a video file")
+    if args.track and still:
+        parser.error("--track is for a video or a camera; in photos nobody is followed")
     source, total = open_source(args)
-    live = not (args.several or args.image_dir or args.image or args.video)
     shown = not args.no_display and display_works()
     if not shown and not args.output_dir:
         args.output_dir = output_without_display(live, args.no_display)
 
     from age_gender.predictor import Predictor
     from age_gender.results import Output
+    from age_gender.tracks import Tracker
     from networks import open_model
 
     model = open_model(weight_file, args.trust)
@@ -141,8 +155,9 @@ def main(argv: list[str] | None = None) -> int:
     print(f"{weight_file} ({origin}), {faces_in_words(predictor)}, on {predictor.device}", flush=True)
     for difference in warnings(predictor):
         print(f"warning: the faces here are {difference}: ages may be worse", file=sys.stderr)
-    output = Output(args.output_dir, source) if args.output_dir else None
-    return run(predictor, source, total, output, shown, live)
+    tracker = Tracker(source.frames_per_second, args.unsure_below) if args.track else None
+    output = Output(args.output_dir, source, args.track) if args.output_dir else None
+    return run(predictor, source, total, output, shown, tracker)
 
 
 def faces_in_words(predictor) -> str:
@@ -242,7 +257,7 @@ def open_source(args: argparse.Namespace):
             raise FileNotFoundError(f"{args.image} is no file; --image takes one image, --image_dir a folder")
         return sources.images([args.image], args.image.parent), 1
     if args.video:
-        return sources.Video(args.video), None
+        return sources.Video(args.video, args.every), None
     return sources.Camera(args.camera), None
 
 
@@ -266,29 +281,38 @@ def output_without_display(live: bool, wanted: bool) -> Path:
     return DEFAULT_OUTPUT
 
 
-def run(predictor, source, total: int | None, output, shown: bool, live: bool) -> int:
+def run(predictor, source, total: int | None, output, shown: bool, tracker) -> int:
     """Works through the frames; what was found by then is written however it ends."""
+    from tqdm import tqdm
+
+    from age_gender import captions, results, sources
+
     still = total is not None
     read = unreadable = faces = 0
     stopped = None
     started = time.perf_counter()
+    stream = predictor.stream(source, ahead=1 if isinstance(source, sources.Camera) else None)
+    if isinstance(source, sources.Video):
+        stream = tqdm(stream, total=source.total or None, unit="frame", disable=None)
     try:
-        for result in predictor.stream(source, ahead=1 if live else None):
+        for result in stream:
             read += 1
             unreadable += result.image is None
             faces += len(result.faces)
-            annotated = annotate(result) if (output or shown) and result.image is not None else None
+            tracked = tracker.add(result.faces, result.frame.seconds) if tracker else None
+            drawn = (output or shown) and result.image is not None
+            picture = captions.annotated(result.image, result.faces, tracked) if drawn else None
             if output:
-                output.add(result, annotated)
+                output.add(result, picture, tracked)
             if still:  # what has been said is in the table, however it ends
-                print(f"{result.frame.name}: {summary(result)}", flush=True)
-            if shown and annotated is not None and ended_by_key(annotated, wait=still):
+                print(f"{result.frame.name}: {results.in_words(result)}", flush=True)
+            if shown and picture is not None and ended_by_key(picture, wait=still):
                 break
     except KeyboardInterrupt as error:
         stopped = error
     finally:
         if output:
-            output.close()
+            output.close(tracker and tracker.summary())
     seconds = time.perf_counter() - started
     kind = "images" if still else "frames"
     print(
@@ -297,7 +321,8 @@ def run(predictor, source, total: int | None, output, shown: bool, live: bool) -
     )
     cli.result(read=read, faces=faces, unreadable=unreadable, output_dir=output and output.folder)
     if output:
-        print(f"results in {output.folder}/: annotated {kind}, predictions.csv, predictions.json")
+        tables = f"predictions.csv, predictions.json{', summary.csv' if tracker else ''}"
+        print(f"results in {output.folder}/: annotated {kind}, {tables}")
     if stopped:
         raise stopped
     if lost := getattr(source, "lost", 0):
@@ -306,30 +331,6 @@ def run(predictor, source, total: int | None, output, shown: bool, live: bool) -
     if unreadable == read:
         raise ValueError("nothing could be read: are these images in a format that OpenCV knows, and whole?")
     return 0
-
-
-def summary(result) -> str:
-    """'27, F; 31, M' for the terminal."""
-    if result.image is None:
-        return "unreadable"
-    return "; ".join(label(face) for face in result.faces) or "no face"
-
-
-def label(face) -> str:
-    """'27, 21-36, F', without an interval '27, F', of age groups 'adult 97%, F'; 'unsure' where the gender is."""
-    age = f"{face.group} {face.p_group:.0%}" if face.group else f"{face.age:.0f}"
-    interval = f", {face.interval[0]}-{face.interval[1]}" if face.interval else ""
-    return f"{age}{interval}, {'unsure' if face.unsure else face.gender}"
-
-
-def annotate(result):
-    """The picture with boxes and labels on a copy of it."""
-    from age_gender.faces import draw_label
-
-    picture = result.image.copy()
-    for face in result.faces:
-        draw_label(picture, face.box, label(face))
-    return picture
 
 
 def ended_by_key(picture, wait: bool) -> bool:

@@ -1,4 +1,4 @@
-"""Faces in pictures: reading a photo whatever its kind, boxes, the one crop, and drawing.
+"""Faces in pictures: reading a photo whatever its kind, boxes and the one crop.
 
 Every picture is uint8, BGR, height x width x 3. A box is x1, y1, x2, y2 in pixels, x2 and y2 exclusive.
 """
@@ -329,27 +329,3 @@ def cut_face(
         return crop_face(image, box, margin, size, eyes)
     except (ValueError, cv2.error):
         return None
-
-
-def draw_label(image: np.ndarray, box: Box, label: str) -> None:
-    """Draws a face's box and its label above it (below where there is no room), on the picture itself."""
-    height, width = image.shape[:2]
-    x1, y1, x2, y2 = (round(value) for value in box)
-    thickness = max(1, round(min(height, width) / 300))
-    scale = max(0.45, min(height, width) / 700)
-    cv2.rectangle(image, (x1, y1), (x2, y2), (255, 160, 0), thickness, cv2.LINE_AA)
-    (text_width, text_height), baseline = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-    left = min(max(x1, 0), max(width - text_width - 4, 0))
-    bottom = y1 if y1 > text_height + baseline + 4 else min(y2 + text_height + baseline + 4, height)
-    top = bottom - text_height - baseline - 4
-    cv2.rectangle(image, (left, top), (left + text_width + 4, bottom), (255, 160, 0), cv2.FILLED)
-    cv2.putText(
-        image,
-        label,
-        (left + 2, bottom - baseline - 1),
-        cv2.FONT_HERSHEY_SIMPLEX,
-        scale,
-        (255, 255, 255),
-        thickness,
-        cv2.LINE_AA,
-    )

@@ -14,7 +14,10 @@ import numpy as np
 from age_gender.files import guarded, replacing
 from age_gender.predictor import Face, Result
 from age_gender.sources import TABLE, Camera, Video
+from age_gender.tracks import COLUMNS as SUMMARY_COLUMNS
+from age_gender.tracks import Tracked
 
+SUMMARY = "summary.csv"  # of people, where they are tracked
 WRITABLE = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 COLUMNS = (
@@ -22,11 +25,15 @@ COLUMNS = (
     *("age_low", "age_high", "unsure"),
     *("age_group", "p_age_group", "p_between_groups"),  # with age groups alone
 )
+OF_VIDEO = ("seconds",)  # columns after these, of videos and cameras
+OF_TRACKS = ("track", "track_age", "track_gender", "track_p_male")  # and after those, where faces are tracked
 
 
 def rows_of(result: Result) -> list[dict[str, Any]]:
     """A row for each face, or one that says why there is none; a value that does not exist is None."""
     base = {**dict.fromkeys(COLUMNS), "input": result.frame.name, "frame": result.frame.number}
+    if result.frame.seconds is not None:
+        base["seconds"] = round(result.frame.seconds, 3)
     if not result.faces:
         return [{**base, "status": "unreadable" if result.image is None else "no_face"}]
     return [
@@ -58,6 +65,28 @@ def _groups_of(face: Face) -> dict[str, Any]:
     }
 
 
+def _of_track(one: Tracked | None) -> dict[str, Any]:
+    """The columns of a face that is tracked; empty until it is."""
+    if one is None:
+        return dict.fromkeys(OF_TRACKS)
+    face = one.face
+    return dict(zip(OF_TRACKS, (one.number, round(face.age, 2), face.gender, round(face.p_male, 4)), strict=True))
+
+
+def in_words(result: Result) -> str:
+    """'27, 21-36, F; 31, 25-38, M', or why there is none."""
+    if result.image is None:
+        return "unreadable"
+    return "; ".join(label(face) for face in result.faces) or "no face"
+
+
+def label(face: Face) -> str:
+    """'27, 21-36, F', without an interval '27, F', of age groups 'adult 97%, F'; 'unsure' where the gender is."""
+    age = f"{face.group} {face.p_group:.0%}" if face.group else f"{face.age:.0f}"
+    interval = f", {face.interval[0]}-{face.interval[1]}" if face.interval else ""
+    return f"{age}{interval}, {'unsure' if face.unsure else face.gender}"
+
+
 def write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
     """Writes rows as `rows_of` gives them, as they come, below a header; a name is never a formula."""
     table = csv.DictWriter(file, COLUMNS)
@@ -67,41 +96,61 @@ def write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
 
 
 class Output:
-    """Writes annotated pictures or a film as they come, and the tables of predictions at the end.
+    """Writes annotated pictures or a film, and the tables of predictions, as they come: nothing is kept in memory.
 
     Args:
         folder: where they go.
         source: of the frames; a Video or a Camera makes a film, anything else pictures.
+        tracked: whether `add` is told who is tracked.
     """
 
-    def __init__(self, folder: Path, source: Any):
+    def __init__(self, folder: Path, source: Any, tracked: bool = False):
         self.folder = folder
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.rows: list[dict[str, Any]] = []
         self._pictures: set[Path] = set()
+        self._source = source if isinstance(source, Video | Camera) else None
         self._film: cv2.VideoWriter | None = None
-        self._unfinished = ExitStack()
-        if isinstance(source, Video | Camera):
-            self._open_film(source)
+        self._film_frames = 0
+        self._unfinished = ExitStack()  # the film
+        self._tables = ExitStack()
+        self._rows = 0
+        more = (*OF_VIDEO, *(OF_TRACKS if tracked else ())) if self._source else ()
+        self._csv = csv.DictWriter(self._table(TABLE, errors="surrogateescape", newline=""), (*COLUMNS, *more))
+        self._csv.writeheader()
+        self._json = self._table("predictions.json", errors="backslashreplace")
 
-    def _open_film(self, source: Video | Camera) -> None:
+    def _table(self, name: str, **how: str) -> IO[str]:
+        path = self._tables.enter_context(replacing(self.folder / name))
+        return self._tables.enter_context(open(path, "w", encoding="utf-8", **how))  # type: ignore[call-overload]
+
+    def _open_film(self, source: Video | Camera, size: tuple[int, int]) -> None:
         name = source.path.stem if isinstance(source, Video) else re.sub(r"[^\w.-]+", "_", source.name)
-        self._film_file, self._film_frames = self.folder / f"{name}.mp4", 0
+        self._film_file = self.folder / f"{name}.mp4"
         self._film_new = self._unfinished.enter_context(replacing(self._film_file))
         code = cv2.VideoWriter.fourcc(*"mp4v")
         for digits in (3, 2, 1, 0):  # the format holds a rate as a fraction of numbers of 16 bits
             rate = round(source.frames_per_second, digits)
-            self._film = cv2.VideoWriter(str(self._film_new), code, rate, source.size)
+            self._film = cv2.VideoWriter(str(self._film_new), code, rate, size)
             if self._film.isOpened():
                 return
         raise ValueError(f"OpenCV cannot write {self._film_file}")
 
-    def add(self, result: Result, annotated: np.ndarray | None) -> None:
-        """Takes a result and its annotated picture (None if unreadable)."""
-        self.rows.extend(rows_of(result))
+    def add(self, result: Result, annotated: np.ndarray | None, tracked: list[Tracked | None] | None = None) -> None:
+        """Takes a result, its annotated picture (None if unreadable), and who is tracked, one for each face."""
+        rows = rows_of(result)
+        if tracked is not None:
+            rows = [row | _of_track(one) for row, one in zip(rows, tracked or [None], strict=True)]
+        for row in rows:
+            self._csv.writerow({**row, "input": guarded(row["input"])})
+            text = json.dumps(row, indent=1, ensure_ascii=False).replace("\n", "\n ")
+            self._json.write(f"{',' if self._rows else '['}\n {text}")
+            self._rows += 1
         if annotated is None:
             return
-        if self._film:
+        if self._source:
+            if self._film is None:
+                self._open_film(self._source, (annotated.shape[1], annotated.shape[0]))
+            assert self._film
             self._film.write(annotated)
             self._film_frames += 1
         else:
@@ -122,20 +171,21 @@ class Output:
         with replacing(path) as temporary:
             temporary.write_bytes(encoded.tobytes())
 
-    def close(self) -> None:
-        """Writes the tables, and completes the film.
+    def close(self, people: list[dict[str, Any]] | None = None) -> None:
+        """Completes the tables and the film.
+
+        Args:
+            people: rows of Tracker.summary, for summary.csv; None writes none.
 
         Raises:
             OSError: if the film lacks frames, as on a full disk; what was there before stays.
         """
-        with (
-            replacing(self.folder / TABLE) as path,
-            open(path, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-        ):
-            write_csv(file, self.rows)
-        with replacing(self.folder / "predictions.json") as path:
-            text = json.dumps(self.rows, indent=1, ensure_ascii=False)
-            path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        with self._tables:
+            self._json.write("\n]" if self._rows else "[]")
+            if people is not None:
+                table = csv.DictWriter(self._table(SUMMARY, newline=""), SUMMARY_COLUMNS)
+                table.writeheader()
+                table.writerows(people)
         with self._unfinished:
             if self._film:
                 self._film.release()

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,11 +24,13 @@ class Frame(NamedTuple):
         name: of its file, relative to the folder searched; of the video's file; or "camera 0".
         number: of the frame in a video or from a camera, from 0; 0 for an image.
         read: returns (height, width, 3) uint8 BGR, or None if unreadable. Any thread may call it, once.
+        seconds: since the video began, or the camera; None of an image.
     """
 
     name: str
     number: int
     read: Callable[[], np.ndarray | None]
+    seconds: float | None = None
 
 
 class Found(NamedTuple):
@@ -116,8 +119,13 @@ def _same(image: np.ndarray) -> np.ndarray:
 class Video:
     """A video file, frame by frame, as it is shown: its pixels are made square.
 
+    Args:
+        path: of the file.
+        every: 1 yields each frame, 2 every second one, from the first.
+
     Attributes:
-        frames_per_second: the file's own.
+        frames_per_second: of what is yielded.
+        total: how many frames are yielded, as the file promises; 0 where it does not say.
         size: width and height of the frames.
         lost: when all was read, how many frames the file promised that could not be read.
 
@@ -126,31 +134,37 @@ class Video:
         ValueError: if OpenCV cannot play it.
     """
 
-    def __init__(self, path: Path):
-        self.path = Path(path)
+    def __init__(self, path: Path, every: int = 1):
+        self.path, self.every = Path(path), every
         if not self.path.is_file():
             raise FileNotFoundError(f"{path} is not there")
         self.lost = 0
         self._capture = _open(str(path))
-        self.frames_per_second = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
+        self._rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
+        self.frames_per_second = self._rate / every
         width, height = (int(self._capture.get(each)) for each in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
         if not self._capture.isOpened() or not width or not height:
             raise ValueError(f"{path} cannot be played: it is no video, or of a kind that OpenCV does not know")
         wide, high = (self._capture.get(each) or 1 for each in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
         self.size = max(1, round(width * wide / high)), height
         self._promised = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self.total = max(0, -(-self._promised // every))
 
     def __iter__(self) -> Iterator[Frame]:
         number = failed = 0
         try:
             while number + failed < max(self._promised, 1) or not failed:
-                good, image = self._capture.read()
+                wanted = not number % self.every
+                good, image = self._capture.read() if wanted else (self._capture.grab(), None)
                 if not good:  # a damaged stretch may have good frames behind it
                     failed += 1
                     continue
-                if image.shape[1::-1] != self.size:  # pixels that are not square, as on a DVD
-                    image = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
-                yield Frame(self.path.name, number, partial(_same, image))
+                if image is not None:
+                    if image.shape[1::-1] != self.size:  # pixels that are not square, as on a DVD
+                        image = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
+                    # The frame's own time, as phones' videos have no steady rate; not every reader knows it.
+                    seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+                    yield Frame(self.path.name, number, partial(_same, image), seconds or number / self._rate)
                 number += 1
             short = self._promised - number
             self.lost = short if short > SLACK else 0
@@ -201,7 +215,7 @@ class Camera:
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()
-        number = 0
+        number, began = 0, time.monotonic()
         try:
             while True:
                 with arrived:
@@ -209,7 +223,7 @@ class Camera:
                     if not newest:
                         return
                     image = newest.pop()
-                yield Frame(self.name, number, partial(_same, image))
+                yield Frame(self.name, number, partial(_same, image), time.monotonic() - began)
                 number += 1
         finally:
             ended.set()

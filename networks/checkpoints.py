@@ -18,7 +18,7 @@ from age_gender.files import newest, reading, replacing, reserve
 from age_gender.intervals import Calibration
 from age_gender.labels import NUM_AGES, NUM_GENDERS
 from age_gender.runtimes import format_of
-from networks import original
+from networks import original, original_efficientnet
 from networks.backbones import build
 
 CHECKPOINTS = Path("checkpoints")  # where runs go, and where the newest is looked for
@@ -136,7 +136,8 @@ def load(path: Path, mirror: bool = True):
     model = build(description)
     with reading(path, f"the weights in {path} do not fit the network it names"):
         if description.origin == ORIGIN_ORIGINAL:
-            original.load_weights(model, path)
+            source = original if description.network == "wide_resnet" else original_efficientnet
+            source.load_weights(model, path)
         else:
             model.load_weights(path)
     return (mirrored(model) if mirror and description.mirror else model), description
@@ -200,6 +201,8 @@ def _opened(path: Path) -> tuple[Description, object | None]:
             if KEY in file.attrs:
                 description = Description.from_json(file.attrs[KEY], path)
                 return replace(description, sides=_sides_in(file)), None
+            if original_efficientnet.is_later_original(file):
+                return original_efficientnet.describe(file, path), None
             layers = original.layers_of(file)
     if original.is_original(layers):
         return original.describe(path, layers), None

@@ -62,7 +62,7 @@ def vggface_network(path: Path) -> str | None:
 
     try:
         with h5py.File(path, "r") as file:
-            layers = set(_layer_names(file))
+            layers = set(layer_names(file))
     except (AttributeError, KeyError, OSError, TypeError):  # no HDF5 file, or one of another kind
         return None
     if {"conv1_1", "conv5_3"} <= layers:
@@ -86,7 +86,7 @@ def load_vggface(model, name: str, path: Path) -> str:
     Raises:
         ValueError: if the file does not fit, with the layers that do not.
     """
-    found = {layer: arrays for layer, arrays in _read_weights(path).items() if layer not in VGGFACE_TOP}
+    found = {layer: arrays for layer, arrays in read_weights(path).items() if layer not in VGGFACE_TOP}
     layers = _base_layers(model)
     if name == "resnet50":
         found = {layer.replace("/", "_"): arrays for layer, arrays in found.items()}
@@ -142,14 +142,14 @@ def _give(model, layers: list, found: list[list[np.ndarray]], source: object) ->
     return f"{sum(changed)} of {len(changed)} tensors of the base changed; new: {', '.join(model.output_names)}"
 
 
-def _read_weights(path: Path) -> dict[str, list[np.ndarray]]:
+def read_weights(path: Path) -> dict[str, list[np.ndarray]]:
     """layer -> its weights, in the order of a Keras 2 file of weights; layers without weights are left out."""
     import h5py
 
     layers = {}
     try:
         with h5py.File(path, "r") as file:
-            for layer in _layer_names(file):
+            for layer in layer_names(file):
                 group = _root(file)[layer]
                 if arrays := [group[_text(name)][()] for name in group.attrs["weight_names"]]:
                     layers[layer] = arrays
@@ -158,7 +158,8 @@ def _read_weights(path: Path) -> dict[str, list[np.ndarray]]:
     return layers
 
 
-def _layer_names(file) -> list[str]:
+def layer_names(file) -> list[str]:
+    """The names of all layers in an open Keras 2 file, of those without weights too; [] of other files."""
     return [_text(name) for name in _root(file).attrs.get("layer_names", [])]
 
 

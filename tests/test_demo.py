@@ -1,6 +1,7 @@
 """The demo on the model that comes with the suite: no Keras is needed, unless Keras alone has a GPU."""
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 from conftest import noise
 
 import demo
-from age_gender import results, runtimes, sources
+from age_gender import captions, results, runtimes, sources
 from networks.checkpoints import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -210,3 +211,88 @@ def test_images_and_folders_are_read_together_and_none_is_written_over(tmp_path,
     assert (tmp_path / "out" / "holiday" / "deep" / "b.png").is_file() and (tmp_path / "one.png").read_bytes() == before
     with pytest.raises(SystemExit):
         demo.main(["one.png", "holiday", *options[:-1], "."])
+
+
+# ---------------------------------------------------------------------------------------------------------- video
+
+
+def table_of(path) -> list[dict]:
+    return list(csv.DictReader(open(path, encoding="utf-8")))
+
+
+def test_the_table_of_photos_has_the_columns_it_always_had_and_json_the_same_rows(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.png", "zwei\nZeilen.png", "é.png"):
+        cv2.imwrite(str(folder / "x.png"), noise(1, 40)[0])
+        (folder / "x.png").rename(folder / name)
+    (folder / "broken.png").write_bytes(b"\x89PNG")
+    assert run_demo("--image_dir", folder, "--output_dir", tmp_path / "out") == 0
+    columns = (
+        "input,frame,face,status,x1,y1,x2,y2,score,age,gender,p_male,age_low,age_high,unsure,"
+        "age_group,p_age_group,p_between_groups"
+    )
+    assert (tmp_path / "out" / "predictions.csv").read_bytes().startswith(columns.encode() + b"\r\n")
+    text = (tmp_path / "out" / "predictions.json").read_text(encoding="utf-8")
+    rows = json.loads(text)
+    assert len(rows) == 5 and text == json.dumps(rows, indent=1, ensure_ascii=False)
+    assert list(rows[0]) == columns.split(",")
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_a_video_has_seconds_and_only_the_frames_that_are_wanted(tmp_path, every):
+    source = film(tmp_path / "film.mp4", 30, rate=10)
+    assert run_demo("--video", source, "--output_dir", tmp_path / "out", "--every", every) == 0
+    rows = table_of(tmp_path / "out" / "predictions.csv")
+    numbers = range(0, 30, every)
+    assert [int(row["frame"]) for row in rows] == list(numbers)
+    assert [float(row["seconds"]) for row in rows] == pytest.approx([number / 10 for number in numbers])
+    assert list(rows[0])[-1] == "seconds"
+    kept = cv2.VideoCapture(str(tmp_path / "out" / "film.mp4"))
+    assert kept.get(cv2.CAP_PROP_FRAME_COUNT) == len(numbers)
+    assert kept.get(cv2.CAP_PROP_FPS) == pytest.approx(10 / every)  # it takes as long as the video
+    assert kept.get(cv2.CAP_PROP_FRAME_HEIGHT) == 48 + captions.legend_height(64)
+
+
+def test_people_of_a_video_have_numbers_and_a_summary(tmp_path, capsys):
+    pytest.importorskip("trackers")
+    source = film(tmp_path / "film.mp4", 20, rate=10)
+    assert run_demo("--video", source, "--output_dir", tmp_path / "out", "--track") == 0
+    rows = table_of(tmp_path / "out" / "predictions.csv")
+    assert list(rows[0])[-5:] == ["seconds", "track", "track_age", "track_gender", "track_p_male"]
+    assert [row["track"] for row in rows] == [""] + ["1"] * 19
+    ages = [float(row["age"]) for row in rows[1:]]
+    assert float(rows[-1]["track_age"]) == pytest.approx(np.mean(ages), abs=0.02) and len(set(ages)) > 1
+    [person] = table_of(tmp_path / "out" / "summary.csv")
+    assert (person["track"], person["frames"], person["first_second"]) == ("1", "19", "0.1")
+    assert float(person["last_second"]) == pytest.approx(1.9) and float(person["seconds_in_view"]) == pytest.approx(1.9)
+    assert "predictions.json, summary.csv" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a.jpg", "--track"], "--track is for a video or a camera; in photos nobody is followed"),
+        (["a.jpg", "--every", "2"], "--every is for a video file"),
+        (["--every", "2"], "--every is for a video file"),
+        (["a.mp4", "--every", "0"], "0 is not 1 or more"),
+    ],
+)
+def test_what_is_for_videos_is_refused_elsewhere(words, message, capsys):
+    with pytest.raises(SystemExit) as ended:
+        demo.main(words)
+    assert ended.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_progress_is_told_with_the_time_left(tmp_path, monkeypatch):
+    import tqdm as package
+
+    made = {}
+
+    def bar(frames, **options):
+        made.update(options)
+        return frames
+
+    monkeypatch.setattr(package, "tqdm", bar)
+    assert run_demo(film(tmp_path / "film.mp4", 30), "--every", 7, "--output_dir", tmp_path / "out") == 0
+    assert made["total"] == 5 and made["unit"] == "frame"

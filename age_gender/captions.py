@@ -1,0 +1,272 @@
+"""What is written on a picture: a caption for each face, beside it and over no other, and a line below that explains.
+
+Colours are those of Okabe and Ito (jfly.uni-koeln.de/color), which people with any colour vision tell apart; each
+also has its own letter.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from age_gender.faces import Box
+from age_gender.predictor import Face
+from age_gender.tracks import Tracked
+
+FONT = cv2.FONT_HERSHEY_SIMPLEX
+UNSURE = "?"
+# Letter -> colour of the caption, colour of its letters; BGR.
+COLOURS = {
+    "F": ((0, 159, 230), (0, 0, 0)),  # orange
+    "M": ((178, 114, 0), (255, 255, 255)),  # blue
+    UNSURE: ((0, 0, 0), (255, 255, 255)),
+}
+LEGENDS = (
+    "large: age in years, F female, M male, ? gender unsure; small: where nine of ten ages lie",
+    "large: age, F female, M male, ? unsure; small: 90% interval",
+    "age, F/M, ?: unsure; 90% interval",
+)
+GROUP_LEGENDS = (
+    "large: age group, F female, M male, ? gender unsure; small: the group's probability",
+    "large: age group, F female, M male, ? unsure; small: probability",
+    "group, F/M, ?: unsure; probability",
+)
+SHARE = 0.2  # height of the large letters, of their face's height
+SMALL = 0.62  # height of the small letters, of the large ones'
+LEAST, MOST = 0.36, 4.0  # scales of letters: the smallest that can be read, and the largest
+MOST_PLACES = 4000  # that are tried all over a picture, more or less
+SHRINK = (1.0, 0.8, 0.64, 0.5)  # of a caption that finds no room
+
+
+class Caption(NamedTuple):
+    """What is written of one face.
+
+    Attributes:
+        box: the face's, in pixels.
+        large: what matters: '27 F'.
+        small: what comes with it: '21-36'.
+        letter: a key of COLOURS.
+    """
+
+    box: Box
+    large: str
+    small: str
+    letter: str
+
+
+class Placed(NamedTuple):
+    """Where a caption goes: x1, y1, x2, y2 in whole pixels, and the scale of its large letters."""
+
+    box: tuple[int, int, int, int]
+    scale: float
+
+
+def caption_of(face: Face, track: int | None = None) -> Caption:
+    """'27 F' and '21-36', of age groups 'adult F' and '97%'; with a track's number '21-36 #3'.
+
+    >>> caption_of(Face((0, 0, 9, 9), 1, 26.7, "F", 0.4, unsure=True, interval=(21, 36)))[1:]
+    ('27 ?', '21-36', '?')
+    """
+    letter = UNSURE if face.unsure else face.gender
+    age = face.group or f"{face.age:.0f}"
+    small = f"{face.p_group:.0%}" if face.group else "-".join(map(str, face.interval or ()))
+    return Caption(face.box, f"{age} {letter}", f"{small} #{track}".strip() if track is not None else small, letter)
+
+
+def draw(image: np.ndarray, captions: list[Caption]) -> None:
+    """Draws the boxes of faces and their captions, on the picture itself.
+
+    Args:
+        image: (height, width, 3) uint8, BGR; changed.
+        captions: of its faces.
+    """
+    height, width = image.shape[:2]
+    line = max(1, round(min(height, width) / 400))
+    for caption in captions:
+        x1, y1, x2, y2 = (round(value) for value in caption.box)
+        cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), COLOURS[caption.letter][0], line, cv2.LINE_AA)
+    for caption, placed in zip(captions, places(captions, width, height), strict=True):
+        _connect(image, caption, placed, line)
+        _write(image, caption, placed)
+
+
+def _connect(image: np.ndarray, caption: Caption, placed: Placed, line: int) -> None:
+    """A line from a face to its caption, where they do not touch."""
+    face, own = np.round(caption.box).astype(int), np.array(placed.box)
+    start = np.clip((own[:2] + own[2:]) // 2, face[:2], face[2:] - 1)
+    end = np.clip(start, own[:2], own[2:] - 1)
+    if np.abs(start - end).max() > 2 + line:
+        cv2.line(image, start.tolist(), end.tolist(), COLOURS[caption.letter][0], line, cv2.LINE_AA)
+
+
+def _write(image: np.ndarray, caption: Caption, placed: Placed) -> None:
+    x1, y1, x2, y2 = placed.box
+    ground, ink = COLOURS[caption.letter]
+    pad, base = _pad(placed.scale), y2 - _pad(placed.scale) - _depth(placed.scale)
+    image[y1:y2, x1:x2] = ground
+    cv2.putText(image, caption.large, (x1 + pad, base), FONT, placed.scale, ink, _weight(placed.scale), cv2.LINE_AA)
+    if caption.small:
+        scale = _small(placed.scale)
+        left = x1 + 2 * pad + _size(caption.large, placed.scale)[0]
+        cv2.putText(image, caption.small, (left, base), FONT, scale, ink, _weight(scale), cv2.LINE_AA)
+
+
+def places(captions: list[Caption], width: int, height: int) -> list[Placed]:
+    """Where captions go in a picture: within it, over no face and over no other caption, as far as there is room.
+
+    The largest face comes first. A caption is tried above its face, below and beside it, then smaller, then at the
+    nearest free place; where nothing is free, it covers as little as it can.
+
+    Args:
+        captions: of the faces of one picture.
+        width, height: of the picture, in pixels.
+    """
+    faces = np.array([caption.box for caption in captions], float).reshape(-1, 4)
+    taken = np.empty((0, 4))
+    found: dict[int, Placed] = {}
+    for number in np.argsort(-(faces[:, 3] - faces[:, 1]), kind="stable").tolist():
+        found[number] = _place(captions[number], faces, taken, width, height)
+        taken = np.vstack([taken, found[number].box])
+    return [found[number] for number in range(len(captions))]
+
+
+def _place(caption: Caption, faces: np.ndarray, taken: np.ndarray, width: int, height: int) -> Placed:
+    full = _scale(caption, width, height)
+    scales = [max(share * full, min(LEAST, full)) for share in SHRINK]
+    covered = np.vstack([faces, taken])
+    for scale in scales:
+        spots = _beside(caption.box, _extent(caption, scale), width, height)
+        free = ~_overlap(spots, covered).any(axis=1)
+        if free.any():
+            return Placed(_whole(spots[free.argmax()]), scale)
+    extent = _extent(caption, scales[-1])
+    spots = np.vstack([_beside(caption.box, extent, width, height), _everywhere(caption.box, extent, width, height)])
+    # Another caption is worth more than a part of a face: two captions over each other say nothing.
+    cost = _overlap(spots, faces).sum(axis=1) + 4 * _overlap(spots, taken).sum(axis=1)
+    return Placed(_whole(spots[cost.argmin()]), scales[-1])
+
+
+def _whole(spot: np.ndarray) -> tuple[int, int, int, int]:
+    x1, y1, x2, y2 = spot.tolist()
+    return x1, y1, x2, y2
+
+
+def _beside(box: Box, extent: tuple[int, int], width: int, height: int) -> np.ndarray:
+    """Places that touch a face, (n, 4) whole numbers, the best first, all within the picture."""
+    (x1, y1), (x2, y2) = np.floor(box[:2]).astype(int), np.ceil(box[2:]).astype(int)
+    wide, high = extent
+    middle = (x1 + x2 - wide) // 2
+    corners = [
+        *((x, y) for y in (y1 - high, y2) for x in (x1, x2 - wide, middle, x1 - wide // 2, x2 - wide // 2)),
+        *((x, y) for y in (y1, y2 - high, (y1 + y2 - high) // 2) for x in (x2, x1 - wide)),
+    ]
+    return _within(np.array(corners), extent, width, height)
+
+
+def _everywhere(box: Box, extent: tuple[int, int], width: int, height: int) -> np.ndarray:
+    """Places all over the picture, the nearest to a face first."""
+    step = max(2, extent[1] // 2, round((width * height / MOST_PLACES) ** 0.5))
+    columns = np.arange(0, max(width - extent[0], 0) + 1, step)
+    rows = np.arange(0, max(height - extent[1], 0) + 1, step)
+    corners = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+    middle = np.array([box[0] + box[2] - extent[0], box[1] + box[3] - extent[1]]) / 2
+    order = np.argsort(((corners - middle) ** 2).sum(axis=1), kind="stable")
+    return _within(corners[order], extent, width, height)
+
+
+def _within(corners: np.ndarray, extent: tuple[int, int], width: int, height: int) -> np.ndarray:
+    room = np.array([width - extent[0], height - extent[1]])
+    corners = np.clip(corners, 0, np.maximum(room, 0))
+    return np.hstack([corners, corners + extent])
+
+
+def _overlap(spots: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Areas that places and boxes share, (places, boxes)."""
+    low = np.maximum(spots[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(spots[:, None, 2:], boxes[None, :, 2:])
+    return np.asarray(np.clip(high - low, 0, None).prod(axis=2))
+
+
+def _scale(caption: Caption, width: int, height: int) -> float:
+    """Of the large letters: by the face's height, and so that the caption fits the picture."""
+    scale = float(np.clip(SHARE * (caption.box[3] - caption.box[1]) / _size("0", 1.0)[1], LEAST, MOST))
+    while scale > 0.1 and (_extent(caption, scale)[0] > width or _extent(caption, scale)[1] > height // 2):
+        scale *= 0.9
+    return scale
+
+
+def _extent(caption: Caption, scale: float) -> tuple[int, int]:
+    """Width and height of a caption in pixels."""
+    wide, high = _size(caption.large, scale)
+    more = _size(caption.small, _small(scale))[0] + _pad(scale) if caption.small else 0
+    return wide + more + 2 * _pad(scale), high + 2 * _pad(scale) + _depth(scale)
+
+
+def _small(scale: float) -> float:
+    return max(SMALL * scale, min(scale, LEAST))
+
+
+def _pad(scale: float) -> int:
+    return max(2, round(5 * scale))
+
+
+def _depth(scale: float) -> int:
+    """What the letters of a group's name reach below their line."""
+    return round(4 * scale)
+
+
+def _weight(scale: float) -> int:
+    return max(1, round(1.6 * scale))
+
+
+@lru_cache(4096)
+def _size(text: str, scale: float) -> tuple[int, int]:
+    (wide, high), _ = cv2.getTextSize(text, FONT, scale, _weight(scale))
+    return int(wide), int(high)
+
+
+# ------------------------------------------------------------------------------------------------ the line below
+
+
+def legend_height(width: int) -> int:
+    """Of the line below a picture of this width, in pixels: an even number, as films want."""
+    return 2 * round(max(22, min(width / 45, 60)) / 2)
+
+
+def annotated(image: np.ndarray, faces: list[Face], tracked: list[Tracked | None] | None = None) -> np.ndarray:
+    """A copy of a picture with a box and a caption for each face, and a line below that says what captions mean.
+
+    Args:
+        image: (height, width, 3) uint8, BGR.
+        faces: in it.
+        tracked: for each face who it is, with the answer that is written then; None where nobody is tracked.
+
+    Returns:
+        (height + legend_height(width), width, 3) uint8, BGR.
+    """
+    height, width = image.shape[:2]
+    texts: tuple[str, ...] = GROUP_LEGENDS if any(face.group for face in faces) else LEGENDS
+    if tracked is not None:
+        texts = tuple(f"{text}, # person" for text in texts)
+    picture = np.vstack([image, _legend(width, texts)])
+    people = tracked or [None] * len(faces)
+    said = [
+        caption_of(one.face, one.number) if one else caption_of(face) for face, one in zip(faces, people, strict=True)
+    ]
+    draw(picture[:height], said)
+    return picture
+
+
+@lru_cache(8)
+def _legend(width: int, texts: tuple[str, ...]) -> np.ndarray:
+    """The line itself, with the longest text that can be read; empty where none can."""
+    high = legend_height(width)
+    line = np.full((high, width, 3), 255, np.uint8)
+    for text in texts:
+        scale = min(0.5 * high / _size("0", 1.0)[1], 0.95 * width / _size(text, 1.0)[0])
+        if scale >= LEAST:
+            corner = (round(0.02 * width), round(0.45 * high + _size("0", scale)[1] / 2))
+            cv2.putText(line, text, corner, FONT, scale, (0, 0, 0), _weight(scale), cv2.LINE_AA)
+            break
+    return line

@@ -1,0 +1,161 @@
+"""Captions: within the picture, over no face, over no other caption, and readable with any colour vision."""
+
+import cv2
+import numpy as np
+import pytest
+from conftest import noise
+
+from age_gender import captions
+from age_gender.captions import COLOURS, GROUP_LEGENDS, LEGENDS, Caption, annotated, caption_of, draw, places
+from age_gender.predictor import Face
+from age_gender.tracks import Tracked
+
+
+def face(box, **more) -> Face:
+    return Face(**{"box": box, "score": 1.0, "age": 27.4, "gender": "F", "p_male": 0.1, "interval": (21, 36), **more})
+
+
+def crowd(columns: int, rows: int, width: int, height: int, share: float, shift: float = 0.0) -> list:
+    """Boxes of faces in a grid; a face takes a share of its cell's width and height, every other row is shifted."""
+    wide, high = width / columns, height / rows
+    corners = [
+        (column * wide + (1 - share) * wide / 2 + shift * wide * (row % 2), row * high + (1 - share) * high / 2)
+        for row in range(rows)
+        for column in range(columns)
+    ]
+    return [(x, y, x + share * wide, y + share * high) for x, y in corners]
+
+
+LAYOUTS = {
+    "24 as a contact sheet": (1350, 1100, crowd(6, 4, 1350, 1100, 0.55)),
+    "24 in a small picture": (640, 480, crowd(6, 4, 640, 480, 0.5)),
+    "24 shifted rows": (1200, 900, crowd(6, 4, 1200, 900, 0.6, 0.4)),
+    "24 close together": (1350, 1100, crowd(6, 4, 1350, 1100, 0.75)),
+    "24 side by side in the middle of a wide photo": (
+        2000,
+        1000,
+        [(x, y, x + 98, y + 98) for y in range(300, 700, 100) for x in range(700, 1300, 100)],
+    ),
+    "at every edge": (800, 600, [(-20, -30, 90, 80), (700, -10, 830, 100), (-40, 500, 80, 640), (720, 510, 860, 620)]),
+    "at the upper edge, side by side": (800, 600, [(x, 0, x + 120, 140) for x in range(0, 800, 130)]),
+    "one in another": (600, 600, [(100, 100, 400, 400), (200, 200, 300, 300)]),
+    "one": (300, 300, [(90, 120, 200, 230)]),
+}
+
+
+@pytest.mark.parametrize("longer", [False, True], ids=["plain", "tracked"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_no_caption_is_cut_or_covers_a_face_or_another_caption(layout, longer):
+    width, height, boxes = LAYOUTS[layout]
+    found = places([caption_of(face(box), 112 if longer else None) for box in boxes], width, height)
+    owned = np.zeros((height, width), int)
+    for x1, y1, x2, y2 in boxes:
+        owned[max(round(y1), 0) : round(y2), max(round(x1), 0) : round(x2)] = 1
+    for (x1, y1, x2, y2), scale in found:
+        assert 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height and scale >= captions.LEAST
+        owned[y1:y2, x1:x2] += 1  # one pixel of rounding is free: boxes are no whole numbers
+        assert owned[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1].max() == 1
+
+
+def test_where_there_is_no_room_captions_stay_whole_and_apart():
+    boxes = crowd(6, 4, 900, 700, 1.0)  # nothing of the picture is no face
+    found = places([caption_of(face(box)) for box in boxes], 900, 700)
+    covered = np.zeros((700, 900), int)
+    for (x1, y1, x2, y2), _ in found:
+        assert 0 <= x1 < x2 <= 900 and 0 <= y1 < y2 <= 700
+        covered[y1:y2, x1:x2] += 1
+    assert covered.max() == 1
+    [whole] = places([caption_of(face((-10, -10, 80, 90)))], 64, 64)  # a picture that is the face, and is small
+    assert whole.box[0] >= 0 and whole.box[2] <= 64 and whole.box[3] <= 64
+
+
+def test_letters_grow_with_the_face_and_stay_readable():
+    sizes = [places([caption_of(face((300, 600, 300 + s, 600 + s)))], 3000, 3000)[0].scale for s in (20, 100, 400)]
+    assert sizes[0] == captions.LEAST and sizes[1] > 1.5 * sizes[0] and sizes[2] == pytest.approx(4 * sizes[1], rel=0.1)
+
+
+def test_the_letters_drawn_are_where_the_caption_is_and_nowhere_else():
+    image = np.full((300, 400, 3), 90, np.uint8)
+    one = caption_of(face((100, 120, 180, 200)))
+    draw(image, [one])
+    [((x1, y1, x2, y2), _)] = places([one], 400, 300)
+    assert (image[y1, x1:x2] == COLOURS["F"][0]).all()  # a border without letters
+    assert (image[y1:y2, x1:x2] < 60).all(axis=2).sum() > 40  # letters, black
+    image[y1:y2, x1:x2] = 90
+    image[118:202, 98:182] = 90  # the face's box
+    assert (image == 90).all()
+
+
+def test_the_face_stays_visible_within_its_box():
+    image = noise(1, 300)[0]
+    before = image.copy()
+    draw(image, [caption_of(face((100, 120, 180, 200)))])
+    assert np.array_equal(image[125:195, 105:175], before[125:195, 105:175])
+    assert not np.array_equal(image[120:201, 100:181], before[120:201, 100:181])
+
+
+def test_a_caption_that_had_to_go_away_is_tied_to_its_face(monkeypatch):
+    image = np.full((300, 300, 3), 90, np.uint8)
+    far = captions.Placed((10, 10, 90, 30), 0.5)
+    monkeypatch.setattr(captions, "places", lambda *_: [far])
+    draw(image, [caption_of(face((200, 200, 260, 260)))])
+    assert (image[60:190, 60:200] != 90).any(axis=2).any(axis=1).sum() > 100  # a line leads through every row
+
+
+# The matrices of Machado, Oliveira and Fernandes, doi:10.1109/TVCG.2009.113, severity 1.0; linear RGB.
+SEEN = {
+    "protanopia": [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    "deuteranopia": [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    "tritanopia": [[1.255528, -0.076749, -0.178779], [-0.078411, 0.930809, 0.147602], [0.004733, 0.691367, 0.303900]],
+}
+
+
+def linear(bgr) -> np.ndarray:
+    rgb = np.array(bgr[::-1]) / 255
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
+@pytest.mark.parametrize("vision", SEEN)
+def test_colours_are_told_apart_with_any_colour_vision(vision):
+    seen = [np.clip(np.array(SEEN[vision]) @ linear(ground), 0, 1) for ground, _ in COLOURS.values()]
+    lab = [cv2.cvtColor(np.float32(rgb[None, None] ** (1 / 2.2)), cv2.COLOR_RGB2LAB)[0, 0] for rgb in seen]
+    for first in range(3):
+        assert all(np.linalg.norm(lab[first] - lab[second]) > 40 for second in range(first))
+
+
+def test_letters_stand_out_from_their_ground():
+    for ground, ink in COLOURS.values():  # WCAG 2.1, 1.4.3
+        dark, light = sorted(float(linear(colour) @ (0.2126, 0.7152, 0.0722)) for colour in (ground, ink))
+        assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+@pytest.mark.parametrize(
+    ("more", "wanted"),
+    [
+        ({}, ("27 F", "21-36", "F")),
+        ({"gender": "M", "interval": None}, ("27 M", "", "M")),
+        ({"unsure": True}, ("27 ?", "21-36", "?")),
+        ({"group": "adult", "p_group": 0.974, "interval": None}, ("adult F", "97%", "F")),
+    ],
+)
+def test_what_a_caption_says(more, wanted):
+    assert caption_of(face((0, 0, 50, 50), **more))[1:] == wanted
+
+
+@pytest.mark.parametrize("width", [40, 300, 640, 1350, 6000])
+@pytest.mark.parametrize("texts", [LEGENDS, GROUP_LEGENDS])
+def test_the_line_below_fits_whatever_the_picture(width, texts):
+    line = captions._legend(width, texts)
+    assert line.shape == (captions.legend_height(width), width, 3) and not line.shape[0] % 2
+    assert (line[:2] == 255).all() and (line[-2:] == 255).all() and (line[:, -1] == 255).all()
+    assert (line < 100).any() == (width > 40)
+
+
+def test_the_picture_above_the_line_is_the_picture_and_the_callers_is_not_changed():
+    image = noise(1, 200)[0]
+    before = image.copy()
+    plain = annotated(image, [])
+    assert np.array_equal(plain[:200], before) and plain.shape == (200 + captions.legend_height(200), 200, 3)
+    with_one = annotated(image, [face((50, 80, 120, 150))], [Tracked(3, face((50, 80, 120, 150)))])
+    assert np.array_equal(image, before) and not np.array_equal(with_one[:200], before)
+    assert Caption is type(caption_of(face((0, 0, 5, 5)), 3)) and caption_of(face((0, 0, 5, 5)), 3).small == "21-36 #3"

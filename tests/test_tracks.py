@@ -1,0 +1,114 @@
+"""People over the frames of a video: who keeps a number, what is averaged, and that nothing grows with the frames."""
+
+import pickle
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from age_gender import results, sources
+from age_gender.labels import YEARS, expected_age
+from age_gender.predictor import Face, Result
+from age_gender.tracks import COLUMNS, Tracker
+
+
+def face(x: float, age: float = 30.0, p_male: float = 0.1, **more) -> Face:
+    gender = "M" if p_male >= 0.5 else "F"
+    return Face((x, 50, x + 60, 110), 1.0, age, gender, p_male, interval=(round(age) - 5, round(age) + 7))._replace(
+        **more
+    )
+
+
+@pytest.fixture
+def tracker():
+    pytest.importorskip("trackers")
+    return Tracker(25.0, 0.75)
+
+
+def test_people_keep_their_numbers_whatever_the_order_of_the_faces(tracker):
+    rng = np.random.default_rng(0)
+    for frame in range(50):
+        people = [face(10 + 2 * frame, age=20), face(300 - frame, age=40), face(500, age=60)]
+        order = rng.permutation(3)
+        found = tracker.add([people[index] for index in order], frame / 25)
+        assert [one is None for one in found] == [frame == 0] * 3  # seen twice in a row, or it is nobody yet
+        if frame:
+            ages = {one.number: one.face.age for one in found}
+            numbers = dict(zip(order.tolist(), [one.number for one in found], strict=True))
+            assert sorted(ages) == [1, 2, 3]
+            assert [ages[numbers[index]] for index in range(3)] == [20, 40, 60]  # nobody is taken for another
+            assert [one.face.box for one in found] == [people[index].box for index in order]
+
+
+def test_the_answer_is_the_mean_so_far(tracker):
+    ages, males = [20.0, 33.0, 44.0, 25.0, 30.0], [0.2, 0.9, 0.4, 0.1, 0.3]
+    for frame, (age, p_male) in enumerate(zip(ages, males, strict=True)):
+        [one] = tracker.add([face(100, age, p_male)], frame / 25)
+        if frame == 1:
+            assert one.face.age == 33 and one.face.gender == "M"  # counted from when it is somebody
+    assert one.face.age == pytest.approx(np.mean(ages[1:])) and one.face.p_male == pytest.approx(np.mean(males[1:]))
+    assert one.face.gender == "F" and one.face.unsure  # of 0.425, although the frame itself was sure
+    assert one.face.interval == (28, 40)
+    [row] = tracker.summary()
+    assert tuple(row) == COLUMNS
+    assert row["gender"] == "F" and row["gender_share"] == 0.75 and row["frames"] == 4 and row["unsure"] == 1
+    assert (row["age"], row["age_low"], row["age_high"]) == (33.0, 28, 40)
+
+
+def test_the_mean_of_ages_is_the_age_of_the_mean_probabilities():
+    p = np.random.default_rng(0).dirichlet(np.full(len(YEARS.centres), 0.1), 20)
+    assert expected_age(p, YEARS.centres).mean() == pytest.approx(expected_age(p.mean(0, keepdims=True), YEARS.centres))
+
+
+def test_of_age_groups_the_commonest_is_said(tracker):
+    groups = ["child", "adult", "adult", "child", "adult"]
+    for frame, group in enumerate(groups):
+        more = {"group": group, "p_group": 0.5 + 0.1 * frame, "interval": None}
+        [one] = tracker.add([face(100)._replace(**more)], frame / 25)
+    assert one.face.group == "adult" and one.face.p_group == pytest.approx(np.mean([0.6, 0.7, 0.9]))
+    assert one.face.interval is None and tracker.summary()[0]["age_low"] is None
+
+
+@pytest.mark.parametrize(("away", "same"), [(1.0, True), (3.0, False)])
+def test_who_is_away_for_long_comes_back_as_another(tracker, away, same):
+    times = [0.0, 0.04, 0.08, *np.arange(0.12, away, 0.04), away + 0.12, away + 0.16, away + 0.2]
+    numbers = set()
+    for seconds in times:
+        there = seconds < 0.1 or seconds > away + 0.1
+        numbers |= {one.number for one in tracker.add([face(100)] if there else [], seconds) if one}
+    assert numbers == ({1} if same else {1, 2})
+    rows = tracker.summary()
+    assert len(rows) == len(numbers) and rows[0]["first_second"] == 0.04
+    if same:  # what was away is not in view
+        assert rows[0]["last_second"] == pytest.approx(1.2) and rows[0]["seconds_in_view"] < 0.6
+
+
+def test_what_is_kept_does_not_grow_with_the_frames(tracker):
+    sizes = {}
+    for frame in range(1500):
+        tracker.add([face(100 + 20 * np.sin(frame / 10)), face(400)], frame / 25)
+        sizes[frame] = len(pickle.dumps((tracker._people, tracker._numbers))) + len(pickle.dumps(tracker._tracker))
+    assert len(tracker.summary()) == 2 and sizes[1499] < sizes[99] + 200
+
+
+def test_rows_are_written_as_they_come_and_not_kept(tmp_path):
+    output = results.Output(tmp_path, [])
+
+    def add(number: int) -> None:
+        for _ in range(number):
+            output.add(Result(sources.Frame("a.jpg", 0, lambda: None), np.empty(0), [face(3), face(90)]), None)
+
+    add(300)
+    tracemalloc.start()
+    add(1000)
+    grown = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    output.close()
+    assert grown < 200_000  # 2,000 rows would take two megabytes
+
+
+def test_without_the_package_one_line_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackers", None)
+    with pytest.raises(ValueError, match=r"--track needs the package trackers: pip install '.\[video\]'"):
+        Tracker(25.0, 0.75)
