@@ -13,18 +13,20 @@ import argparse
 import csv
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from age_gender import cli
-from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, face_at, in_any_thread
+from age_gender.cluster import connected, once
+from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, in_any_thread
 from age_gender.files import alone
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 from readers.cleaning import names_found
-from readers.cutting import Cut, StillThere, decoded_blocks
+from readers.cutting import Cut, Find, StillThere, decoded_blocks
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -39,8 +41,9 @@ def build_parser() -> argparse.ArgumentParser:
         type=cli.number(int, 1, 256),
         default=available_cores(),
         metavar="N",
-        help="threads that decode",
+        help="threads that decode; with --scheduler local, processes",
     )
+    cli.add_scheduler(parser)
     return parser
 
 
@@ -148,8 +151,9 @@ def main(argv: list[str] | None = None) -> None:
     announce(output, len(kept), cut.image_size)
     scalars = {"img_size": cut.image_size, "min_score": args.min_score, "margin": cut.margin, "align": cut.align}
     texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}  # none: it came cropped, or with boxes of its own
-    with alone(output):
-        written, failures = write_database(output, records, kept, folder, cut, args.workers, scalars, texts)
+    with alone(output), connected(args.scheduler, "readers.cutting", args.workers) as client:
+        blocks = decoded_blocks(records, kept, folder, cut, args.workers, client)
+        written, failures = write_database(output, records, kept, folder, blocks, cut.image_size, scalars, texts)
     for reason, paths in failures.items():
         dropped[reason] = dropped.get(reason, 0) + len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
@@ -209,11 +213,8 @@ def how_to_cut(parser: argparse.ArgumentParser, args: argparse.Namespace, record
             f"{reader.margin:g}"
         )
     if searched:
-        detect, choose = in_any_thread(args.detector), CHOICES[args.face or "largest"]
-
-        def find(image: np.ndarray, box: list[float] | None):
-            found = detect(image)
-            return choose(found, image.shape) if box is None else face_at(found, box)
+        once(in_any_thread, args.detector)  # whether it can be used is known before anything slow
+        find = Find(args.detector, args.face or "largest")
 
     whole = args.detector == NO_DETECTOR
     own = 0.0 if whole and records.box is not None else reader.margin  # the dataset's margin is that of its boxes
@@ -225,12 +226,12 @@ def write_database(
     records: Records,
     kept: np.ndarray,
     folder: Path,
-    cut: Cut,
-    workers: int,
+    blocks: Iterable[tuple],
+    image_size: int,
     scalars: dict[str, float],
     texts: dict[str, object],
 ):
-    """Decodes the kept photos on all workers and writes them in order.
+    """Writes the kept photos in order, as they are decoded: `blocks` of readers.cutting.decoded_blocks.
 
     Returns:
         written: rows of the records that are in the database.
@@ -243,8 +244,8 @@ def write_database(
     cv2.setNumThreads(1)  # the photos are shared out among the workers already
     written, digests, failures = [], [], {}
     there = StillThere(folder, [records.path[row] for row in kept])
-    with writing_database(output, len(kept), cut.image_size) as writer:
-        for rows, images, row_digests, block_failures in decoded_blocks(records, kept, folder, cut, workers):
+    with writing_database(output, len(kept), image_size) as writer:
+        for rows, images, row_digests, block_failures in blocks:
             writer.append(images)
             written.append(rows)
             digests.extend(row_digests)

@@ -22,9 +22,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from age_gender import cli
+from age_gender.cluster import connected
 from age_gender.detectors import DETECTORS, NO_DETECTOR
 from age_gender.intervals import UNSURE_BELOW
 from age_gender.labels import AGE_SCALES, age_scale
+from age_gender.machine import available_cores
 
 DEFAULT_OUTPUT = Path("demo_output")
 WINDOW = "age and gender"
@@ -104,6 +106,7 @@ def add_faces_and_output(parser: argparse.ArgumentParser) -> None:
         help="folder for annotated images or video, predictions.csv and predictions.json",
     )
     output.add_argument("--no_display", action="store_true", help="open no window")
+    cli.add_scheduler(parser)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,26 +116,31 @@ def main(argv: list[str] | None = None) -> int:
     if args.detector == NO_DETECTOR and args.margin is not None:
         parser.error("--margin is for faces that are found; with --detector none each picture is cut already")
     understand_paths(parser, args)
+    if args.scheduler and not (args.several or args.image_dir):
+        parser.error("--scheduler is for folders of images")
     refuse_to_overwrite(parser, args)
     weight_file = choose_weights(parser, args)
     source, total = open_source(args)
     live = not (args.several or args.image_dir or args.image or args.video)
+    args.no_display |= bool(args.scheduler)
     shown = not args.no_display and display_works()
     if not shown and not args.output_dir:
         args.output_dir = output_without_display(live, args.no_display)
 
-    from age_gender.predictor import Predictor
     from age_gender.results import Output
-    from networks import open_model
+    from networks.workers import Reading, results_of_workers
 
-    model = open_model(weight_file, args.trust)
-    predictor = Predictor(model, args.detector, args.margin, args.age_scale, args.unsure_below)
+    how = Reading(weight_file.absolute(), args.trust, args.detector, args.margin, args.age_scale, args.unsure_below)
+    predictor = how.predictor()
     origin = predictor.description.origin
     print(f"{weight_file} ({origin}), {faces_in_words(predictor)}, on {predictor.device}", flush=True)
     for difference in warnings(predictor):
         print(f"warning: the faces here are {difference}: ages may be worse", file=sys.stderr)
     output = Output(args.output_dir, source) if args.output_dir else None
-    return run(predictor, source, total, output, shown, live)
+    with connected(args.scheduler, "networks.workers", available_cores()) as client:
+        if client:
+            return run(results_of_workers(client, how, source, top_folder(args)), source, total, output, None)
+        return run(predictor.stream(source, ahead=1 if live else None), source, total, output, shown)
 
 
 def faces_in_words(predictor) -> str:
@@ -225,8 +233,7 @@ def open_source(args: argparse.Namespace):
             if found.passed_over:
                 print(f"{path}: passed over {found}")
             images += found.images
-        folder = common_folder(args.several) if args.several else args.image_dir.absolute()
-        return sources.images(images, folder), len(images)
+        return sources.images(images, top_folder(args)), len(images)
     if args.image:
         if not args.image.is_file():
             raise FileNotFoundError(f"{args.image} is no file; --image takes one image, --image_dir a folder")
@@ -234,6 +241,11 @@ def open_source(args: argparse.Namespace):
     if args.video:
         return sources.Video(args.video), None
     return sources.Camera(args.camera), None
+
+
+def top_folder(args: argparse.Namespace) -> Path:
+    """The folder that results of a folder, or of several paths, are named relative to."""
+    return common_folder(args.several) if args.several else args.image_dir.absolute()
 
 
 def common_folder(paths: list[Path]) -> Path:
@@ -256,18 +268,18 @@ def output_without_display(live: bool, wanted: bool) -> Path:
     return DEFAULT_OUTPUT
 
 
-def run(predictor, source, total: int | None, output, shown: bool, live: bool) -> int:
-    """Works through the frames; what was found by then is written however it ends."""
-    still = total is not None
+def run(results, source, total: int | None, output, shown: bool | None) -> int:
+    """Works through the results; what was found by then is written however it ends. `shown` None: tables alone."""
+    still, drawn = total is not None, shown is not None and bool(output or shown)
     read = unreadable = faces = 0
     stopped = None
     started = time.perf_counter()
     try:
-        for result in predictor.stream(source, ahead=1 if live else None):
+        for result in results:
             read += 1
             unreadable += result.image is None
             faces += len(result.faces)
-            annotated = annotate(result) if (output or shown) and result.image is not None else None
+            annotated = annotate(result) if drawn and result.image is not None else None
             if output:
                 output.add(result, annotated)
             if still:  # what has been said is in the table, however it ends
@@ -286,7 +298,7 @@ def run(predictor, source, total: int | None, output, shown: bool, live: bool) -
         f"{read / max(seconds, 1e-9):.1f} {kind}/s"
     )
     if output:
-        print(f"results in {output.folder}/: annotated {kind}, predictions.csv, predictions.json")
+        print(f"results in {output.folder}/: {f'annotated {kind}, ' * drawn}predictions.csv, predictions.json")
     if stopped:
         raise stopped
     if lost := getattr(source, "lost", 0):
