@@ -27,6 +27,7 @@ from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 from readers.cleaning import names_found
 from readers.cutting import Cut, Find, StillThere, decoded_blocks
+from readers.parts import name_parts, part_of
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,6 +52,12 @@ def add_what_to_write(what) -> None:
     """The database, and the size and margin of its faces."""
     what.add_argument("--output", "-o", type=Path, metavar="FILE", help="database (default: data/{db}_db.mat)")
     what.add_argument("--overwrite", action="store_true", help="replace the database if it is there")
+    what.add_argument(
+        "--part",
+        type=cli.checked(part_of),
+        metavar="K/N",
+        help="the part K of N alone, as FILE's name with .K-of-N in it: one run for each part, on any machine",
+    )
     what.add_argument(
         "--img_size",
         "--image_size",
@@ -134,7 +141,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"--align needs landmarks, and {found}: choose --detector {' or '.join(WITH_LANDMARKS)}")
     reader = READERS[args.db]
     folder = cli.dataset_folder(args, READERS)
-    output = args.output or Path("data") / f"{args.db}_db.mat"
+    whole = args.output or Path("data") / f"{args.db}_db.mat"
+    output = args.part.path(whole) if args.part else whole
     if output.exists() and not args.overwrite:
         parser.error(f"{output} is there already; --overwrite replaces it, --output names another")
     if output.suffix != ".mat":
@@ -148,6 +156,11 @@ def main(argv: list[str] | None = None) -> None:
     kept, dropped = clean(records, args.min_score, args.min_age, args.max_age, excluded, reader.both, boxes)
     if not len(kept):
         raise ValueError(f"nothing is left of {len(records):,} records after cleaning: {counts_in_words(dropped)}")
+    if args.part:
+        how = cut._replace(find=None), args.db, args.detector, args.face, [records.path[row] for row in kept]
+        everything, kept = len(kept), args.part.rows(kept)
+        name_parts(whole, args.part, repr(how))
+        dropped["in another part"] = everything - len(kept)
     announce(output, len(kept), cut.image_size)
     scalars = {"img_size": cut.image_size, "min_score": args.min_score, "margin": cut.margin, "align": cut.align}
     texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}  # none: it came cropped, or with boxes of its own

@@ -140,13 +140,12 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
             listed.setdefault(name, (reason, first))  # once, for the first reason
         return len(listed) - before
 
-    deadly = any(photo.failure == DEADLY for photo in photos)
     for reason in (
         MISSING,
         EMPTY,
         UNREADABLE,
         NO_IMAGE,
-        *([DEADLY] * deadly),
+        *{DEADLY} & {photo.failure for photo in photos},
         *([NO_FACE] * (records.box is not None)),
     ):
         names = [name for name, photo in zip(path, photos, strict=True) if photo.failure == reason]
