@@ -140,14 +140,8 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
             listed.setdefault(name, (reason, first))  # once, for the first reason
         return len(listed) - before
 
-    for reason in (
-        MISSING,
-        EMPTY,
-        UNREADABLE,
-        NO_IMAGE,
-        *{DEADLY} & {photo.failure for photo in photos},
-        *([NO_FACE] * (records.box is not None)),
-    ):
+    died, boxed = {DEADLY} & {photo.failure for photo in photos}, [NO_FACE] * (records.box is not None)
+    for reason in (MISSING, EMPTY, UNREADABLE, NO_IMAGE, *died, *boxed):
         names = [name for name, photo in zip(path, photos, strict=True) if photo.failure == reason]
         findings.append((reason, None, len(names), list_files(reason, [(name, "") for name in names])))
 
