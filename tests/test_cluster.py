@@ -249,7 +249,7 @@ def test_a_scheduler_without_workers_is_not_waited_for(monkeypatch):
 
 
 def test_blocks_hold_many_photos():
-    assert cluster.BLOCK == 256  # of 42, threads of one machine are as fast as two workers
+    assert cluster.BLOCK == 256
 
 
 def test_images_of_any_size_are_sent_in_bounded_blocks():
