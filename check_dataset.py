@@ -34,6 +34,7 @@ from typing import NamedTuple
 import numpy as np
 
 from age_gender import cli
+from age_gender.cluster import connected
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN, likelier_gender
 from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
@@ -78,8 +79,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--list_near", action="store_true", help="list near-identical images too")
     parser.add_argument("--seed", type=cli.number(int, 0), default=0, metavar="N", help="of the faces that are shown")
     parser.add_argument(
-        "--workers", type=cli.number(int, 1, 256), default=available_cores(), metavar="N", help="threads that read"
+        "--workers",
+        type=cli.number(int, 1, 256),
+        default=available_cores(),
+        metavar="N",
+        help="threads that read; with --scheduler local, processes",
     )
+    cli.add_scheduler(parser)
     return parser
 
 
@@ -131,7 +137,8 @@ def check_photos(args: argparse.Namespace) -> Check:
     reader, folder = READERS[args.db], cli.dataset_folder(args, READERS)
     records = read_records(args.db, folder, vars(args))
     margin = reader.margin if args.margin is None else args.margin
-    photos = look_at(folder, records, margin, args.workers)
+    with connected(args.scheduler, "readers.duplicates", args.workers) as client:
+        photos = look_at(folder, records, margin, args.workers, client)
     findings, listed, groups = find(records, photos, args.list_near, reader.both)
     kept, dropped = clean(records, MIN_SCORE, 0, MAX_AGE, set(listed), reader.both)
     return Check(args.db, folder, margin, records, findings, listed, groups, kept, dropped, args.seed)

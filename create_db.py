@@ -14,18 +14,21 @@ import argparse
 import csv
 import shutil
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from age_gender import cli
-from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, face_at, in_any_thread
+from age_gender.cluster import connected, once
+from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, in_any_thread
 from age_gender.files import alone
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 from readers.cleaning import names_found
-from readers.cutting import Cut, StillThere, decoded_blocks
+from readers.cutting import Cut, Find, StillThere, decoded_blocks
+from readers.parts import name_parts, part_of
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -40,8 +43,9 @@ def build_parser() -> argparse.ArgumentParser:
         type=cli.number(int, 1, 256),
         default=available_cores(),
         metavar="N",
-        help="threads that decode",
+        help="threads that decode; with --scheduler local, processes",
     )
+    cli.add_scheduler(parser)
     return parser
 
 
@@ -49,6 +53,12 @@ def add_what_to_write(what) -> None:
     """The database, and the size and margin of its faces."""
     what.add_argument("--output", "-o", type=Path, metavar="FILE", help="database (default: data/{db}_db.mat)")
     what.add_argument("--overwrite", action="store_true", help="replace the database if it is there")
+    what.add_argument(
+        "--part",
+        type=cli.checked(part_of),
+        metavar="K/N",
+        help="the part K of N alone, as FILE's name with .K-of-N in it: one run for each part, on any machine",
+    )
     what.add_argument(
         "--img_size",
         "--image_size",
@@ -132,7 +142,8 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"--align needs landmarks, and {found}: choose --detector {' or '.join(WITH_LANDMARKS)}")
     reader = READERS[args.db]
     folder = cli.dataset_folder(args, READERS)
-    output = args.output or Path("data") / f"{args.db}_db.mat"
+    whole = args.output or Path("data") / f"{args.db}_db.mat"
+    output = args.part.path(whole) if args.part else whole
     if output.exists() and not args.overwrite:
         parser.error(f"{output} is there already; --overwrite replaces it, --output names another")
     if output.suffix != ".mat":
@@ -145,12 +156,19 @@ def main(argv: list[str] | None = None) -> None:
     boxes = args.detector is None  # a detector does without
     kept, dropped = clean(records, args.min_score, args.min_age, args.max_age, excluded, reader.both, boxes)
     if not len(kept):
-        raise ValueError(f"nothing is left of {len(records):,} records after cleaning: {counts_in_words(dropped)}")
+        counts = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items() if count)
+        raise ValueError(f"nothing is left of {len(records):,} records after cleaning: {counts or 'there were none'}")
+    if args.part:
+        how = cut._replace(find=None), args.db, args.detector, args.face, [records.path[row] for row in kept]
+        everything, kept = len(kept), args.part.rows(kept)
+        name_parts(whole, args.part, repr(how))
+        dropped["in another part"] = everything - len(kept)
     announce(output, len(kept), cut.image_size)
     scalars = {"img_size": cut.image_size, "min_score": args.min_score, "margin": cut.margin, "align": cut.align}
     texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}  # none: it came cropped, or with boxes of its own
-    with alone(output):
-        written, failures = write_database(output, records, kept, folder, cut, args.workers, scalars, texts)
+    with alone(output), connected(args.scheduler, "readers.cutting", args.workers) as client:
+        blocks = decoded_blocks(records, kept, folder, cut, args.workers, client)
+        written, failures = write_database(output, records, kept, folder, blocks, cut.image_size, scalars, texts)
     for reason, paths in failures.items():
         dropped[reason] = dropped.get(reason, 0) + len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
@@ -211,11 +229,8 @@ def how_to_cut(parser: argparse.ArgumentParser, args: argparse.Namespace, record
             f"{reader.margin:g}"
         )
     if searched:
-        detect, choose = in_any_thread(args.detector), CHOICES[args.face or "largest"]
-
-        def find(image: np.ndarray, box: list[float] | None):
-            found = detect(image)
-            return choose(found, image.shape) if box is None else face_at(found, box)
+        once(in_any_thread, args.detector)  # whether it can be used is known before anything slow
+        find = Find(args.detector, args.face or "largest")
 
     whole = args.detector == NO_DETECTOR
     own = 0.0 if whole and records.box is not None else reader.margin  # the dataset's margin is that of its boxes
@@ -227,12 +242,12 @@ def write_database(
     records: Records,
     kept: np.ndarray,
     folder: Path,
-    cut: Cut,
-    workers: int,
+    blocks: Iterable[tuple],
+    image_size: int,
     scalars: dict[str, float],
     texts: dict[str, object],
 ):
-    """Decodes the kept photos on all workers and writes them in order.
+    """Writes the kept photos in order, as they are decoded: `blocks` of readers.cutting.decoded_blocks.
 
     Returns:
         written: rows of the records that are in the database.
@@ -245,8 +260,8 @@ def write_database(
     cv2.setNumThreads(1)  # the photos are shared out among the workers already
     written, digests, failures = [], [], {}
     there = StillThere(folder, [records.path[row] for row in kept])
-    with writing_database(output, len(kept), cut.image_size) as writer:
-        for rows, images, row_digests, block_failures in decoded_blocks(records, kept, folder, cut, workers):
+    with writing_database(output, len(kept), image_size) as writer:
+        for rows, images, row_digests, block_failures in blocks:
             writer.append(images)
             written.append(rows)
             digests.extend(row_digests)
@@ -326,11 +341,6 @@ def list_failures(output: Path, failures: list[tuple[str, list[str]]]) -> None:
     shown = "".join(f"\n  {path}: {reason}" for path, reason in rows[:5])
     more = f"\n  and {len(rows) - 5:,} more" if len(rows) > 5 else ""
     print(f"\n{len(rows):,} photos could not be used; all are listed in {listing}:{shown}{more}")
-
-
-def counts_in_words(dropped: dict[str, int]) -> str:
-    """'3 excluded, 12 second face' for messages."""
-    return ", ".join(f"{count:,} {reason}" for reason, count in dropped.items() if count) or "there were none"
 
 
 if __name__ == "__main__":

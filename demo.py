@@ -17,21 +17,20 @@ is no display.
 import argparse
 import os
 import shutil
-import subprocess
 import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
-from age_gender import cli
+from age_gender import cli, window
+from age_gender.cluster import connected
 from age_gender.detectors import DETECTORS, NO_DETECTOR
 from age_gender.intervals import UNSURE_BELOW
 from age_gender.labels import AGE_SCALES, age_scale
+from age_gender.machine import available_cores
 
 DEFAULT_OUTPUT = Path("demo_output")
-WINDOW = "age and gender"
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
-END_KEYS = (27, ord("q"))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -115,6 +114,7 @@ def add_faces_and_output(parser: argparse.ArgumentParser) -> None:
         help="folder for annotated images or video, predictions.csv and predictions.json",
     )
     output.add_argument("--no_display", action="store_true", help="open no window")
+    cli.add_scheduler(parser)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -131,6 +131,8 @@ def main(argv: list[str] | None = None) -> int:
             parser.error("--browser reads what is dropped on its page, with the shipped model; give it no other option")
         return browser.serve(Path(__file__).resolve().parent / "web" / "dist", print, not args.no_display)
     understand_paths(parser, args)
+    if args.scheduler and not (args.several or args.image_dir):
+        parser.error("--scheduler is for folders of images")
     refuse_to_overwrite(parser, args)
     weight_file = choose_weights(parser, args)
     still = args.several or args.image_dir or args.image
@@ -140,24 +142,28 @@ def main(argv: list[str] | None = None) -> int:
     if args.track and still:
         parser.error("--track is for a video or a camera; in photos nobody is followed")
     source, total = open_source(args)
-    shown = not args.no_display and display_works()
+    args.no_display |= bool(args.scheduler)
+    shown = not args.no_display and window.display_works()
     if not shown and not args.output_dir:
         args.output_dir = output_without_display(live, args.no_display)
 
-    from age_gender.predictor import Predictor
     from age_gender.results import Output
     from age_gender.tracks import Tracker
-    from networks import open_model
+    from networks.workers import Reading, results_of_workers
 
-    model = open_model(weight_file, args.trust)
-    predictor = Predictor(model, args.detector, args.margin, args.age_scale, args.unsure_below)
+    how = Reading(weight_file.absolute(), args.trust, args.detector, args.margin, args.age_scale, args.unsure_below)
+    predictor = how.predictor()
     origin = predictor.description.origin
     print(f"{weight_file} ({origin}), {faces_in_words(predictor)}, on {predictor.device}", flush=True)
     for difference in warnings(predictor):
         print(f"warning: the faces here are {difference}: ages may be worse", file=sys.stderr)
     tracker = Tracker(source.frames_per_second, args.unsure_below) if args.track else None
     output = Output(args.output_dir, source, args.track) if args.output_dir else None
-    return run(predictor, source, total, output, shown, tracker)
+    with connected(args.scheduler, "networks.workers", available_cores()) as client:
+        if client:
+            found = results_of_workers(client, how, source, top_folder(args))
+            return run(found, source, total, output, None, tracker)
+        return run(predictor.stream(source, ahead=1 if live else None), source, total, output, shown, tracker)
 
 
 def faces_in_words(predictor) -> str:
@@ -250,8 +256,7 @@ def open_source(args: argparse.Namespace):
             if found.passed_over:
                 print(f"{path}: passed over {found}")
             images += found.images
-        folder = common_folder(args.several) if args.several else args.image_dir.absolute()
-        return sources.images(images, folder), len(images)
+        return sources.images(images, top_folder(args)), len(images)
     if args.image:
         if not args.image.is_file():
             raise FileNotFoundError(f"{args.image} is no file; --image takes one image, --image_dir a folder")
@@ -261,15 +266,14 @@ def open_source(args: argparse.Namespace):
     return sources.Camera(args.camera), None
 
 
+def top_folder(args: argparse.Namespace) -> Path:
+    """The folder that results of a folder, or of several paths, are named relative to."""
+    return common_folder(args.several) if args.several else args.image_dir.absolute()
+
+
 def common_folder(paths: list[Path]) -> Path:
     """The folder below which all of some images and folders lie: results are named relative to it."""
     return Path(os.path.commonpath([path.absolute().parent for path in paths]))
-
-
-def display_works() -> bool:
-    """Whether a window can be opened, tried in a process of its own: OpenCV ends the process where it cannot."""
-    probe = "import cv2; cv2.namedWindow('probe'); cv2.waitKey(1); cv2.destroyAllWindows()"
-    return subprocess.run([sys.executable, "-c", probe], capture_output=True).returncode == 0
 
 
 def output_without_display(live: bool, wanted: bool) -> Path:
@@ -281,17 +285,16 @@ def output_without_display(live: bool, wanted: bool) -> Path:
     return DEFAULT_OUTPUT
 
 
-def run(predictor, source, total: int | None, output, shown: bool, tracker) -> int:
-    """Works through the frames; what was found by then is written however it ends."""
+def run(stream, source, total: int | None, output, shown: bool | None, tracker) -> int:
+    """Works through the results; what was found by then is written however it ends. `shown` None: tables alone."""
     from tqdm import tqdm
 
     from age_gender import captions, results, sources
 
-    still = total is not None
+    still, pictures = total is not None, shown is not None and bool(output or shown)
     read = unreadable = faces = 0
     stopped = None
     started = time.perf_counter()
-    stream = predictor.stream(source, ahead=1 if isinstance(source, sources.Camera) else None)
     if isinstance(source, sources.Video):
         stream = tqdm(stream, total=source.total or None, unit="frame", disable=None)
     try:
@@ -300,13 +303,13 @@ def run(predictor, source, total: int | None, output, shown: bool, tracker) -> i
             unreadable += result.image is None
             faces += len(result.faces)
             tracked = tracker.add(result.faces, result.frame.seconds) if tracker else None
-            drawn = (output or shown) and result.image is not None
+            drawn = pictures and result.image is not None
             picture = captions.annotated(result.image, result.faces, tracked) if drawn else None
             if output:
                 output.add(result, picture, tracked)
             if still:  # what has been said is in the table, however it ends
                 print(f"{result.frame.name}: {results.in_words(result)}", flush=True)
-            if shown and picture is not None and ended_by_key(picture, wait=still):
+            if shown and picture is not None and window.ended_by_key(picture, wait=still):
                 break
     except KeyboardInterrupt as error:
         stopped = error
@@ -322,7 +325,7 @@ def run(predictor, source, total: int | None, output, shown: bool, tracker) -> i
     cli.result(read=read, faces=faces, unreadable=unreadable, output_dir=output and output.folder)
     if output:
         tables = f"predictions.csv, predictions.json{', summary.csv' if tracker else ''}"
-        print(f"results in {output.folder}/: annotated {kind}, {tables}")
+        print(f"results in {output.folder}/: {f'annotated {kind}, ' * pictures}{tables}")
     if stopped:
         raise stopped
     if lost := getattr(source, "lost", 0):
@@ -331,19 +334,6 @@ def run(predictor, source, total: int | None, output, shown: bool, tracker) -> i
     if unreadable == read:
         raise ValueError("nothing could be read: are these images in a format that OpenCV knows, and whole?")
     return 0
-
-
-def ended_by_key(picture, wait: bool) -> bool:
-    """Shows a picture; whether the user wants to end. An image stays until a key is pressed."""
-    import cv2
-
-    cv2.imshow(WINDOW, picture)
-    while True:
-        key = cv2.waitKey(100 if wait else 1)
-        if key & 0xFF in END_KEYS or cv2.getWindowProperty(WINDOW, cv2.WND_PROP_VISIBLE) < 1:  # closed by the mouse
-            return True
-        if key != -1 or not wait:
-            return False
 
 
 if __name__ == "__main__":

@@ -198,11 +198,13 @@ def evaluate(args: argparse.Namespace, weight_file: Path, description, scale, op
 
 def open_databases(paths: list[Path] | None, description, opened: dict) -> list:
     """The databases to score on, each once; by default those of the training. What is opened is checked, and kept."""
+    from readers.parts import require_parts
     from utils import check_faces, open_database
 
     paths = list(dict.fromkeys(paths or description.inputs))
     if not paths:
         raise ValueError("the checkpoint does not say what it was trained on: name databases with --input")
+    require_parts(paths)
     for path in paths:
         if path not in opened:
             opened[path] = open_database(path)

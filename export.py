@@ -148,6 +148,7 @@ def choose_faces(args: argparse.Namespace, description):
     """Faces that trained nothing, of the databases named or of the training's own; without these those of the photos
     named, or for int8 of the portraits that come with the suite; else drawn ones."""
     from networks.proof import drawn_faces, held_out_faces, photographed_faces
+    from readers.parts import require_parts
     from utils import open_database
 
     if args.image_dir:
@@ -157,6 +158,7 @@ def choose_faces(args: argparse.Namespace, description):
         if "int8" in args.precision:
             return photographed_faces(PORTRAITS, description, args.faces)
         return drawn_faces(args.faces, description.image_size, args.seed)
+    require_parts(paths)
     faces = held_out_faces([open_database(path) for path in paths], description, args.faces, args.seed)
     if "int8" in args.precision and faces.ranging is None:
         raise ValueError(

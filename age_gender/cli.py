@@ -142,6 +142,16 @@ def add_trust(group: Any) -> None:
     )
 
 
+def add_scheduler(group: Any) -> None:
+    """Adds --scheduler, a Dask scheduler whose workers do the work."""
+    group.add_argument(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="have the workers of a Dask scheduler read the photos, such as tcp://192.0.2.1:8786; local: start one "
+        "here. They must see the photos under the same names and import the suite (docs/SCALING.md)",
+    )
+
+
 def add_databases(group: Any, text: str) -> None:
     """Adds --input, databases; the text says for what."""
     group.add_argument("--input", "-i", type=Path, action=Paths, nargs="+", metavar="FILE", help=text)

@@ -4,16 +4,38 @@ import os
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from age_gender import cluster
+from age_gender.detectors import CHOICES, Detection, face_at, in_any_thread
 from readers.records import Records
 
 BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
 MISSING, UNREADABLE = "file missing", "unreadable file"
+DEADLY = "ended the worker that read it"
+SENT_BYTES = 1 << 26  # of the faces that one worker sends at a time
 SEARCHED = 8  # photos that one worker searches for faces at a time
+
+
+class Find(NamedTuple):
+    """Finds the face of a photo anew, in any thread and, sent there, in any process.
+
+    Attributes:
+        detector: a name in DETECTORS, but "none".
+        face: a name in CHOICES: which of several, where the photo comes without a box.
+    """
+
+    detector: str
+    face: str
+
+    def __call__(self, image: np.ndarray, box: list[float] | None) -> Detection | None:
+        """(h, w, 3) uint8 BGR, and the record's box or None -> the face; None where there is none."""
+        found = cluster.once(in_any_thread, self.detector)(image)
+        return CHOICES[self.face](found, image.shape) if box is None else face_at(found, box)
 
 
 class Cut(NamedTuple):
@@ -37,13 +59,20 @@ class Cut(NamedTuple):
     else_whole: bool = False
 
 
-def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, workers: int):
-    """Yields (rows, images, digests, failures) for one block of photos after the other, decoded ahead in threads.
+def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, workers: int, client=None):
+    """Yields (rows, images, digests, failures) for one block of photos after the other, decoded ahead.
 
-    Threads suffice: OpenCV decodes, and dlib and YuNet search, without holding Python's lock.
+    That is done in threads, or by a Dask client's workers. Threads suffice on one machine: OpenCV decodes, and dlib
+    and YuNet search, without holding Python's lock.
     """
     from tqdm import tqdm
 
+    if client:
+        with tqdm(total=len(kept), unit="face", smoothing=0.1) as progress:
+            for answer in _blocks_of_workers(client, records, kept, folder.absolute(), cut):
+                progress.update(len(answer[0]) + len(answer[3]))
+                yield answer
+        return
     count = max(1, BLOCK_BYTES // (3 * cut.image_size**2))
     if cut.find:
         count = min(count, SEARCHED)
@@ -62,6 +91,29 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, w
             progress.update(len(kept) - progress.n)
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _blocks_of_workers(client, records: Records, kept: np.ndarray, folder: Path, cut: Cut):
+    """The same as `decoded_blocks`, made by a Dask client's workers."""
+    most = cluster.SEARCHED if cut.find else cluster.BLOCK
+    count = max(1, min(most, SENT_BYTES // (3 * cut.image_size**2)))
+    blocks = (kept[start : start + count] for start in range(0, len(kept), count))
+    nothing = np.array([], np.int64), np.empty((0, cut.image_size, cut.image_size, 3), np.uint8), []
+    plain = replace(records, skipped={})
+    return cluster.in_order(
+        client,
+        decode_taken,
+        blocks,
+        given=lambda rows: (plain.take(rows), rows, folder, cut),
+        deadly=lambda row: (*nothing, [(DEADLY, records.path[row])]),
+    )
+
+
+def decode_taken(taken: Records, rows: np.ndarray, folder: Path, cut: Cut):
+    """`decode_block` on another process or machine: of records that were taken from others, where they are `rows`."""
+    cluster.begin(folder)
+    good, *rest = decode_block(taken, np.arange(len(taken)), folder, cut)
+    return rows[good], *rest
 
 
 def why_not_read(path: str) -> str:

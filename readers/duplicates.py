@@ -3,14 +3,17 @@
 import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from age_gender import cluster
 from age_gender.labels import MAX_AGE, UNKNOWN
 from readers.cleaning import conflict
-from readers.cutting import MISSING, UNREADABLE, StillThere, why_not_read
+from readers.cutting import DEADLY, MISSING, UNREADABLE, StillThere, why_not_read
 from readers.records import Records
 
 BLOCK = 1024  # files that are handed to the threads at a time
@@ -33,8 +36,11 @@ class Photo(NamedTuple):
 NOTHING = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
 
 
-def look_at(folder: Path, records: Records, margin: float, workers: int) -> list[Photo]:
-    """Reads and decodes every file, on all workers; of a photo with a face box, what is within it and the margin."""
+def look_at(folder: Path, records: Records, margin: float, workers: int, client=None) -> list[Photo]:
+    """Reads and decodes every file; of a photo with a face box, what is within it and the margin.
+
+    That is done in as many threads as there are workers, or by a Dask client's.
+    """
     import cv2
     from tqdm import tqdm
 
@@ -43,9 +49,13 @@ def look_at(folder: Path, records: Records, margin: float, workers: int) -> list
     boxes = [None] * len(paths) if records.box is None else records.box.tolist()
     photos, there = [], StillThere(folder, paths)
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(paths), unit="file", disable=None) as progress:
-        for start in range(0, len(paths), BLOCK):
-            block = [os.path.join(folder, path) for path in paths[start : start + BLOCK]]
-            photos.extend(pool.map(look, block, boxes[start : start + BLOCK], [margin] * len(block)))
+        if client:
+            found = _photos_of_workers(client, folder.absolute(), paths, boxes, margin)
+        else:
+            parts = [slice(start, start + BLOCK) for start in range(0, len(paths), BLOCK)]
+            found = (list(pool.map(partial(look, folder), paths[part], boxes[part], repeat(margin))) for part in parts)
+        for block in found:
+            photos.extend(block)
             progress.update(len(block))
     if not any(photo.fingerprint for photo in photos):
         raise ValueError(
@@ -56,12 +66,30 @@ def look_at(folder: Path, records: Records, margin: float, workers: int) -> list
     return photos
 
 
-def look(path: str, box: list[float] | None = None, margin: float = 0.0) -> Photo:
-    """Reads one file; with a box, its face."""
+def _photos_of_workers(client, folder: Path, paths: list[str], boxes: list, margin: float):
+    """Lists of photos, in order, that a Dask client's workers have looked at."""
+    return cluster.in_order(
+        client,
+        look_taken,
+        (range(start, min(start + cluster.BLOCK, len(paths))) for start in range(0, len(paths), cluster.BLOCK)),
+        given=lambda rows: (folder, [(paths[row], boxes[row]) for row in rows], margin),
+        deadly=lambda row: [Photo(b"", DEADLY, NOTHING, 0)],
+    )
+
+
+def look_taken(folder: Path, files: list[tuple[str, list[float] | None]], margin: float) -> list[Photo]:
+    """`look` on another process or machine, at some files and their boxes."""
+    cluster.begin(folder)
+    return [look(folder, path, box, margin) for path, box in files]
+
+
+def look(folder: Path, name: str, box: list[float] | None = None, margin: float = 0.0) -> Photo:
+    """Reads one file of a folder; with a box, its face."""
     import cv2
 
     from age_gender.faces import cut_face, decode, read_bytes
 
+    path = os.path.join(folder, name)
     content = read_bytes(path)
     if content is None:
         return Photo(b"", why_not_read(path), NOTHING, 0)
@@ -112,7 +140,8 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
             listed.setdefault(name, (reason, first))  # once, for the first reason
         return len(listed) - before
 
-    for reason in (MISSING, EMPTY, UNREADABLE, NO_IMAGE, *([NO_FACE] * (records.box is not None))):
+    died, boxed = {DEADLY} & {photo.failure for photo in photos}, [NO_FACE] * (records.box is not None)
+    for reason in (MISSING, EMPTY, UNREADABLE, NO_IMAGE, *died, *boxed):
         names = [name for name, photo in zip(path, photos, strict=True) if photo.failure == reason]
         findings.append((reason, None, len(names), list_files(reason, [(name, "") for name in names])))
 

@@ -21,6 +21,7 @@ from networks.backbones import BACKBONES, STAGES
 from networks.backend import HEARTBEAT, KERAS_CLUSTER
 from networks.checkpoints import choose, inspect
 from networks.published import vggface_network
+from readers.parts import with_all_parts
 from training.augmentations import AUGMENTATIONS
 from training.data import newest_database
 from training.losses import AGE_LOSSES, SOFT_LOSSES
@@ -457,7 +458,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
     args = _inherited(parser, argv, args)
     _refuse_contradictions(parser, args)
     _refuse_idle_network_options(parser, args)
-    args.input = args.input or [newest_database()]
+    args.input = args.input or with_all_parts(newest_database())
     # Files, since a folder's newest run may be this one when it is resumed.
     args.weights = str(weights_file(args.weights) or args.weights or "") or None
     args.teacher = [choose(path) for path in args.teacher or ()]

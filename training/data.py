@@ -11,6 +11,7 @@ from age_gender.labels import UNKNOWN, AgeScale
 from networks import backend
 from networks.applications import require_size
 from networks.split import kindred, split
+from readers.parts import require_parts
 from training.augmentations import AUGMENTATIONS
 from training.options import Options
 from utils import Database, ImageStack, check_faces, open_database
@@ -63,9 +64,10 @@ def load_data(options: Options) -> Data:
     """Opens the databases and splits their faces.
 
     Raises:
-        FileNotFoundError: if a database is not there.
+        FileNotFoundError: if a database is not there, or another part of the dataset that one is a part of.
         ValueError: if one is no database, their sizes differ or do not suit the network, or they cannot be split.
     """
+    require_parts(options.input)
     databases = [open_database(path) for path in options.input]
     image = ImageStack(databases)
     require_size(options.model, image.shape[1])

@@ -1,0 +1,222 @@
+"""Work on the workers of a Dask scheduler, block by block, with the answers in order; `pip install .[dask]`.
+
+What is sent is the name of a function of the suite and its arguments, never code: scheduler and workers import it.
+"""
+
+import functools
+import re
+import socket
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from age_gender import __version__
+
+BLOCK = 256  # photos that a worker gets at a time; of fewer, the way there and back costs more
+SEARCHED = 32  # photos that one is to search for faces: that takes so long that the way costs nothing
+ANSWERS = 10  # seconds within which a scheduler must answer and have a worker
+NOBODY = 60  # seconds without a worker after which nothing more is waited for
+PARTS = 16  # of a block that ended its worker
+LOCAL = "local"
+
+R = TypeVar("R")
+
+
+@contextmanager
+def connected(address: str | None, module: str, workers: int) -> Iterator[Any]:
+    """A client of a scheduler whose workers can import a module of the suite; None where no scheduler is named.
+
+    Args:
+        address: such as tcp://192.0.2.1:8786; "local" starts a scheduler and workers on this machine.
+        module: what the workers shall run is in.
+        workers: how many processes "local" starts.
+
+    Raises:
+        ValueError: if Dask is missing, no scheduler or worker answers, or one lacks the suite or has another version.
+    """
+    if address is None:
+        yield None
+        return
+    if address != LOCAL and not re.fullmatch(r"(\w+://)?[^/]+:\d+", address):
+        raise ValueError(f"--scheduler {address} is no address, such as tcp://192.0.2.1:8786, and not 'local'")
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise ValueError("--scheduler needs Dask: pip install '.[dask]'") from None
+    with ExitStack() as stack:
+        if address == LOCAL:
+            # A block that ends its worker once is taken apart at once; a scheduler's own default is three times more.
+            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
+            cluster = LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", silence_logs=50
+            )
+            address = stack.enter_context(cluster).scheduler_address
+        try:
+            client = stack.enter_context(Client(address, timeout=ANSWERS, set_as_default=False))
+        except (OSError, ValueError, TypeError):
+            raise ValueError(
+                f"--scheduler {address}: no scheduler answers there within {ANSWERS} s; start one with dask scheduler"
+            ) from None
+        try:
+            client.wait_for_workers(1, timeout=ANSWERS)
+        except TimeoutError:
+            raise ValueError(f"--scheduler {address} has no worker; start some with dask worker {address}") from None
+        _require_suite(client, address, module)
+        yield client
+
+
+def _require_suite(client: Any, address: str, module: str) -> None:
+    """Refuses a scheduler or workers that cannot import the suite, or import another version of it."""
+    import_it, version = f"import {module}", "__import__('age_gender').__version__"
+    try:
+        client.run_on_scheduler(exec, import_it)
+        client.run(exec, import_it)
+        found = {client.run_on_scheduler(eval, version), *client.run(eval, version).values()}
+    except ImportError as error:
+        raise ValueError(f"--scheduler {address}: {_cannot_import(error)}") from None
+    if found != {__version__}:
+        raise ValueError(
+            f"--scheduler {address} and its workers have the suite's version {', '.join(sorted(found))}, and this is "
+            f"{__version__}: start them with the same one"
+        )
+
+
+def _cannot_import(error: ImportError) -> str:
+    return (
+        f"the scheduler or a worker cannot import the suite ({error}): start each with PYTHONPATH=FOLDER, where FOLDER "
+        "is the suite's, in an environment with what requirements.txt names"
+    )
+
+
+def in_order(
+    client: Any,
+    work: Callable[..., R],
+    blocks: Iterable[Any],
+    given: Callable[[Any], tuple[Any, ...]],
+    deadly: Callable[[Any], R],
+) -> Iterator[R]:
+    """What the workers make of each block, in order; a few blocks for each worker are under way.
+
+    A block that ends its worker is done again in parts, when nothing else is under way, until the item that does it is
+    known. So a worker that someone kills changes nothing, and an item that kills its worker costs itself alone.
+
+    Args:
+        client: of `connected`.
+        work: a function of a module of the suite.
+        blocks: sequences that can be sliced.
+        given: block -> the arguments of `work`.
+        deadly: an item that ends each worker that works on it -> the answer for it.
+
+    Yields:
+        An answer for each block, or for each part of one that ended its worker.
+
+    Raises:
+        ValueError: if the scheduler goes away, or there is no worker any more, or one cannot import the suite; or for
+            what `work` raises that is wrong with the input.
+    """
+    from distributed import KilledWorker
+
+    def start(block: Any) -> tuple[Any, Any]:
+        return block, client.submit(_outcome, work, *given(block), pure=False)
+
+    def alone(block: Any) -> Iterator[R]:
+        """The answers for a block that ended its worker, in ever smaller parts, one at a time."""
+        step = max(1, len(block) // PARTS)
+        for place in range(0, len(block), step):
+            part, future = start(block[place : place + step])
+            _settle(client, [future])
+            try:
+                yield _answer(future)
+            except KilledWorker:
+                yield from alone(part) if len(part) > 1 else [deadly(part[0])]
+
+    def answers(block: Any, future: Any) -> Iterator[R]:
+        _settle(client, [future])
+        try:
+            yield _answer(future)
+        except KilledWorker:
+            _settle(client, [other for _, other in waiting])
+            yield from alone(block)
+
+    waiting: deque[tuple[Any, Any]] = deque()
+    for block in blocks:
+        waiting.append(start(block))
+        if len(waiting) > 2 * _threads(client):
+            yield from answers(*waiting.popleft())
+    while waiting:
+        yield from answers(*waiting.popleft())
+
+
+def _threads(client: Any) -> int:
+    return max(1, sum(map(int, client.nthreads().values())))
+
+
+def _settle(client: Any, futures: list[Any]) -> None:
+    """Waits until some futures are done or failed; not for workers that never come."""
+    from distributed import wait
+
+    missing = 0
+    while any(future.status == "pending" for future in futures):
+        try:
+            wait(futures, timeout=ANSWERS)
+        except TimeoutError:
+            missing = 0 if client.nthreads() else missing + ANSWERS
+            if missing >= NOBODY:
+                raise ValueError(
+                    f"the scheduler has had no worker for {missing} s; start workers (dask worker starts one anew that "
+                    "dies), then run this again"
+                ) from None
+        except Exception:  # cancelled: `_answer` says why
+            return
+
+
+def _outcome(work: Callable[..., R], *given: Any) -> tuple[R | None, str, str]:
+    """On a worker: an answer, or what is wrong with the input, or the trace of a fault of ours. Dask itself loses
+    exceptions that it cannot send, and waits for ever."""
+    try:
+        return work(*given), "", ""
+    except (ValueError, OSError, MemoryError) as error:
+        return None, str(error) or "out of memory", ""
+    except Exception:
+        return None, "", traceback.format_exc()
+
+
+def _answer(future: Any) -> Any:
+    from concurrent.futures import CancelledError
+
+    try:
+        answer, wrong, fault = future.result()
+    except CancelledError:
+        raise ValueError("the scheduler went away, or threw the work out; start it, then run this again") from None
+    except ImportError as error:
+        raise ValueError(_cannot_import(error)) from None
+    if fault:
+        raise RuntimeError(f"on a worker:\n{fault}")
+    if wrong:
+        raise ValueError(wrong)
+    return answer
+
+
+def begin(folder: Path) -> None:
+    """What a function does first that workers run: OpenCV takes one core, and the photos' folder must be in sight.
+
+    Raises:
+        FileNotFoundError: if this worker does not see the folder; its photos would be counted as missing.
+    """
+    import cv2
+
+    cv2.setNumThreads(1)
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"{folder} is not there on {socket.gethostname()}: each worker must see it under the same name"
+        )
+
+
+@functools.cache
+def once(make: Callable[..., R], *arguments: Any) -> R:
+    """What a function makes of some arguments, made once in each process: a model, a detector."""
+    return make(*arguments)

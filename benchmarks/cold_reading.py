@@ -1,0 +1,134 @@
+"""What does it cost to train from a database that is not in memory?
+
+    python benchmarks/cold_reading.py
+    python benchmarks/cold_reading.py --faces 1000000 --folder /some/disk
+
+Batches of random faces, as training takes them, of a database whose pages are dropped from memory before each
+repetition: through the memory map, and as utils.Database.faces reads them. What comes from the disk is what Linux
+counts for the process (/proc/self/io, read_bytes). Then the batches of an epoch as train.py makes them with --aug, in
+threads: from memory, and from the disk. The last column is the time that each batch waits for the disk, as a share of
+a network's step of --step_ms milliseconds, if one thread makes the batches; several threads wait side by side.
+Each repetition is a fresh process.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import common  # makes the suite's modules importable
+import numpy as np
+
+from age_gender import cli
+from utils import open_database
+
+MAP, READ = "memory map", "Database.faces"
+MEMORY, DISK = "batches from memory", "batches from the disk"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = common.parser_for(__doc__, "cold_reading.py")
+    parser.add_argument("--faces", type=cli.number(int, 2048), default=100_000, metavar="N", help="in the database")
+    parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
+    parser.add_argument("--batch_size", type=cli.number(int, 1), default=32, metavar="N", help="faces in a batch")
+    parser.add_argument("--batches", type=cli.number(int, 1), default=300, metavar="N", help="in each repetition")
+    parser.add_argument(
+        "--step_ms", type=cli.number(float, 0.01), default=100.0, metavar="MS", help="of a network's step"
+    )
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="gets a temporary folder with the database")
+    parser.add_argument("--measure", nargs=2, metavar=("HOW", "FILE"), help=argparse.SUPPRESS)  # the fresh process
+    parser.set_defaults(repeats=3)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write the database, measure in processes of their own, report."""
+    args = common.parse(build_parser(), argv, {"faces": 8192, "batches": 20, "repeats": 1})
+    if args.measure:
+        print(json.dumps(measure(*args.measure, args)))
+        return
+    ways = (MAP, READ, MEMORY, DISK)
+    figures = {way: [] for way in ways}
+    with common.work_folder(args.folder) as folder:
+        path = folder / "faces.mat"
+        common.write_noise(path, args.faces, args.image_size)
+        for way in common.in_turns(ways, args.repeats):
+            common.drop_from_cache(path)
+            figures[way].append(in_fresh_process(way, path, args))
+    rows = [
+        {"what": way, **{key: common.spread(run[key] for run in runs) for key in runs[0]}}
+        for way, runs in figures.items()
+    ]
+    waited = rows[3]["milliseconds_per_batch"]["median"] - rows[2]["milliseconds_per_batch"]["median"]
+    rows[3]["share_of_a_step"] = waited / args.step_ms
+    show(rows, args)
+    del args.measure  # no setting
+    common.report("cold_reading", args, rows)
+
+
+def in_fresh_process(way: str, path: Path, args: argparse.Namespace) -> dict[str, float]:
+    """The figures of one repetition."""
+    given = {"--batch_size": args.batch_size, "--batches": args.batches, "--measure": way}
+    command = [sys.executable, __file__, *(str(part) for pair in given.items() for part in pair), str(path)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def measure(way: str, path: str, args: argparse.Namespace) -> dict[str, float]:
+    """Faces a second, bytes from the disk for each that was asked for, and milliseconds a batch."""
+    database = open_database(path)
+    size, count = args.batch_size, args.batches
+    rows = np.random.default_rng(0).permutation(len(database))[: size * count].reshape(-1, size)
+    if way in (MEMORY, DISK):
+        make = batches(database, way, size)
+    else:
+        source = database.image if way == MAP else None
+        make = (lambda index: source[rows[index]]) if way == MAP else (lambda index: database.faces(rows[index]))
+    before = from_disk()
+    seconds = common.seconds_of(lambda: [make(index) for index in range(len(rows))])
+    return {
+        "faces_per_second": rows.size / seconds,
+        "read_for_each_byte": (from_disk() - before) / (rows.size * database.image[:1].nbytes),
+        "milliseconds_per_batch": seconds * 1e3 / len(rows),
+    }
+
+
+def batches(database, way: str, size: int):
+    """Makes a batch by its index, as train.py --aug does."""
+    from mixup_generator import Augmentation, Labels, MixupGenerator
+    from training.augmentations import AUGMENTATIONS
+    from utils import ImageStack
+
+    stack = ImageStack([database])
+    images = stack[np.arange(len(stack))] if way == MEMORY else stack
+    if way == MEMORY:
+        common.drop_from_cache(database.source)
+    labels = Labels(database.gender, database.age)
+    return MixupGenerator(images, labels, None, size, Augmentation(**AUGMENTATIONS["classic"])).__getitem__
+
+
+def from_disk() -> int:
+    """Bytes that this process has had read from a disk (Linux)."""
+    lines = dict(line.split(": ") for line in common.lines_of("/proc/self/io"))
+    return int(lines["read_bytes"])
+
+
+def show(rows: list[dict], args: argparse.Namespace) -> None:
+    """Prints the table."""
+    table = [
+        (
+            row["what"],
+            common.shown(row["faces_per_second"], ",.0f"),
+            common.shown(row["read_for_each_byte"], ".2f"),
+            common.shown(row["milliseconds_per_batch"], ".2f"),
+            f"{row['share_of_a_step']:.1%}" if "share_of_a_step" in row else "",
+        )
+        for row in rows
+    ]
+    share = f"of a step of {args.step_ms:g} ms"
+    common.print_table(table, ("", "faces/s", "bytes read for each", "ms a batch", share))
+
+
+if __name__ == "__main__":
+    cli.run(main)

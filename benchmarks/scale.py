@@ -1,0 +1,147 @@
+"""How do time and memory of create_db.py and of an epoch's batches grow with the faces?
+
+    python benchmarks/scale.py
+    python benchmarks/scale.py --rows 10000 50000
+
+Gives a few hundred pictures of noise as many names as there are rows, and a table; then runs create_db.py on them, and
+then opens the database, splits it, and makes all batches of an epoch with --aug on one thread: what a training needs
+beside its network, which costs the same for each face however many there are. Each is a process of its own, measured
+from outside, start of Python included. The curves go into a PNG beside the result.
+"""
+
+import argparse
+import csv
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import common  # makes the suite's modules importable
+import cv2
+import numpy as np
+
+from age_gender import cli
+
+FILES = 400  # different ones
+CREATE, EPOCH = "create_db.py", "an epoch's batches"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = common.parser_for(__doc__, "scale.py")
+    parser.add_argument(
+        "--rows",
+        type=cli.number(int, 400),
+        nargs="+",
+        default=[10_000, 50_000, 250_000, 500_000],
+        metavar="N",
+        help="faces, one run for each number",
+    )
+    parser.add_argument("--photo", type=cli.number(int, 64), default=100, metavar="PIXELS", help="of a photo's side")
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="gets a temporary folder with photos and databases")
+    parser.add_argument("--epoch", type=Path, metavar="FILE", help=argparse.SUPPRESS)  # the process that is measured
+    parser.set_defaults(repeats=1)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Draw, measure for each number of rows, report, draw the curves."""
+    args = common.parse(build_parser(), argv, {"rows": [400, 800], "repeats": 1})
+    if args.epoch:
+        make_batches(args.epoch)
+        return
+    rows = []
+    for count in args.rows:
+        with common.work_folder(args.folder) as folder:
+            write_photos(folder, count, args.photo)
+            database = folder / "faces.mat"
+            commands = {
+                CREATE: ["create_db.py", "--db", "csv", "--table", folder / "faces.csv", "--output", database],
+                EPOCH: [__file__, "--epoch", database],
+            }
+            for what, command in commands.items():
+                more = ["--overwrite"] if what == CREATE else []
+                runs = [common.run_process([sys.executable, *command, *more]) for _ in range(args.repeats)]
+                if failed := next((run for run in runs if run.status), None):
+                    raise ValueError(f"{what} failed at {count:,} rows: {failed.errors.strip()[-300:]}")
+                figures = {name: common.spread(getattr(run, name) for run in runs) for name in ("seconds", "peak_mb")}
+                rows.append({"what": what, "rows": count, **figures})
+                print(f"{count:,} rows, {what}: {figures['seconds']['median']:.1f} s", flush=True)
+    del args.epoch  # no setting
+    show(rows)
+    common.report("scale", args, rows)
+    draw(rows, (args.output or common.RESULTS / f"scale{'.quick' if args.quick else ''}.json").with_suffix(".png"))
+
+
+def write_photos(folder: Path, count: int, size: int) -> None:
+    """A table of so many photos, which are a few hundred different ones under many names."""
+    rng = np.random.default_rng(0)
+    with open(folder / "faces.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("path", "age", "gender", "subject"))
+        for number in range(count):
+            name = f"{number // 1000:04}/{number}.jpg"
+            path = folder / name
+            if number % 1000 == 0:
+                path.parent.mkdir()
+            if number < FILES:
+                noise = cv2.resize(rng.integers(0, 256, (25, 25, 3), np.uint8), (size, size))
+                cv2.imwrite(str(path), noise)
+            else:
+                os.link(folder / f"{0:04}/{number % FILES}.jpg", path)
+            table.writerow((name, number % 90, "fm"[number % 2], number // 3))
+
+
+def make_batches(database: Path) -> None:
+    """What a training does in an epoch, but for the network."""
+    from mixup_generator import Augmentation, Labels, MixupGenerator
+    from networks.split import split
+    from training.augmentations import AUGMENTATIONS
+    from utils import ImageStack, open_database
+
+    opened = open_database(database)
+    # All names are of the same few photos, which a split would keep on one side.
+    digest = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, len(opened))
+    training, _, _ = split([replace(opened, digest=digest)], 0.1, 0)
+    labels = Labels(opened.gender, opened.age)
+    batches = MixupGenerator(ImageStack([opened]), labels, training, 32, Augmentation(**AUGMENTATIONS["classic"]))
+    for index in range(len(batches)):
+        batches[index]
+
+
+def show(rows: list[dict]) -> None:
+    """Prints the table."""
+    table = [
+        (
+            row["what"],
+            row["rows"],
+            common.shown(row["seconds"]),
+            row["rows"] / row["seconds"]["median"],
+            common.shown(row["peak_mb"], ",.0f"),
+        )
+        for row in rows
+    ]
+    common.print_table(table, ("", "rows", "s", "rows/s", "peak MB"), intfmt=",", floatfmt=",.0f")
+
+
+def draw(rows: list[dict], path: Path) -> None:
+    """Draws seconds and memory over the rows, both axes logarithmic."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for axis, key, label in zip(axes, ("seconds", "peak_mb"), ("seconds", "peak memory, MB"), strict=True):
+        for what in (CREATE, EPOCH):
+            points = [(row["rows"], row[key]["median"]) for row in rows if row["what"] == what]
+            axis.plot(*zip(*points, strict=True), "o-", label=what)
+        axis.set(xscale="log", yscale="log", xlabel="faces", ylabel=label)
+        axis.grid(alpha=0.3, which="both")
+        axis.legend()
+    figure.savefig(path, dpi=110)
+    print(f"the curves are in {path}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
