@@ -1,0 +1,118 @@
+"""What share of a card's rate does training reach, and does the card wait for its faces?
+
+    KERAS_BACKEND=jax python benchmarks/gpu_training.py
+    KERAS_BACKEND=jax python benchmarks/gpu_training.py --small        # on a CPU, to try the script
+
+WRN-16-8 with `train.py --aug`'s augmentation, loss and optimiser, in bfloat16, on JAX. Measured are the product of two
+large matrices, a compiled step on faces that are there, and one batch of the input pipeline, on one core of this
+machine. An image and step takes 37e9 floating-point operations at 64 px with this network: 3 times its forward pass.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+import common  # makes the suite's modules importable
+import numpy as np
+
+from age_gender import cli
+
+OPERATIONS = 37e9  # of an image and step of WRN-16-8 at 64 px: forward, and twice as many backward
+FACES = 4096
+
+
+@dataclass
+class Measured:
+    """Seconds of each repetition."""
+
+    matrix: list[float]
+    step: list[float]
+    batch: list[float]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = common.parser_for(__doc__, "gpu_training.py")
+    parser.add_argument("--small", dest="quick", action="store_true", help="the same as --quick")
+    parser.add_argument("--batch_size", type=cli.number(int, 1), default=512, metavar="N", help="faces in a step")
+    parser.add_argument("--width", type=cli.number(int, 1), default=8, metavar="K", help="of the network")
+    parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
+    parser.add_argument("--matrix", type=cli.number(int, 16), default=16384, metavar="N", help="rows of the product")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse, measure, report."""
+    small = {"repeats": 1, "batch_size": 4, "width": 1, "image_size": 32, "matrix": 256}
+    args = common.parse(build_parser(), argv, small)
+    from networks import backend
+
+    device = backend.start()
+    import keras
+
+    if keras.backend.backend() != "jax":
+        raise ValueError("this measures JAX: set KERAS_BACKEND=jax")
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    measured = Measured(matrix_seconds(args), *training_seconds(args))
+    report(args, measured, device)
+    return 0
+
+
+def matrix_seconds(args: argparse.Namespace) -> list[float]:
+    """Seconds of the product of two square bfloat16 matrices."""
+    import jax
+
+    matrix = jax.numpy.ones((args.matrix, args.matrix), "bfloat16")
+    product = jax.jit(lambda a: a @ a)
+    task = {"product": lambda: product(matrix).block_until_ready()}
+    return common.interleaved(task, args.repeats, warm_ups=2)["product"]
+
+
+def training_seconds(args: argparse.Namespace) -> tuple[list[float], list[float]]:
+    """Seconds of a step on a batch that is there, and of making a batch."""
+    import keras
+
+    from age_gender.description import Description
+    from age_gender.labels import NUM_AGES
+    from mixup_generator import Augmentation, Labels, MixupGenerator
+    from networks.backbones import build
+    from training.augmentations import AUGMENTATIONS
+
+    arguments = {"depth": 16, "width": args.width, "stages": 3, "stem_stride": 1}
+    model = build(Description("wide_resnet", arguments, args.image_size), weight_decay=5e-4, dropout=0.0)
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
+    model.compile(optimizer, ["categorical_crossentropy"] * 2)
+    rng = np.random.default_rng(0)
+    count = max(FACES if args.repeats > 1 else 0, args.batch_size)
+    faces = rng.integers(0, 256, (count, args.image_size, args.image_size, 3), np.uint8)
+    labels = Labels(rng.integers(0, 2, count), rng.integers(0, NUM_AGES, count))
+    batches = MixupGenerator(faces, labels, None, args.batch_size, Augmentation(**AUGMENTATIONS["classic"]))
+    images, targets, weights = batches[0]
+
+    def step() -> float:
+        return float(np.asarray(model.train_on_batch(images, targets, sample_weight=weights)[0]))
+
+    times = common.interleaved({"step": step, "batch": lambda: batches[0]}, args.repeats, warm_ups=2)
+    return times["step"], times["batch"]
+
+
+def report(args: argparse.Namespace, measured: Measured, device: str) -> None:
+    """Prints the rates; the share is only of the network and size that OPERATIONS is of."""
+    rate = common.spread(2 * args.matrix**3 / seconds for seconds in measured.matrix)
+    images = common.rates(args.batch_size, measured.step)
+    rows = [
+        ["product of matrices, TFLOP/s", common.shown(rate, ",.3f", 1e-12)],
+        ["training, images/s", common.shown(images)],
+        ["batches of one core, images/s", common.shown(common.rates(args.batch_size, measured.batch))],
+    ]
+    full = (args.width, args.image_size) == (8, 64)
+    if full:
+        rows.append(["share of the product's rate", f"{images['median'] * OPERATIONS / rate['median']:.1%}"])
+    common.print_table(rows, ["", "median (min..max)"])
+    waits = np.median(measured.batch) > np.median(measured.step)
+    print("the device waits for its faces" if waits else "the faces are there before the device needs them")
+    figures = {name: common.spread(seconds) for name, seconds in vars(measured).items()}
+    common.report("gpu_training", args, [figures], device)
+
+
+if __name__ == "__main__":
+    cli.run(main)
