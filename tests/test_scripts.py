@@ -492,7 +492,9 @@ def test_demo_writes_a_row_for_each_face_and_one_for_each_image(trained, drawn, 
         )
         annotated = cv2.imdecode(np.fromfile(output / face["file"], np.uint8), cv2.IMREAD_COLOR)
         original = cv2.imdecode(np.fromfile(photos / face["file"], np.uint8), cv2.IMREAD_COLOR)
-        assert annotated.shape == original.shape and np.abs(annotated.astype(int) - original).max() > 100
+        height, width, _ = original.shape
+        assert height < len(annotated) < 1.2 * height and annotated.shape[1] == width  # a line below explains
+        assert np.abs(annotated[:height].astype(int) - original).max() > 100
     assert len([row for row in rows if row["status"] == "ok"]) == len(truth)
     told = json.loads((output / "predictions.json").read_text(encoding="utf-8"))
     assert [row["input"] for row in told] == [row["input"] for row in rows]
