@@ -142,17 +142,7 @@ def fit(
         trivial: what the answer that uses no picture reaches in validation, see `reports.trivial_scores`.
     """
     training, validation = batches
-    averaged = [keras.callbacks.SwapEMAWeights()] if options.ema else []  # validates the averages
-    team = backend.team()
-    guard, write = StopAtNan(), writer(model, description, averaged)
-    less_is_better = MONITORS[options.monitor]
-    best = KeepBest(folder, write, options.monitor, less_is_better, options.patience, options.keep, stopped.get("best"))
-    journal = Journal(folder, options.nb_epochs, best, trivial, stopped.get("history"))
-    kept = {"arguments": options.plain(), "split": description.split}
-    resume = Resume(folder, lambda: kept | {"best": best.state, "history": journal.rows})
-    plain_loss = PlainValidationLoss(options.gender_weight, validation.padding if team.devices else 1.0)
-    before = [guard, Epochs(training), *averaged, plain_loss]
-    after = [*followers(folder, options, write, best), journal, resume] if team.leads else []
+    guard, best, journal, resume, callbacks = watchers(model, options, description, batches, folder, stopped, trivial)
     done = stopped.get("epoch", 0)
     *_, last_phase = steps = phases(options)
     ended = done > last_phase.first and best.out_of_patience(options.patience)
@@ -164,10 +154,7 @@ def fit(
             train_last_stages(model, STAGES[options.model], phase.stages)
             compile_model(model, options, rate)
             if phase.first < done:  # the phase that the stopped run was in
-                model.optimizer.build(model.trainable_variables)
-                with reading_resume(resume.path):
-                    model.load_weights(resume.path)
-                    set_dropout_seeds(model, stopped["dropout_seeds"])
+                go_on(model, resume.path, stopped)
             best.begin_phase(options.patience if phase == last_phase else 0, anew=done <= phase.first)
             trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
             journal.begin_phase(rate, trained, phase.last)
@@ -181,7 +168,7 @@ def fit(
                     initial_epoch=max(done, phase.first),
                     shuffle=False,
                     verbose=0,
-                    callbacks=[*before, best, *after],
+                    callbacks=callbacks,
                 )
             if guard.stopped:
                 break
@@ -191,6 +178,40 @@ def fit(
         raise
     keras.mixed_precision.set_global_policy("float32")  # as the checkpoint will be used
     return Outcome(best.state, journal.rows, len(training) * len(journal.rows), guard.stopped)
+
+
+def go_on(model, path: Path, stopped: dict) -> None:
+    """Puts a compiled network into the state in which its run was stopped."""
+    model.optimizer.build(model.trainable_variables)
+    with reading_resume(path):
+        model.load_weights(path)
+        set_dropout_seeds(model, stopped["dropout_seeds"])
+
+
+def watchers(
+    model,
+    options: Options,
+    description: Description,
+    batches: tuple,
+    folder: Path,
+    stopped: dict,
+    trivial: tuple[float, float],
+) -> tuple[StopAtNan, KeepBest, Journal, Resume, list]:
+    """What watches a run, as `fit` takes it: those that it asks, and all callbacks in their order. Only the process
+    that leads writes."""
+    training, validation = batches
+    averaged = [keras.callbacks.SwapEMAWeights()] if options.ema else []  # validates the averages
+    team = backend.team()
+    guard, write = StopAtNan(), writer(model, description, averaged)
+    less_is_better = MONITORS[options.monitor]
+    best = KeepBest(folder, write, options.monitor, less_is_better, options.patience, options.keep, stopped.get("best"))
+    journal = Journal(folder, options.nb_epochs, best, trivial, stopped.get("history"))
+    kept = {"arguments": options.plain(), "split": description.split}
+    resume = Resume(folder, lambda: kept | {"best": best.state, "history": journal.rows})
+    plain_loss = PlainValidationLoss(options.gender_weight, validation.padding if team.devices else 1.0)
+    before = [guard, Epochs(training), *averaged, plain_loss]
+    after = [*followers(folder, options, write, best), journal, resume] if team.leads else []
+    return guard, best, journal, resume, [*before, best, *after]
 
 
 def followers(folder: Path, options: Options, write, best: KeepBest) -> list:
