@@ -6,8 +6,10 @@ default. `start` comes before anything that imports Keras.
 
 import os
 import shutil
+import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -130,11 +132,28 @@ def join(devices: int | None, distributed: bool, heartbeat: int = HEARTBEAT) -> 
     # Each process makes its own share of a step: later versions of Keras would share that out once more.
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=names, auto_shard_dataset=False))
     _team = Team(len(names), jax.process_index(), jax.process_count())
-    if _team.processes > 1:  # All add up once: later, who compiles for longer than 30 s would be cut off by the others.
+    if _team.processes > 1:
+        _end_by_force(heartbeat)
+        # All add up once: later, who compiles for longer than 30 s would be cut off by the others.
         meet = keras.distribution.distribution().get_data_layout((len(names),)).backend_layout
         mine = np.ones(jax.local_device_count(), np.float32)
         jax.jit(lambda ones: ones.sum())(jax.make_array_from_process_local_data(meet, mine)).block_until_ready()
     return _team
+
+
+def _end_by_force(seconds: int) -> None:
+    """Has SIGTERM end this process some seconds later at the latest: Python sees no signal while JAX waits."""
+    arrived, wake = os.pipe()
+    os.set_blocking(wake, False)
+    signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+
+    def watch() -> None:
+        while number := os.read(arrived, 1):
+            if number[0] == signal.SIGTERM:
+                time.sleep(seconds)
+                os._exit(128 + signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _meet(heartbeat: int) -> None:
