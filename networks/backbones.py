@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from age_gender.description import Description
+from networks import dlib_resnet
 from networks.applications import NETWORKS, application
 
 
@@ -16,12 +17,14 @@ def _wide_resnet(image_size: int, **arguments):
 # Name -> function of the image size and the network's own arguments that returns a model with the two heads.
 BACKBONES: dict[str, Callable] = {
     "wide_resnet": _wide_resnet,
+    "dlib_resnet": dlib_resnet.dlib_resnet,
     **{name: partial(application, name) for name in NETWORKS},
 }
 
 # Name -> how the names of the layers begin at which its second and later stages begin.
 STAGES: dict[str, tuple[str, ...]] = {
     "wide_resnet": ("group2_", "group3_", "group4_"),
+    "dlib_resnet": dlib_resnet.STAGES,
     **{name: network.stages for name, network in NETWORKS.items()},
 }
 

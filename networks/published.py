@@ -1,4 +1,4 @@
-"""Published weights that the networks of keras.applications start from: ImageNet's and VGGFace's."""
+"""Published weights to start from: ImageNet's, VGGFace's and dlib's."""
 
 import os
 import re
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from networks.applications import NETWORKS
+from networks.dlib_resnet import is_dlib, load_dlib
 
 VGGFACE_URL = "https://github.com/rcmalli/keras-vggface/releases/download/v2.0/"
 VGGFACE_TOP = ("fc6", "fc7", "fc8", "classifier")  # the layers that its files without 'notop' have beside
@@ -56,11 +57,14 @@ def _what_to_fetch(name: str, error: Exception) -> str:
     return f"ImageNet's weights of {name} could not be fetched ({reason}): {todo}; --weights none trains from scratch"
 
 
-def vggface_network(path: Path) -> str | None:
-    """Which network a file of VGGFace's weights is for, by its layers' names: vgg16, resnet50; None of other files."""
+def published_network(path: Path) -> str | None:
+    """Which network a published file of weights is for: vgg16 and resnet50 of VGGFace, by its layers' names,
+    dlib_resnet; None of other files."""
     import h5py
 
     try:
+        if is_dlib(path):
+            return "dlib_resnet"
         with h5py.File(path, "r") as file:
             layers = set(layer_names(file))
     except (AttributeError, KeyError, OSError, TypeError):  # no HDF5 file, or one of another kind
@@ -68,6 +72,11 @@ def vggface_network(path: Path) -> str | None:
     if {"conv1_1", "conv5_3"} <= layers:
         return "vgg16"
     return "resnet50" if "conv1/7x7_s2" in layers else None
+
+
+def load_published(model, name: str, path: Path) -> str:
+    """Gives a network the weights of a file of which `published_network` is `name`; see `load_dlib`, `load_vggface`."""
+    return load_dlib(model, path) if name == "dlib_resnet" else load_vggface(model, name, path)
 
 
 def load_vggface(model, name: str, path: Path) -> str:

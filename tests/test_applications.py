@@ -13,7 +13,7 @@ from networks import published as published_weights
 from networks.applications import NETWORKS, application
 from networks.backbones import BACKBONES, STAGES
 from networks.checkpoints import SHIPPED, load, save
-from networks.published import load_imagenet, load_vggface, set_weights, shortened, vggface_network
+from networks.published import load_imagenet, load_vggface, published_network, set_weights, shortened
 from networks.starting import copy_weights
 from training.callbacks import train_last_stages
 
@@ -67,7 +67,7 @@ def assert_same_features(model, network, module, tolerance):
 def test_the_table_names_networks_of_keras_and_of_models():
     for network in NETWORKS.values():
         assert callable(getattr(keras.applications, network.function))
-    assert set(STAGES) == set(BACKBONES) == {"wide_resnet", *NETWORKS}
+    assert set(STAGES) == set(BACKBONES) == {"wide_resnet", "dlib_resnet", *NETWORKS}
 
 
 @pytest.fixture(scope="module", params=FAMILIES, ids=[name for name, _ in FAMILIES])
@@ -412,7 +412,7 @@ def vggface_files(tmp_path_factory):
 def test_a_vggface_file_makes_the_network_that_it_was_made_for(name, vggface_files, tmp_path):
     _, in_numpy, means_bgr, tensors = VGGFACE[name]
     layers, path = vggface_files[name]
-    assert vggface_network(path) == name
+    assert published_network(path) == name
     model = application(name, 64, vggface=True)
     said = load_vggface(model, name, path)
     assert said.startswith(f"VGGFace's weights: {tensors} of {tensors} tensors of the base changed; new: pred_gender")
@@ -427,8 +427,8 @@ def test_a_vggface_file_makes_the_network_that_it_was_made_for(name, vggface_fil
 
 def test_vggface_files_are_told_by_their_content(vggface_files, tiny_checkpoint_file, tmp_path):
     (tmp_path / "text.h5").write_text("no HDF5")
-    assert vggface_network(tmp_path / "text.h5") is None and vggface_network(tiny_checkpoint_file) is None
-    assert vggface_network(tmp_path / "nowhere.h5") is None
+    assert published_network(tmp_path / "text.h5") is None and published_network(tiny_checkpoint_file) is None
+    assert published_network(tmp_path / "nowhere.h5") is None
     layers, _ = vggface_files["resnet50"]
     model = application("resnet50", 32, vggface=True)
     squeezed = {**layers, "conv2_1_1x1_down": [np.zeros((1, 1, 256, 16)), np.zeros(16)]}  # SENet50

@@ -17,10 +17,11 @@ from typing import NamedTuple
 
 from age_gender import cli
 from age_gender.labels import AGE_SCALES, YEARS, age_scale
+from networks.applications import NETWORKS
 from networks.backbones import BACKBONES, STAGES
 from networks.backend import HEARTBEAT, KERAS_CLUSTER
 from networks.checkpoints import choose, inspect
-from networks.published import vggface_network
+from networks.published import published_network
 from readers.parts import with_all_parts
 from training.augmentations import AUGMENTATIONS
 from training.data import newest_database
@@ -197,7 +198,8 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
         help="what to start from: imagenet, which Keras downloads; none; a checkpoint, or the best of this folder's "
         "newest run, of the same network (layers that it lacks start anew, a block that it lacks as the identity), "
         "whose network and loss are then the defaults; "
-        "for vgg16 and resnet50 also a published VGGFace file (default: none for wide_resnet, imagenet for others)",
+        "for vgg16 and resnet50 also a published VGGFace file, for dlib_resnet dlib's face recognition model (default: "
+        "imagenet for the networks of keras.applications, none for others)",
     )
     group.add_argument(
         "--freeze_epochs",
@@ -476,7 +478,7 @@ def files_first(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
 def _inherited(parser: argparse.ArgumentParser, argv: list[str], args: argparse.Namespace) -> argparse.Namespace:
     """The arguments, with the network and the loss of what --weights names where nothing else is typed."""
     path = weights_file(args.weights)
-    if path is None or vggface_network(path):
+    if path is None or published_network(path):
         return args
     found = inspect(path)
     kept = {**found.training.get("arguments", {}), **found.arguments, "model": found.network, "mirror": found.mirror}
@@ -551,9 +553,10 @@ def _refuse_idle_network_options(parser: argparse.ArgumentParser, args: argparse
     wide = args.model == "wide_resnet"
     if idle := [name for name in WIDE_RESNET_ARGUMENTS if not wide and getattr(args, name) is not None]:
         parser.error(f"--{' --'.join(idle)} is for --model wide_resnet; this is {args.model}")
-    if wide and args.weights == "imagenet":
+    published = args.model in NETWORKS
+    if not published and args.weights == "imagenet":
         parser.error("--weights imagenet is for the networks of keras.applications: name one with --model")
-    if args.weights == "none" or (wide and not args.weights):
+    if args.weights == "none" or not (published or args.weights):
         for name in ("freeze_epochs", "unfreeze_stages"):
             if getattr(args, name):
                 parser.error(f"--{name} keeps what --weights brings: name weights, as random ones are worth nothing")

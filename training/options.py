@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from age_gender.labels import AgeScale, age_scale
+from networks.applications import NETWORKS
 from training.augmentations import AUGMENTATIONS
 
 MONITORS = {  # is less better?
@@ -90,7 +91,7 @@ class Options:
         if wide:
             for name, value in WIDE_RESNET_ARGUMENTS.items():
                 default(name, value)
-        else:
+        if chosen["model"] in NETWORKS:
             default("weights", "imagenet")
         if chosen["freeze_epochs"]:
             default("fine_tune_lr", FINE_TUNE_SHARE * chosen["lr"])

@@ -13,7 +13,7 @@ from networks import backend, description_of
 from networks.applications import VGGFACE_MEANS_BGR
 from networks.backbones import STAGES, build
 from networks.checkpoints import inspect, save
-from networks.published import vggface_network
+from networks.published import published_network
 from networks.split import sides_of
 from training.callbacks import (
     Epochs,
@@ -53,18 +53,18 @@ def describe(data: Data, options: Options, trivial: dict[str, int]) -> Descripti
     versions = {"keras": version("keras"), "backend": keras.backend.backend(), "numpy": np.__version__}
     training = {"arguments": options.plain(), "versions": versions}
     path = weights_file(options.weights)
-    vggface = vggface_network(path) if path else None
+    published = published_network(path) if path else None
     arguments = {name: getattr(options, name) for name in WIDE_RESNET_ARGUMENTS if options.model == "wide_resnet"}
-    earlier = inspect(path) if path and not vggface else None
-    found = vggface or (earlier and earlier.network) or options.model
+    earlier = inspect(path) if path and not published else None
+    found = published or (earlier and earlier.network) or options.model
     if found != options.model:
-        of = f"has VGGFace's weights of {found}, not of" if vggface else f"is a {found}, not a"
+        of = f"has the weights of a {found}, not of a" if published else f"is a {found}, not a"
         raise ValueError(f"{path} {of} {options.model}: --model {found}")
     starts = [earlier] if earlier else []
     if earlier:
         training["start"] = history_of(earlier)
     if options.model in VGGFACE_MEANS_BGR:
-        arguments["vggface"] = bool(vggface or (earlier and earlier.arguments.get("vggface")))
+        arguments["vggface"] = bool(published or (earlier and earlier.arguments.get("vggface")))
     if options.age_loss == "coral":
         arguments["ordinal"] = True
     teachers = [description_of(path) for path in options.teacher if not holds_answers(path)]

@@ -29,10 +29,10 @@ def weights_file(weights: str | None) -> Path | None:
 
 def start_of(options: Options) -> Path | None:
     """The checkpoint that a run goes on from; None of random weights and of published ones."""
-    from networks.published import vggface_network
+    from networks.published import published_network
 
     path = weights_file(options.weights)
-    return path if path and not vggface_network(path) else None
+    return path if path and not published_network(path) else None
 
 
 def history_of(earlier: Description) -> dict[str, object]:
@@ -47,7 +47,7 @@ def start_from(model, options: Options, data: Data) -> None:
         ValueError: if they cannot be fetched, or are another network's.
     """
     from networks.checkpoints import inspect
-    from networks.published import load_imagenet, load_vggface, shortened, vggface_network
+    from networks.published import load_imagenet, load_published, published_network, shortened
     from networks.starting import copy_weights
 
     if options.weights == "imagenet":
@@ -58,8 +58,8 @@ def start_from(model, options: Options, data: Data) -> None:
         if options.weights == "none":
             print("--weights none: every weight is random")
         return
-    if vggface_network(path):
-        print(f"{path}: {load_vggface(model, options.model, path)}", flush=True)
+    if published_network(path):
+        print(f"{path}: {load_published(model, options.model, path)}", flush=True)
         return
     earlier = inspect(path)
     fresh = copy_weights(path, model, ["pred_age"] if earlier.age_scale != options.age_scale else [])
