@@ -1,7 +1,7 @@
 # make quickstart: installs what is needed, reads the portraits with the shipped model, then runs the whole suite on drawn faces
 # make test:       installs what the tests need and runs them
 # make model:      trains the model that comes with the suite again, from ARCHIVE=UTKFace.tar.gz, PEOPLE=folder and
-#                  NETWORK=file (docs/reproduce_model.md), and replaces checkpoints/age_gender.hdf5 by it; six hours on
+#                  NETWORK=file (docs/reproduce_model.md), and replaces checkpoints/age_gender.hdf5 by it; seven hours on
 #                  two cores with AVX-512 BF16, else longer
 # make web:        gathers the page that reads faces in the browser; python demo.py --browser opens it (docs/web.md)
 # make test-web:   tries that page in Chromium
@@ -88,8 +88,10 @@ model: .venv/installed
 	$(BIN)/python samples/teach.py --network "$(NETWORK)" --utkface data/utkface_128_db.mat data/utkface_dlib_db.mat \
 	  --input $(SETS:%=data/%_db.mat) --output data/people_db.mat
 	$(BIN)/python train.py @recipes/model_fourth.args
-	$(BIN)/python evaluate.py --weight_file checkpoints/model/people --output_dir checkpoints/model/evaluation
-	cp "`$(BIN)/python -c 'from networks.checkpoints import choose; print(choose("checkpoints/model/people"))'`" checkpoints/new.hdf5
+	$(BIN)/python train.py @recipes/model_fifth.args
+	$(BIN)/python samples/even_genders.py --weight_file checkpoints/model/last --input data/people_db.mat \
+	  --output checkpoints/new.hdf5
+	$(BIN)/python evaluate.py --weight_file checkpoints/new.hdf5 --calibrate --output_dir checkpoints/model/evaluation
 	mv checkpoints/new.hdf5 checkpoints/age_gender.hdf5
 	$(BIN)/python -m pip install --disable-pip-version-check ".[export]"
 	$(BIN)/python export.py --weight_file checkpoints/age_gender.hdf5 --output age_gender/age_gender.onnx --overwrite

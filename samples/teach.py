@@ -109,6 +109,12 @@ def utkface(database) -> Faces:
     return Faces("utkface", database, side, fold, *intervals(database))
 
 
+def kept_apart(database) -> np.ndarray:
+    """The rows of a dataset's database that no training has seen."""
+    faces = (utkface if database.db == "utkface" else people)(database)
+    return np.flatnonzero(faces.side == TEST)
+
+
 def intervals(database) -> tuple[np.ndarray, np.ndarray]:
     """First and last year of each face's age, the same where it is known to the year, -1 unknown: (n,), (n,)."""
     unknown = np.full(len(database), UNKNOWN)

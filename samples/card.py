@@ -1,0 +1,157 @@
+"""Prints the model card's tables of people kept apart: a model beside an earlier one, on the faces that teach.py kept
+for the test.
+
+    python samples/card.py --weight_file checkpoints/age_gender.hdf5 --before earlier.hdf5 \
+        --input data/utkface_128_db.mat data/aaf_db.mat --whole data/portraits_db.mat
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
+
+import numpy as np
+
+import teach
+from age_gender import cli
+from age_gender.intervals import UNSURE_BELOW, age_interval, tempered
+from age_gender.labels import FEMALE, MALE, UNKNOWN, expected_age
+
+SURE = 0.95
+GROUPS = ((0, 2), (3, 7), (8, 12), (13, 19), (20, 36), (37, 65), (66, 100))  # years, of Images of Groups
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Ask both models of every dataset, and print one table after the other."""
+    parser = cli.parser_for(__doc__, "card.py --weight_file FILE --before FILE --input FILE ...")
+    parser.add_argument("--weight_file", type=Path, required=True, metavar="FILE", help="the model")
+    parser.add_argument("--before", type=Path, required=True, metavar="FILE", help="an earlier model")
+    parser.add_argument("--input", type=Path, nargs="+", required=True, metavar="FILE", help="databases of teach.py")
+    parser.add_argument(
+        "--whole", type=Path, nargs="*", default=[], metavar="FILE", help="databases that nothing was trained on"
+    )
+    args = parser.parse_args(argv)
+    from tabulate import tabulate
+
+    from networks import open_model
+    from utils import open_database
+
+    new, old = open_model(args.weight_file), open_model(args.before)
+    tables = {name: [] for name in ("overall", "gender", "guesses", "bands")}
+    for path in [*args.input, *args.whole]:
+        database = open_database(path)
+        rows = np.arange(len(database)) if path in args.whole else teach.kept_apart(database)
+        said, said_before = (Answers(model, database, rows) for model in (new, old))
+        name, truth = path.stem.removesuffix("_db"), (database.age[rows], database.gender[rows])
+        tables["overall"].append((name, len(rows), *overall(truth, said, said_before)))
+        tables["gender"].append((name, *by_gender(truth, said), *by_gender(truth, said_before)))
+        tables["guesses"].append((name, *guesses(truth, said)))
+        if database.label_low is not None and np.any(database.label_low[rows] != UNKNOWN):
+            low = database.label_low[rows]
+            tables["bands"] += [(name, *row) for row in bands(low, said.expected_age, said_before.expected_age)]
+    headings = {
+        "overall": ("set", "n", "age error", "before, difference", "bias", "gender", "before, difference"),
+        "gender": ("set", "women", "men", "women, before", "men, before"),
+        "guesses": ("set", "unsure", "right, where sure", "said, right", f"said {SURE:.0%}: share, right")
+        + ("within the interval", "width", "least by said decade"),
+        "bands": ("set", "years", "n", "median said", "before", "in it", "in it or a neighbour"),
+    }
+    for name, table in tables.items():
+        print(f"\n{name}\n{tabulate(table, headings[name], tablefmt='github', disable_numparse=True)}")
+
+
+class Answers:
+    """What a model says of n faces.
+
+    Attributes:
+        expected_age: (n,) years.
+        first, last: (n,) ends of the interval; None of a model without calibration.
+        p_male: (n,) calibrated.
+        outcomes: per face, see evaluation.metrics.
+    """
+
+    def __init__(self, model, database, rows: np.ndarray):
+        from evaluation.metrics import Outcomes, age_sums, gender_sums, interval_sums
+        from networks import predict_rows
+        from utils import ImageStack
+
+        description = model.description
+        p_gender, p_age = predict_rows(model, ImageStack([database], description.image_size), rows)
+        calibration, age, gender = description.calibration, database.age[rows], database.gender[rows]
+        self.expected_age, self.p_male = expected_age(p_age), p_gender[:, MALE]
+        sums, self.first = age_sums(age, self.expected_age), None
+        if calibration:
+            self.p_male = tempered(self.p_male, calibration.temperature)
+            self.first, self.last = age_interval(p_age, calibration)
+            sums |= interval_sums(age, self.first, self.last)
+        self.outcomes = Outcomes({**sums, **gender_sums(gender, self.p_male, UNSURE_BELOW)}, gender)
+
+
+def scored(outcomes):
+    """The estimates of some outcomes, by name."""
+    from evaluation.metrics import Outcomes, score
+
+    return score(outcomes, Outcomes({}, outcomes.gender), seed=0).estimates
+
+
+def shown(name: str, found, signed: bool = False) -> str:
+    """An estimate with its interval, '-' where there is none."""
+    from evaluation.tables import with_interval
+
+    return with_interval(name, found[name], signed) if name in found and not np.isnan(found[name].value) else "-"
+
+
+def overall(truth: tuple, said: Answers, before: Answers) -> list[str]:
+    """Age error, that of the earlier model and the difference, bias; the same of the gender."""
+    from evaluation.metrics import compare
+
+    found, earlier = scored(said.outcomes), scored(before.outcomes)
+    difference = compare(said.outcomes, before.outcomes, seed=0)
+    cells = []
+    for name in ("age_mae", "gender_accuracy"):
+        known = shown(name, found)
+        old = "-" if known == "-" else f"{shown(name, earlier).split()[0]}, {shown(name, difference, True)}"
+        cells += [known, old, *([shown("age_bias", found, True)] if name == "age_mae" else [])]
+    return cells
+
+
+def by_gender(truth: tuple, said: Answers) -> list[str]:
+    """How many of the women's and of the men's genders are right."""
+    return [shown("gender_accuracy", scored(said.outcomes.of(truth[1] == gender))) for gender in (FEMALE, MALE)]
+
+
+def guesses(truth: tuple, said: Answers) -> list[str]:
+    """How often the model is unsure, and how often it is right where it is not."""
+    age, gender = truth
+    found = scored(said.outcomes)
+    known = gender != UNKNOWN
+    sureness = np.maximum(said.p_male, 1 - said.p_male)[known]
+    right = ((said.p_male >= 0.5) == (gender == MALE))[known]
+    sure = sureness >= SURE
+    cells = [shown("gender_unsure", found), shown("gender_accuracy_sure", found)]
+    cells += [f"{sureness.mean():.1%}, {right.mean():.1%}", f"{sure.mean():.1%}, {right[sure].mean():.1%}"]
+    if said.first is None or not np.any(age != UNKNOWN):
+        return [*cells, "-", "-", "-"]
+    decade, inside = said.expected_age // 10, (said.first <= age) & (age <= said.last)
+    shares = {int(each): inside[(decade == each) & (age != UNKNOWN)] for each in np.unique(decade)}
+    least = min((share.mean(), each, len(share)) for each, share in shares.items() if len(share) >= 20)
+    worst = f"{least[0]:.0%} of {least[2]} said to be {least[1] * 10}-{least[1] * 10 + 9}"
+    return [*cells, shown("interval_coverage", found), shown("interval_width", found), worst]
+
+
+def bands(low: np.ndarray, said: np.ndarray, before: np.ndarray) -> list[tuple]:
+    """Of each interval of ages that is a label, what is said of its faces; `all` of all."""
+    starts = np.array([first for first, _ in GROUPS])
+    truth, found = (np.searchsorted(starts, years, side="right") - 1 for years in (low, np.floor(said)))
+    rows = []
+    for number, (first, last) in enumerate(GROUPS):
+        here = (truth == number) & (low != UNKNOWN)
+        away = np.abs(found - truth)[here]
+        medians = (f"{np.median(years[here]):.1f}" for years in (said, before))
+        rows.append((f"{first}-{last}", here.sum(), *medians, f"{(away == 0).mean():.1%}", f"{(away <= 1).mean():.1%}"))
+    away = np.abs(found - truth)[low != UNKNOWN]
+    return [*rows, ("all", len(away), "", "", f"{(away == 0).mean():.1%}", f"{(away <= 1).mean():.1%}")]
+
+
+if __name__ == "__main__":
+    cli.run(main)
