@@ -36,7 +36,6 @@ import numpy as np
 from age_gender import cli
 from age_gender.cluster import connected
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN, likelier_gender
-from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 
 SHOWN_FACES, SHOWN_GROUPS, SHOWN_DOUBTS = 60, 40, 200  # on the page
@@ -51,18 +50,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--weight_file",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
+        **cli.PATHS,
         metavar="FILE",
         help="check the labels of --input (default: the databases of these models' trainings) by what models say of "
         "the faces that did not train them: checkpoints, or folders of runs",
     )
     parser.add_argument(
         "--doubt_below",
-        type=cli.number(float, 0, 1, exclusive=True),
-        default=0.02,
-        metavar="P",
+        **cli.numeric("P", float, 0, 1, default=0.02, exclusive=True),
         help="with --weight_file: list a face where its age or its gender has a smaller probability",
     )
     parser.add_argument(
@@ -71,21 +66,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace the list and its page if they are there")
     parser.add_argument(
         "--margin",
-        type=cli.number(float, 0, 2),
-        metavar="SHARE",
+        **cli.numeric("SHARE", float, 0, 2),
         help="how far to cut beyond the box of photos that come with face boxes, as for create_db.py (default: the "
         "dataset's)",
     )
     parser.add_argument("--list_near", action="store_true", help="list near-identical images too")
-    parser.add_argument("--seed", type=cli.number(int, 0), default=0, metavar="N", help="of the faces that are shown")
-    parser.add_argument(
-        "--workers",
-        type=cli.number(int, 1, 256),
-        default=available_cores(),
-        metavar="N",
-        help="threads that read; with --scheduler local, processes",
-    )
-    cli.add_scheduler(parser)
+    parser.add_argument("--seed", **cli.numeric("N", int, 0, default=0), help="of the faces that are shown")
+    cli.add_workers(parser, "read")
     return parser
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from age_gender import cli
 from age_gender.intervals import UNSURE_BELOW
-from age_gender.labels import AGE_SCALES, age_scale
+from age_gender.labels import AGE_SCALES
 from evaluation.protocols import PROTOCOLS
 
 
@@ -34,34 +34,22 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--weight_file",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
+        **cli.PATHS,
         metavar="FILE",
         help="checkpoints of this suite or of the original one, exported files, or folders: their newest checkpoint "
         "(default: checkpoints)",
     )
     parser.add_argument(
         "--compare",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
+        **cli.PATHS,
         metavar="RUN",
         help="print one table of runs instead, best first: their folders, or checkpoints; others are passed over",
     )
     cli.add_trust(parser)
-    parser.add_argument(
-        "--age_scale",
-        type=cli.checked(age_scale),
-        metavar="SCALE",
-        help=f"fold ages onto groups and score these: {', '.join(AGE_SCALES)}, or groups of years such as "
-        "0-12,13-17,18-100 (default: what the checkpoint was trained on)",
-    )
+    cli.add_age_scale(parser, "fold ages onto groups and score these")
     parser.add_argument(
         "--unsure_below",
-        type=cli.number(float, 0.5, 1),
-        default=UNSURE_BELOW,
-        metavar="P",
+        **cli.numeric("P", float, 0.5, 1, default=UNSURE_BELOW),
         help="count genders as unsure where the likelier one has a smaller probability, as demo.py does",
     )
     parser.add_argument(
@@ -75,9 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--seed",
-        type=cli.number(int, 0),
-        default=0,
-        metavar="N",
+        **cli.numeric("N", int, 0, default=0),
         help="random seed of the bootstrap and of the sample of faces",
     )
     add_face_arguments(parser.add_argument_group("faces"))
@@ -99,9 +85,7 @@ def add_face_arguments(faces) -> None:
     )
     faces.add_argument(
         "--split_file",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
+        **cli.PATHS,
         metavar="LIST",
         help="score the faces that a list names, one a line (of a CSV, the first column): paths below the dataset's "
         "folder or bare file names; or the test parts of a .json of the Facial Age Estimation Benchmark",
