@@ -269,44 +269,27 @@ def _groups(databases: list[Database]) -> np.ndarray:
     """(n,) int64: the same number for rows that must stay on one side, numbered by their first rows.
 
     Rows are tied by their digests, and by their subjects: a subject is (db, subject), one person in all databases of a
-    dataset. Each row takes the first row of those that it is tied to, until none has an earlier one to take. Five
-    million rows take three seconds.
+    dataset. Five million rows take some seconds.
     """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     digests = np.concatenate([_digests(database) for database in databases])
     names = sorted({database.db for database in databases})
     dataset = np.repeat([names.index(database.db) for database in databases], list(map(len, databases)))
-    unknown = [
-        np.full(len(database), UNKNOWN) if database.subject is None else database.subject for database in databases
-    ]
-    subject = np.concatenate(unknown)
+    unknown = (np.full(len(each), UNKNOWN) if each.subject is None else each.subject for each in databases)
+    subject = np.concatenate(list(unknown))
     known = np.flatnonzero(subject != UNKNOWN)
-    ties = [
-        _tied(np.argsort(digests, kind="stable"), digests),
-        _tied(known[np.lexsort((subject[known], dataset[known]))], subject, dataset),
-    ]
-    first = np.arange(len(digests))
-    moved = True
-    while moved:
-        moved = False
-        for rows, starts in ties:
-            if not len(rows):
-                continue
-            earliest = np.repeat(np.minimum.reduceat(first[rows], starts), np.diff(starts, append=len(rows)))
-            moved |= bool(np.any(earliest != first[rows]))
-            first[rows] = earliest
-    return (np.cumsum(first == np.arange(len(first))) - 1)[first]
+    people = known[np.lexsort((subject[known], dataset[known]))]
+    ties = np.hstack([_tied(np.argsort(digests, kind="stable"), digests), _tied(people, subject, dataset)])
+    graph = coo_array((np.ones(ties.shape[1], bool), tuple(ties)), shape=(len(digests), len(digests)))
+    return connected_components(graph, directed=False)[1].astype(np.int64)
 
 
-def _tied(rows: np.ndarray, *keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of rows sorted by keys, those that share theirs with another, and where each group of them begins."""
-    same = np.ones(max(len(rows) - 1, 0), bool)
-    for key in keys:
-        same &= key[rows[1:]] == key[rows[:-1]]
-    alike = np.zeros(len(rows), bool)
-    alike[1:] |= same
-    alike[:-1] |= same
-    begins = np.concatenate([[True], ~same])[: len(rows)]
-    return rows[alike], np.flatnonzero(begins[alike])
+def _tied(rows: np.ndarray, *keys: np.ndarray) -> np.ndarray:
+    """Of rows sorted by keys, those next to each other that share theirs: (2, k)."""
+    pairs = np.stack([rows[:-1], rows[1:]])
+    return pairs[:, np.all([key[pairs[0]] == key[pairs[1]] for key in keys], axis=0)]
 
 
 def _digests(database: Database) -> np.ndarray:
