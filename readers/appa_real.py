@@ -73,18 +73,8 @@ def _read(folder: Path, apparent: bool) -> Records:
                 rows.append((path, age, std, part, *more.get(file, (UNKNOWN, UNKNOWN))))
     if not rows:
         raise ValueError(f"no row of gt_avg_train.csv, gt_avg_valid.csv and gt_avg_test.csv in {folder} is understood")
-    path, age, std, part, gender, race = zip(*rows, strict=True)
-    return Records(
-        list(path),
-        np.array(age, np.int64),
-        np.array(gender, np.int64),
-        age_std=np.array(std, np.float64) if apparent else None,
-        race=np.array(race, np.int64),
-        race_names=RACES,
-        part=np.array(part, np.int64),
-        part_names=PARTS,
-        skipped=skipped,
-    )
+    columns = ("path", "age", "age_std", "part", "gender", "race")
+    return Records.of(rows, columns, skipped, () if apparent else ("age_std",), race_names=RACES, part_names=PARTS)
 
 
 def _age(row: dict[str, str], apparent: bool) -> tuple[int | None, float]:
@@ -106,11 +96,6 @@ def _categories(path: Path) -> dict[str, tuple[int, int]]:
     """File name -> gender and race, {} where the file is not there."""
     if not path.is_file():
         return {}
-    return {
-        row["file"]: (
-            GENDER.get(row["gender"], UNKNOWN),
-            RACES.index(row["race"]) if row["race"] in RACES else UNKNOWN,
-        )
-        for _, row in table_rows(path, ("file", "gender", "race"))
-        if row
-    }
+    races = {name: number for number, name in enumerate(RACES)}
+    rows = (row for _, row in table_rows(path, ("file", "gender", "race")) if row)
+    return {row["file"]: (GENDER.get(row["gender"], UNKNOWN), races.get(row["race"], UNKNOWN)) for row in rows}

@@ -42,20 +42,13 @@ def read_fgnet(folder: Path) -> Records:
     for path in files:
         name = path.rsplit("/", 1)[-1]
         if match := NAME.fullmatch(name):
-            rows.append((path, int(match[2]), int(match[1]), _box(points.get(name.rsplit(".", 1)[0].lower()))))
+            box = _box(points.get(name.rsplit(".", 1)[0].lower()))
+            rows.append((path, int(match[2]), UNKNOWN, int(match[1]), box))
         elif not path.lower().endswith((".pts", ".mat")):
             malformed.append(path)
     if not rows:
         raise ValueError(f"no file under {folder} is named like FG-NET's, 001A02.JPG")
-    path, age, person, box = zip(*rows, strict=True)
-    return Records(
-        list(path),
-        np.array(age, np.int64),
-        np.full(len(path), UNKNOWN, np.int64),
-        subject=np.array(person, np.int64),
-        box=np.array(box),
-        skipped={"malformed name": malformed} if malformed else {},
-    )
+    return Records.of(rows, ("path", "age", "gender", "subject", "box"), {"malformed name": malformed})
 
 
 def _box(path: Path | None) -> np.ndarray:

@@ -54,6 +54,17 @@ class Records:
     box: np.ndarray | None = None
     skipped: dict[str, list[str]] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls, rows: list[tuple], columns: tuple[str, ...], skipped: dict[str, list[str]], without=(), **more
+    ) -> "Records":
+        """Records made of one row or more, each with a cell for each of some columns, but for those in `without`."""
+        cells = dict(zip(columns, zip(*rows, strict=True), strict=True))
+        path = list(cells.pop("path"))
+        kinds = {name: np.float64 if name in ("age_std", "box") else np.int64 for name in cells if name not in without}
+        arrays = {name: np.array(cells[name], kind) for name, kind in kinds.items()}
+        return cls(path, **arrays, **more, skipped={reason: names for reason, names in skipped.items() if names})
+
     def __len__(self) -> int:
         return len(self.path)
 

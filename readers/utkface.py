@@ -97,15 +97,7 @@ def _read(folder: Path, paths: list[str]) -> Records:
             malformed.append(path)
     if not rows:
         raise ValueError(f"no file under {folder} is named like UTKFace's, age_gender_race_date.jpg")
-    paths, ages, genders, races = zip(*rows, strict=True)
-    return Records(
-        path=list(paths),
-        age=np.array(ages, np.int64),
-        gender=np.array(genders, np.int64),
-        race=np.array(races, np.int64),
-        race_names=RACES,
-        skipped={"malformed name": malformed} if malformed else {},
-    )
+    return Records.of(rows, ("path", "age", "gender", "race"), {"malformed name": malformed}, race_names=RACES)
 
 
 def _landmark_boxes(path: Path) -> dict[str, np.ndarray]:
