@@ -102,7 +102,7 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
         words = worth_in_words(before, options.seed)
         print(f"{start} on the {len(data.validation):,} validation faces: {words}", flush=True)
     trivial = reports.trivial_scores(data, description)
-    outcome = run.fit(model, options, description, batches, folder, stopped, trivial)
+    outcome = run.fit(model, run.Plan(options, description, *batches, folder, stopped, trivial))
     if not team.leads:
         return 0
     with backend.apart():
