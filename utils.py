@@ -491,23 +491,17 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
     return Database(
         source=path,
         image=image,
-        age=age,
-        gender=gender,
         db=_first(content.get("db"), path.stem),
         margin=float(np.ravel(content.get("margin", ORIGINAL_MARGIN))[0]),
         detector=_first(content.get("detector"), NO_DETECTOR),
         align=bool(np.ravel(content.get("align", False))[0]),
-        subject=labels["subject"],
-        digest=labels["digest"],
-        race=labels["race"],
+        label_low=labels.pop("age_low"),  # the file's names, which others read too
+        label_high=labels.pop("age_high"),
         race_names=content.get("race_names", ()),
-        label_low=labels["age_low"],  # the file's names, which others read too
-        label_high=labels["age_high"],
-        age_std=labels["age_std"],
-        part=labels["part"],
         part_names=content.get("part_names", ()),
         block_digest=_blocks(path, content.get(BLOCK_DIGESTS), len(image)),
         file=content.get(FILE),
+        **labels,
     )
 
 
