@@ -11,7 +11,6 @@ Reads on all cores: WIKI's 38,138 photos take a few seconds, and memory does not
 """
 
 import argparse
-import csv
 import shutil
 import time
 from collections.abc import Iterable
@@ -22,7 +21,7 @@ import numpy as np
 from age_gender import cli
 from age_gender.cluster import connected, once
 from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, in_any_thread
-from age_gender.files import alone
+from age_gender.files import alone, write_rows
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 from readers.cleaning import names_found
@@ -311,18 +310,12 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
 
 def list_failures(output: Path, failures: list[tuple[str, list[str]]]) -> None:
     """Writes the photos that could not be used beside the database, as a list that --exclude takes."""
-    from age_gender.files import guarded, replacing
-
     rows = [(path, reason) for reason, paths in failures for path in paths]
     listing = output.with_suffix(".failed.csv")
     if not rows:
         listing.unlink(missing_ok=True)  # of an earlier run
         return
-    with (
-        replacing(listing) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        csv.writer(file).writerows([("path", "reason"), *((guarded(path), reason) for path, reason in rows)])
+    write_rows(listing, [("path", "reason"), *rows])
     shown = "".join(f"\n  {path}: {reason}" for path, reason in rows[:5])
     more = f"\n  and {len(rows) - 5:,} more" if len(rows) > 5 else ""
     print(f"\n{len(rows):,} photos could not be used; all are listed in {listing}:{shown}{more}")

@@ -256,6 +256,18 @@ def unguarded(cell: str) -> str:
     return cell[1:] if re.match(r"'+[=+\-@\t\r]", cell) else cell
 
 
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all; a letter that UTF-8 has not is escaped."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_rows(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Writes a table as CSV, whole or not at all, which `read_cells` reads; no cell is a formula."""
+    with replacing(path) as new, open(new, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        csv.writer(file).writerows([guarded(str(cell)) for cell in row] for row in rows)
+
+
 def read_names(path: Path) -> set[str]:
     """The names that a list holds, with forward slashes: its column "path", or the first cell of each row.
 

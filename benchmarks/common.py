@@ -25,7 +25,7 @@ from tabulate import tabulate
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
 
 from age_gender import cli
-from age_gender.files import replacing
+from age_gender.files import write_text
 from age_gender.labels import NUM_AGES, NUM_GENDERS
 from age_gender.machine import available_cores
 
@@ -246,8 +246,7 @@ def report(name: str, args: argparse.Namespace, rows: list[dict], device: str | 
         "figures": rows,
     }
     path = args.output or RESULTS / f"{name}{'.quick' if args.quick else ''}.json"
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, default=str) + "\n")
     print(f"\n{machine['cpu']}, {machine['cores']} cores, load {machine['load_average']:.1f}; result in {path}")
 
 

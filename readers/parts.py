@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from age_gender.files import digest, replacing
+from age_gender.files import digest, write_text
 
 LIST = ".parts.json"
 
@@ -61,9 +61,7 @@ def name_parts(output: Path, part: Part, made_of: str) -> None:
             f"{listing} is of parts of another table, or made with other options; remove it and its parts, or choose "
             "another --output"
         )
-    listing.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(listing) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(listing, json.dumps(content, indent=1) + "\n")
 
 
 def with_all_parts(path: Path) -> list[Path]:
