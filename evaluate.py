@@ -62,9 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--output_dir", type=Path, default=Path("evaluation_output"), metavar="DIR", help="folder for the results"
     )
     parser.add_argument(
-        "--seed",
-        **cli.numeric("N", int, 0, default=0),
-        help="random seed of the bootstrap and of the sample of faces",
+        "--seed", **cli.numeric("N", int, 0, default=0), help="random seed of the bootstrap and of the sample of faces"
     )
     add_face_arguments(parser.add_argument_group("faces"))
     return parser
@@ -221,6 +219,7 @@ def calibrate(weight_file: Path, description, databases: list, images):
     from age_gender.description import ORIGIN_OURS
     from evaluation import calibration
     from evaluation.protocols import kept_out
+    from networks import open_model, predict_rows
     from utils import labels_of
 
     if description.origin != ORIGIN_OURS:
@@ -228,7 +227,8 @@ def calibrate(weight_file: Path, description, databases: list, images):
             f"{weight_file} was written by {description.origin}: --calibrate is for checkpoints of this suite"
         )
     rows = kept_out(databases, description, "validation")[0].rows
-    found = calibration.calibrate(weight_file, images, rows, *labels_of(databases, rows))
+    model = open_model(weight_file)
+    found = calibration.calibrate(model, predict_rows(model, images, rows), *labels_of(databases, rows))
     print(f"{weight_file}: {calibration.calibration_in_words(found)}", flush=True)
     return found
 

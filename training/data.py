@@ -46,9 +46,13 @@ class Data:
         """The largest of the databases: its image size, margin and detector are the model's."""
         return max(self.databases, key=len)
 
+    def validation_faces(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The rows, the age classes and the genders of the validation faces, -1 unknown."""
+        return self.validation, self.age[self.validation], self.gender[self.validation]
+
     def validation_labels(self) -> tuple[np.ndarray, np.ndarray]:
         """The known age classes and the known genders of the validation faces."""
-        ages, genders = self.age[self.validation], self.gender[self.validation]
+        _, ages, genders = self.validation_faces()
         return ages[ages != UNKNOWN], genders[genders != UNKNOWN]
 
 
