@@ -113,6 +113,24 @@ def shown(figure: dict[str, float] | None, style: str = ",.1f", scale: float = 1
     return f"{median} ({low}..{high})"
 
 
+def show(rows: Iterable[dict], columns: dict[str, tuple[str, str | Callable]], **style: object) -> None:
+    """Prints figures as a table.
+
+    Args:
+        rows: the figures.
+        columns: heading -> the figure's key, and the format of it or of its spread, or a function that makes it a text;
+            a figure that is not there is an empty cell.
+        style: as `print_table` takes it.
+    """
+
+    def cell(value, form) -> object:
+        if value is None or callable(form):
+            return "" if value is None else form(value)
+        return shown(value, form) if isinstance(value, dict) else format(value, form) if form else value
+
+    print_table([[cell(row.get(key), form) for key, form in columns.values()] for row in rows], list(columns), **style)
+
+
 def print_table(rows: Iterable[Sequence[object]], headers: Sequence[str], **style: object) -> None:
     """Prints a table and a blank line; `style` as tabulate takes it."""
     print(tabulate(rows, headers=headers, **style), end="\n\n", flush=True)
