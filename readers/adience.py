@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import OTHER_CELLS, Records, table_rows, whole_number
+from readers.records import OTHER_CELLS, Records, require, table_rows, whole_number
 from readers.sources import CHECKED_HERE, Expected, Source
 
 ADIENCE = Source(
@@ -46,11 +46,8 @@ def read_adience(folder: Path) -> Records:
     rows, seen, skipped = [], set(), {}
     for fold, name in enumerate(FOLDS):
         table = folder / f"{name}_data.txt"
-        if not table.is_file():
-            raise FileNotFoundError(
-                f"{table} is not there: --data_dir must name the folder with Adience's fold_0_data.txt to "
-                "fold_4_data.txt and its folder aligned/ or faces/"
-            )
+        named = "the folder with Adience's fold_0_data.txt to fold_4_data.txt and its folder aligned/ or faces/"
+        require(table.is_file(), table, named)
         for line, row in table_rows(table, COLUMNS, delimiter="\t"):
             if not row:
                 skipped.setdefault(OTHER_CELLS, []).append(f"{table.name}, line {line}")

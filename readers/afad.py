@@ -9,7 +9,7 @@ from pathlib import Path
 
 from age_gender.files import files_below
 from age_gender.labels import FEMALE, MALE
-from readers.records import Records
+from readers.records import Records, require
 from readers.sources import CHECKED_HERE, Expected, Source
 
 AFAD = Source(
@@ -33,10 +33,7 @@ NAME = re.compile(r"(?:.*/)?(\d{1,3})/(111|112)/(\d{1,18})-\d+\.jpe?g", re.IGNOR
 
 def read_afad(folder: Path) -> Records:
     """AFAD's records, in the order of their paths; AFAD-Lite's, which is laid out alike, too. See `Records`."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} is not there: --data_dir must name AFAD-Full, the folder with one folder for each age"
-        )
+    require(folder.is_dir(), folder, "AFAD-Full, the folder with one folder for each age")
     rows, malformed = [], []
     for path in files_below(folder):
         if match := NAME.fullmatch(path):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import OTHER_CELLS, Records, table_rows, whole_number, whole_years
+from readers.records import OTHER_CELLS, Records, require, table_rows, whole_number, whole_years
 from readers.sources import Expected, Source
 
 APPA_REAL = Source(
@@ -53,10 +53,7 @@ def _read(folder: Path, apparent: bool) -> Records:
     rows, skipped = [], {}
     for part, name in enumerate(PARTS):
         table = folder / f"gt_avg_{name}.csv"
-        if not table.is_file():
-            raise FileNotFoundError(
-                f"{table} is not there: --data_dir must name the folder that appa-real-release.zip unpacks to"
-            )
+        require(table.is_file(), table, "the folder that appa-real-release.zip unpacks to")
         more = _categories(folder / f"allcategories_{name}.csv")
         for line, row in table_rows(table, COLUMNS):
             if not row:

@@ -5,7 +5,7 @@ from pathlib import Path
 from age_gender.files import files_below
 from age_gender.labels import UNKNOWN
 from readers.csv_table import AGE, GENDER, age_of, without_intervals
-from readers.records import Records
+from readers.records import Records, require
 from readers.sources import Source
 
 FOLDERS = Source("a folder for each class: 25/ 26/ or 20-29/ for ages, F/ and M/ for genders, F/25/ for both", "", "")
@@ -20,10 +20,7 @@ def read_class_folders(folder: Path) -> Records:
     """
     from age_gender.faces import IMAGE_SUFFIXES  # with OpenCV, which --help does without
 
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} is not there: --data_dir must name the folder that holds the classes' folders"
-        )
+    require(folder.is_dir(), folder, "the folder that holds the classes' folders")
     rows, skipped = [], {}
     for path in files_below(folder):
         if not path.lower().endswith(IMAGE_SUFFIXES):

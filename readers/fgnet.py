@@ -11,7 +11,7 @@ import numpy as np
 
 from age_gender.files import files_below
 from age_gender.labels import UNKNOWN
-from readers.records import Records, box_over_landmarks
+from readers.records import Records, box_over_landmarks, require
 from readers.sources import Expected, Source
 
 FGNET = Source(
@@ -30,10 +30,7 @@ NAME = re.compile(r"(\d{3})A(\d{2})[a-z]?\.jpe?g", re.IGNORECASE)
 
 def read_fgnet(folder: Path) -> Records:
     """FG-NET's records, in the order of their names. See `Records`."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} is not there: --data_dir must name the folder that FGNET.zip unpacks to, with images/"
-        )
+    require(folder.is_dir(), folder, "the folder that FGNET.zip unpacks to, with images/")
     rows, malformed = [], []
     files = files_below(folder)
     points = {Path(path).stem.lower(): folder / path for path in files if path.lower().endswith(".pts")}

@@ -43,12 +43,8 @@ def part_of(text: str) -> Part:
 
 
 def name_parts(output: Path, part: Part, made_of: str) -> None:
-    """Writes which parts there are to be. Every part writes the same, so that it does not matter which is first.
-
-    Args:
-        output: the database that all parts would be.
-        part: one of them.
-        made_of: what must be the same for all, in any words.
+    """Writes which parts of the database `output` there are to be; `made_of` says in any words what must be the same
+    for all. Every part writes the same, so that it does not matter which is first.
 
     Raises:
         ValueError: if the list is there and says something else.

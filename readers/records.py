@@ -86,6 +86,12 @@ class Records:
         return replace(self, path=[self.path[row] for row in rows], **taken)
 
 
+def require(found: bool, path: Path, named: str) -> None:
+    """Raises FileNotFoundError unless what a reader needs was found at a path; says what --data_dir must name."""
+    if not found:
+        raise FileNotFoundError(f"{path} is not there: --data_dir must name {named}")
+
+
 def person_number(name: str) -> int:
     """A number for a person known by name: the same in every table, and for no two names in practice."""
     return digest(name.encode("utf-8", "surrogatepass")) & (2**63 - 1)
