@@ -81,13 +81,8 @@ def result(**facts: object) -> None:
 
 
 def parser_for(script_docstring: str, usage: str, quiet: bool = True) -> argparse.ArgumentParser:
-    """A parser that describes a script by its docstring and keeps its error messages short.
-
-    Args:
-        script_docstring: of the script.
-        usage: its first line of help.
-        quiet: whether it can do without what it prints.
-    """
+    """A parser that describes a script by its docstring and keeps its error messages short; `quiet`, whether the script
+    can do without what it prints."""
     parser = _Parser(usage=usage, description=script_docstring.strip(), formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"age-gender-estimation {__version__}")
     if quiet:
@@ -188,12 +183,7 @@ def add_databases(group: Any, text: str) -> None:
 
 
 def add_dataset_arguments(parser: argparse.ArgumentParser, readers: Mapping[str, Any]) -> None:
-    """Adds what names a dataset to read, and lists the datasets below the help.
-
-    Args:
-        parser: of a script.
-        readers: readers.READERS.
-    """
+    """Adds what names a dataset of readers.READERS, and lists these below the help."""
     group = parser.add_argument_group("dataset")
     group.add_argument("--db", choices=readers, default="wiki", metavar="NAME", help="dataset, one of those below")
     text = "the dataset's folder (default: named below, or the table's)"

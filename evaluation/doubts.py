@@ -34,11 +34,7 @@ class Judgement(NamedTuple):
 
 
 def judge(models: dict[Path, Description], databases: list[Database]) -> Judgement:
-    """Asks each model about the faces that trained neither it nor a model that it came from.
-
-    Args:
-        models: what each says of itself, by its file.
-        databases: whose faces are judged.
+    """Asks each model, by its file, about the faces that trained neither it nor a model that it came from.
 
     Raises:
         ValueError: if it cannot be told of a model which of the faces trained it, or its ages are groups.

@@ -112,11 +112,8 @@ def _write_several(
     for evaluation, own in zip(evaluations, folders(evaluations), strict=True):
         print(f"{evaluation.weight_file}: {evaluation.name}, {evaluation.says}")
         parts.append(_write_evaluation(folder / own, evaluation, seed, f"{own}: ")[1])
-    tables, apart, drawn = (
-        across(evaluations, comparisons),
-        not_compared(evaluations, comparisons),
-        separation(evaluations),
-    )
+    tables, apart = across(evaluations, comparisons), not_compared(evaluations, comparisons)
+    drawn = separation(evaluations)
     text = text_across(tables, apart)
     write_text(folder / "table.txt", text + "\n")
     write_text(folder / "metrics.json", json.dumps(metrics_of_several(evaluations, comparisons), indent=1) + "\n")

@@ -8,17 +8,7 @@ import pandas as pd
 
 from age_gender.description import Description
 from age_gender.intervals import LEVEL, Calibration, age_interval, tempered
-from age_gender.labels import (
-    DECADES,
-    GENDERS,
-    MALE,
-    UNKNOWN,
-    YEARS,
-    AgeScale,
-    decade_of,
-    expected_age,
-    fold_ages,
-)
+from age_gender.labels import DECADES, GENDERS, MALE, UNKNOWN, YEARS, AgeScale, decade_of, expected_age, fold_ages
 from evaluation.calibration import fit
 from evaluation.fairness import Gap, gaps
 from evaluation.metrics import (

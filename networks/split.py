@@ -54,12 +54,7 @@ class Past(NamedTuple):
 
 
 def past_of(databases: list[Database], description: Description) -> Past:
-    """What a model, and those that it went on from or learned from, have seen of some databases.
-
-    Args:
-        databases: any, in any order; rows go on from one to the next.
-        description: of the model.
-    """
+    """What a model, and those that it went on from or learned from, have seen of some databases, in any order."""
     prints = [database.fingerprint() for database in databases]
     known = description.split.get("databases", [])
     sides, untold = description.sides, bool(description.training.get("untold"))

@@ -15,18 +15,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from draw_face import (
-    CROP_WIDTH,
-    FEMALE,
-    MALE,
-    SUPERSAMPLE,
-    develop,
-    draw_person,
-    mix,
-    paint_crop,
-    paint_person,
-    ramp,
-)
+from draw_face import CROP_WIDTH, FEMALE, MALE, SUPERSAMPLE, develop, draw_person, mix, paint_crop, paint_person, ramp
 
 MATLAB_DAYS = 366  # a MATLAB serial day is Python's ordinal plus these
 OLDEST = 90

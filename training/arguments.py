@@ -251,9 +251,7 @@ def _add_loss(parser: argparse.ArgumentParser) -> None:
         "ages), --age_sigma at least",
     )
     group.add_argument(
-        "--gender_weight",
-        **cli.numeric("W", float, 0, 100, default=1.0),
-        help="of the gender loss; the age loss has 1",
+        "--gender_weight", **cli.numeric("W", float, 0, 100, default=1.0), help="of the gender loss; the age loss has 1"
     )
 
 
