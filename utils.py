@@ -338,6 +338,11 @@ class Database:
         """Height and width of the images, in pixels."""
         return self.image.shape[1]
 
+    def column(self, name: str, missing: float) -> np.ndarray:
+        """(n,), a column by its name, full of what stands for missing where it is not recorded."""
+        values = getattr(self, name)
+        return np.full(len(self), missing) if values is None else values
+
     def faces(self, rows: np.ndarray) -> np.ndarray:
         """The images of some rows, (k, size, size, 3) uint8, in a new array.
 

@@ -272,8 +272,7 @@ def _groups(databases: list[Database]) -> np.ndarray:
     digests = np.concatenate([_digests(database) for database in databases])
     names = sorted({database.db for database in databases})
     dataset = np.repeat([names.index(database.db) for database in databases], list(map(len, databases)))
-    unknown = (np.full(len(each), UNKNOWN) if each.subject is None else each.subject for each in databases)
-    subject = np.concatenate(list(unknown))
+    subject = np.concatenate([each.column("subject", UNKNOWN) for each in databases])
     known = np.flatnonzero(subject != UNKNOWN)
     people = known[np.lexsort((subject[known], dataset[known]))]
     ties = np.hstack([_tied(np.argsort(digests, kind="stable"), digests), _tied(people, subject, dataset)])

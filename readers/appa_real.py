@@ -49,7 +49,8 @@ def read_appa_real_apparent(folder: Path) -> Records:
 
 
 def _read(folder: Path, apparent: bool) -> Records:
-    ignored = _ignored(folder / IGNORED)
+    listed = table_rows(folder / IGNORED, ("img_name",)) if (folder / IGNORED).is_file() else ()
+    ignored = {row["img_name"] for _, row in listed if row}
     rows, skipped = [], {}
     for part, name in enumerate(PARTS):
         table = folder / f"gt_avg_{name}.csv"
@@ -83,10 +84,6 @@ def _age(row: dict[str, str], apparent: bool) -> tuple[int | None, float]:
     except ValueError:
         return None, np.nan
     return (whole_years(age), std if 0 < std < 100 else np.nan) if 0 <= age < 200 else (None, np.nan)
-
-
-def _ignored(path: Path) -> set[str]:
-    return {row["img_name"] for _, row in table_rows(path, ("img_name",)) if row} if path.is_file() else set()
 
 
 def _categories(path: Path) -> dict[str, tuple[int, int]]:

@@ -81,8 +81,7 @@ def load_data(options: Options) -> Data:
     scale = options.age_scale
     age = np.concatenate([scale.group_of(each.age, each.label_low, each.label_high) for each in databases])
     _say_what_is_in_no_group(databases, age, scale)
-    stds = [np.full(len(database), np.nan) if database.age_std is None else database.age_std for database in databases]
-    age_std = np.concatenate(stds)
+    age_std = np.concatenate([each.column("age_std", np.nan) for each in databases])
     if options.age_spread and not np.any(age_std > 0):
         raise ValueError("--age_spread: no database knows how far the opinions on an age spread (APPA-REAL's does)")
     check_faces(databases)
@@ -105,10 +104,7 @@ def _sides(databases: list[Database], options: Options) -> tuple[np.ndarray, ...
 
 def _say_what_is_in_no_group(databases: list[Database], groups: np.ndarray, scale: AgeScale) -> None:
     """Counts the faces whose age label trains nothing, since it is in no group of the scale."""
-    labelled = [
-        (database.age != UNKNOWN) | (False if database.label_low is None else database.label_low != UNKNOWN)
-        for database in databases
-    ]
+    labelled = [(each.age != UNKNOWN) | (each.column("label_low", UNKNOWN) != UNKNOWN) for each in databases]
     left_out = int(np.sum(np.concatenate(labelled) & (groups == UNKNOWN)))
     if left_out:
         print(
