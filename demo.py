@@ -65,12 +65,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="checkpoint of this suite or of the original one, or a folder: its newest (default: checkpoints)",
     )
     cli.add_trust(network)
-    network.add_argument(
-        "--depth", type=int, metavar="N", help="depth the checkpoint must have; it is read from the file"
-    )
-    network.add_argument(
-        "--width", type=int, metavar="K", help="width the checkpoint must have; it is read from the file"
-    )
+    text = "{} the checkpoint must have; it is read from the file"
+    network.add_argument("--depth", type=int, metavar="N", help=text.format("depth"))
+    network.add_argument("--width", type=int, metavar="K", help=text.format("width"))
     cli.add_age_scale(network, "write age groups with their probability")
     network.add_argument(
         "--unsure_below",

@@ -72,10 +72,8 @@ class Description:
         there; [] unknown."""
         paths = [Path(path) for path in self.training.get("arguments", {}).get("input") or []]
         folder = self.path.parent if self.path else Path()
-        beside = [folder / path.name for path in paths]
-        return [
-            there if there.is_file() and not path.is_file() else path for path, there in zip(paths, beside, strict=True)
-        ]
+        pairs = ((path, folder / path.name) for path in paths)
+        return [there if there.is_file() and not path.is_file() else path for path, there in pairs]
 
     def differs_from(self, margin: float, detector: str, align: bool) -> list[str]:
         """In what faces, with these attributes, differ from those that the model was trained on, a phrase each."""
@@ -83,9 +81,8 @@ class Description:
         if margin != self.margin:
             said.append(f"cut with a margin of {margin:g}, those of the training with {self.margin:g}")
         if (detector, align) != (self.detector, self.align):
-            said.append(
-                f"found by {found_by(detector, align)}, those of the training by {found_by(self.detector, self.align)}"
-            )
+            found, own = found_by(detector, align), found_by(self.detector, self.align)
+            said.append(f"found by {found}, those of the training by {own}")
         return said
 
     def to_json(self) -> str:

@@ -145,9 +145,8 @@ class Predictor:
         results: list[list[Face]] = []
 
         def judge() -> None:
-            faces = iter(
-                self._judge([one for each, _ in found for one in each], np.concatenate([crops for _, crops in found]))
-            )
+            together = [one for each, _ in found for one in each]
+            faces = iter(self._judge(together, np.concatenate([crops for _, crops in found])))
             results.extend([next(faces) for _ in each] for each, _ in found)
             found.clear()
 

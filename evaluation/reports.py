@@ -166,14 +166,12 @@ def _put_in_place(finished: Path, folder: Path) -> None:
 
 def part_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str) -> dict[str, object]:
     """An evaluation's part of the page, as its template takes it."""
-    overall = evaluation.overall
+    overall, groups = evaluation.overall, evaluation.groups
     rows = [
         (heading(name), with_interval(name, overall[name]), number(name, overall[name].trivial))
         for name in shown(overall)
     ]
-    small, crossed = (
-        [group for group in evaluation.groups if is_crossed(group[0]) == wanted] for wanted in (False, True)
-    )
+    small, crossed = ([group for group in groups if is_crossed(group[0]) == wanted] for wanted in (False, True))
     crossed_rows, titles = score_rows(overall, crossed, "")
     intervals = interval_rows(evaluation)
     return {
@@ -182,7 +180,7 @@ def part_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str
         "origin": f"{evaluation.weight_file} on {', '.join(evaluation.input)}: {evaluation.says}.",
         "notes": evaluation.notes,
         "overall": (("", "value (95% interval)", "trivial answer"), rows),
-        "worst": [*worst_groups(evaluation.groups).splitlines(), *map(gap_in_words, evaluation.gaps)],
+        "worst": [*worst_groups(groups).splitlines(), *map(gap_in_words, evaluation.gaps)],
         "groups": score_rows(overall, small, "")[::-1],
         "level": f"{evaluation.level:.0%}",
         "intervals": intervals and intervals[::-1],

@@ -60,15 +60,12 @@ def past_of(databases: list[Database], description: Description) -> Past:
     sides, untold = description.sides, bool(description.training.get("untold"))
     if not sides:
         sides, untold = _sides_by_recipe(databases, prints, description)
-    found = [
-        sides[name] if len(sides.get(name, ())) == len(database) else np.full(len(database), ON_NO_SIDE, np.uint8)
-        for name, database in zip(prints, databases, strict=True)
-    ]
+    found, own = [], []
+    for name, count in zip(prints, map(len, databases), strict=True):
+        found.append(sides[name] if len(sides.get(name, ())) == count else np.full(count, ON_NO_SIDE, np.uint8))
+        own.append(np.full(count, name in known))
     marks = np.concatenate(found)
-    own = np.concatenate(
-        [np.full(len(database), name in known) for name, database in zip(prints, databases, strict=True)]
-    )
-    return Past(marks & ~np.uint8(EARLIER), (marks & EARLIER) > 0, own, untold)
+    return Past(marks & ~np.uint8(EARLIER), (marks & EARLIER) > 0, np.concatenate(own), untold)
 
 
 def sides_of(

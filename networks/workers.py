@@ -60,6 +60,5 @@ def results_taken(reading: Reading, frames: list[Frame], folder: Path) -> list[R
     """The results of some frames, on a worker."""
     cluster.begin(folder)
     predictor = cluster.once(Reading.predictor, reading)
-    return [
-        each if each.image is None else each._replace(image=LEFT_THERE) for each in predictor.stream(frames, ahead=1)
-    ]
+    results = predictor.stream(frames, ahead=1)
+    return [each if each.image is None else each._replace(image=LEFT_THERE) for each in results]

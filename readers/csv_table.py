@@ -75,9 +75,7 @@ def read_csv_table(
     if not rows:
         counts = ", ".join(f"{len(names):,} {reason}" for reason, names in skipped.items()) or "it is empty"
         raise ValueError(f"no row of {table} is understood: {counts}")
-    lacking = [
-        name for name in ("age_std", "subject", "part", "box") if (BOX[0] if name == "box" else name) not in named
-    ]
+    lacking = [name for name in ("age_std", "subject", "part") if name not in named] + ["box"] * (BOX[0] not in named)
     columns = ("path", *AGE, "age_std", "gender", "subject", "part", "box")
     return Records.of(rows, columns, skipped, [*lacking, *without_intervals(rows)], part_names=tuple(parts))
 

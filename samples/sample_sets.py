@@ -245,9 +245,8 @@ def write_sheet(path, seed):
     for gender in (FEMALE, MALE):
         sources = [np.random.default_rng([seed, gender, age]) for age in SHEET_AGES]
         people = [draw_person(age, gender, rng) for age, rng in zip(SHEET_AGES, sources, strict=True)]
-        rows.append(
-            np.hstack([paint_crop(person, SHEET_SIZE, rng) for person, rng in zip(people, sources, strict=True)])
-        )
+        pairs = zip(people, sources, strict=True)
+        rows.append(np.hstack([paint_crop(person, SHEET_SIZE, rng) for person, rng in pairs]))
     write_bytes(path, cv2.imencode(".png", np.vstack(rows))[1].tobytes())
 
 

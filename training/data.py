@@ -137,14 +137,11 @@ def refuse(data: Data, options: Options, stopped: dict) -> None:
     """
     if stopped and stopped["split"] != split_of(data, options):
         raise ValueError("the databases are not those that the stopped run was trained on; --restart discards it")
-    ages, genders = data.validation_labels()
-    monitor = options.monitor
-    if (monitor.startswith("val_pred_age") and not len(ages)) or (
-        monitor.startswith("val_pred_gender") and not len(genders)
-    ):
-        raise ValueError(
-            f"--monitor {monitor}: no validation face has that label; --monitor val_loss uses what there is"
-        )
+    for head, known in zip(("val_pred_age", "val_pred_gender"), data.validation_labels(), strict=True):
+        if options.monitor.startswith(head) and not len(known):
+            raise ValueError(
+                f"--monitor {options.monitor}: no validation face has that label; --monitor val_loss uses what there is"
+            )
 
 
 def make_batches(data: Data, options: Options, teacher: Teacher | None = None):
