@@ -25,7 +25,6 @@ Not checked: whether a label suits its face, without --weight_file; which of two
 """
 
 import argparse
-import csv
 import os
 from collections import Counter
 from pathlib import Path
@@ -35,8 +34,8 @@ import numpy as np
 
 from age_gender import cli
 from age_gender.cluster import connected
+from age_gender.files import write_rows
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN, likelier_gender
-from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 
 SHOWN_FACES, SHOWN_GROUPS, SHOWN_DOUBTS = 60, 40, 200  # on the page
@@ -51,18 +50,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--weight_file",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
+        **cli.PATHS,
         metavar="FILE",
         help="check the labels of --input (default: the databases of these models' trainings) by what models say of "
         "the faces that did not train them: checkpoints, or folders of runs",
     )
     parser.add_argument(
         "--doubt_below",
-        type=cli.number(float, 0, 1, exclusive=True),
-        default=0.02,
-        metavar="P",
+        **cli.numeric("P", float, 0, 1, default=0.02, exclusive=True),
         help="with --weight_file: list a face where its age or its gender has a smaller probability",
     )
     parser.add_argument(
@@ -71,21 +66,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--overwrite", action="store_true", help="replace the list and its page if they are there")
     parser.add_argument(
         "--margin",
-        type=cli.number(float, 0, 2),
-        metavar="SHARE",
+        **cli.numeric("SHARE", float, 0, 2),
         help="how far to cut beyond the box of photos that come with face boxes, as for create_db.py (default: the "
         "dataset's)",
     )
     parser.add_argument("--list_near", action="store_true", help="list near-identical images too")
-    parser.add_argument("--seed", type=cli.number(int, 0), default=0, metavar="N", help="of the faces that are shown")
-    parser.add_argument(
-        "--workers",
-        type=cli.number(int, 1, 256),
-        default=available_cores(),
-        metavar="N",
-        help="threads that read; with --scheduler local, processes",
-    )
-    cli.add_scheduler(parser)
+    parser.add_argument("--seed", **cli.numeric("N", int, 0, default=0), help="of the faces that are shown")
+    cli.add_workers(parser, "read")
     return parser
 
 
@@ -107,7 +94,7 @@ def main(argv: list[str] | None = None) -> int:
         check_labels(args.weight_file, args.input, args.doubt_below, output)
     else:
         check = check_photos(args)
-        write_list(output, [("path", "reason", "same_as"), *((path, *why) for path, why in check.listed.items())])
+        write_rows(output, [("path", "reason", "same_as"), *((path, *why) for path, why in check.listed.items())])
         report(check, output)
         write_report(page, check)
         cli.result(output=output, page=page, listed=len(check.listed), kept=len(check.kept))
@@ -161,7 +148,7 @@ def check_labels(files: list[Path], paths: list[Path] | None, below: float, outp
     judgement = judge(models, databases)
     count, judged = len(judgement.judged), int(judgement.judged.sum())
     doubts = doubted(judgement, databases, below)
-    write_list(output, [tuple(doubts), *doubts.assign(probability=doubts.probability.map("{:.2g}".format)).values])
+    write_rows(output, [tuple(doubts), *doubts.assign(probability=doubts.probability.map("{:.2g}".format)).values])
     counts = [("faces", count), ("judged", judged), *doubts.reason.value_counts().items()]
     says = f"{judged:,} of {count:,} faces were judged, by models that they did not train"
     says += "" if judged == count else f"; the other {count - judged:,} trained every model that was given"
@@ -205,14 +192,6 @@ def doubt_in_words(doubt) -> str:
     sure = max(doubt.p_male, 1 - doubt.p_male)
     label = f"{doubt.age or '?'}, {doubt.gender or '?'}"
     return f"{label} → {doubt.said_age:.0f}, {GENDERS[gender]} {sure:.0%}; {doubt.probability:.1g} {doubt.path}"
-
-
-def write_list(output: Path, rows: list[tuple]) -> None:
-    """Writes a list of files as a table, its headings first."""
-    from age_gender.files import guarded, replacing
-
-    with replacing(output) as new, open(new, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        csv.writer(file).writerows([guarded(str(cell)) for cell in row] for row in rows)
 
 
 def report(check: Check, output: Path) -> None:
@@ -263,7 +242,7 @@ def write_report(path: Path, check: Check) -> None:
         path,
         "dataset.html",
         title=f"What is in {check.name}",
-        source=records_in(check.folder, check.name),
+        source=f"{READERS[check.name].says}; read from {check.folder}",
         labelled=in_words(records, slice(None)),
         cleaning=[
             ("records", total),
@@ -290,10 +269,6 @@ def face_of(check: Check, row: int) -> np.ndarray | None:
 
     image = read_image(os.path.join(check.folder, check.records.path[row]))
     return None if image is None else cut_face(image, check.records.face_box(row), check.margin, 88)
-
-
-def records_in(folder: Path, name: str) -> str:
-    return f"{READERS[name].says}; read from {folder}"
 
 
 def label_of(records: Records, row: int) -> str:

@@ -11,7 +11,6 @@ Reads on all cores: WIKI's 38,138 photos take a few seconds, and memory does not
 """
 
 import argparse
-import csv
 import shutil
 import time
 from collections.abc import Iterable
@@ -22,9 +21,8 @@ import numpy as np
 from age_gender import cli
 from age_gender.cluster import connected, once
 from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, in_any_thread
-from age_gender.files import alone
+from age_gender.files import alone, write_rows
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
-from age_gender.machine import available_cores
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 from readers.cleaning import names_found
 from readers.cutting import Cut, Find, StillThere, decoded_blocks
@@ -38,14 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_what_to_write(parser.add_argument_group("what to write"))
     add_faces(parser.add_argument_group("faces (as the dataset cuts them, if not said otherwise)"))
     add_what_to_leave_out(parser.add_argument_group("what to leave out"))
-    parser.add_argument(
-        "--workers",
-        type=cli.number(int, 1, 256),
-        default=available_cores(),
-        metavar="N",
-        help="threads that decode; with --scheduler local, processes",
-    )
-    cli.add_scheduler(parser)
+    cli.add_workers(parser, "decode")
     return parser
 
 
@@ -62,15 +53,12 @@ def add_what_to_write(what) -> None:
     what.add_argument(
         "--img_size",
         "--image_size",
-        type=cli.number(int, 16, 1024),
-        default=64,
-        metavar="PIXELS",
+        **cli.numeric("PIXELS", int, 16, 1024, default=64),
         help="height and width of the faces",
     )
     what.add_argument(
         "--margin",
-        type=cli.number(float, 0, 2),
-        metavar="SHARE",
+        **cli.numeric("SHARE", float, 0, 2),
         help="how far to cut beyond the face box, as a share of its size, where photos come with boxes or --detector "
         "draws them; of a table without boxes, how far its faces are cut (default: 0.4, as IMDB-WIKI is, and 0.1 for "
         "utkface and utkface_wild)",
@@ -108,15 +96,11 @@ def add_what_to_leave_out(clean) -> None:
     clean.add_argument(
         "--min_score", type=float, default=MIN_SCORE, metavar="SCORE", help="least face score (WIKI, IMDB)"
     )
-    clean.add_argument("--min_age", type=cli.number(int, 0, MAX_AGE), default=0, metavar="YEARS", help="least age")
-    clean.add_argument(
-        "--max_age", type=cli.number(int, 0, MAX_AGE), default=MAX_AGE, metavar="YEARS", help="greatest age"
-    )
+    clean.add_argument("--min_age", **cli.numeric("YEARS", int, 0, MAX_AGE, default=0), help="least age")
+    clean.add_argument("--max_age", **cli.numeric("YEARS", int, 0, MAX_AGE, default=MAX_AGE), help="greatest age")
     clean.add_argument(
         "--exclude",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
+        **cli.PATHS,
         default=[],
         metavar="LIST",
         help="files that list photos to leave out, one a line: a path below the dataset's folder or a "
@@ -326,18 +310,12 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
 
 def list_failures(output: Path, failures: list[tuple[str, list[str]]]) -> None:
     """Writes the photos that could not be used beside the database, as a list that --exclude takes."""
-    from age_gender.files import guarded, replacing
-
     rows = [(path, reason) for reason, paths in failures for path in paths]
     listing = output.with_suffix(".failed.csv")
     if not rows:
         listing.unlink(missing_ok=True)  # of an earlier run
         return
-    with (
-        replacing(listing) as temporary,
-        open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
-    ):
-        csv.writer(file).writerows([("path", "reason"), *((guarded(path), reason) for path, reason in rows)])
+    write_rows(listing, [("path", "reason"), *rows])
     shown = "".join(f"\n  {path}: {reason}" for path, reason in rows[:5])
     more = f"\n  and {len(rows) - 5:,} more" if len(rows) > 5 else ""
     print(f"\n{len(rows):,} photos could not be used; all are listed in {listing}:{shown}{more}")

@@ -26,7 +26,6 @@ from age_gender import cli, window
 from age_gender.cluster import connected
 from age_gender.detectors import DETECTORS, NO_DETECTOR
 from age_gender.intervals import UNSURE_BELOW
-from age_gender.labels import AGE_SCALES, age_scale
 from age_gender.machine import available_cores
 
 DEFAULT_OUTPUT = Path("demo_output")
@@ -48,10 +47,10 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument("--image_dir", type=Path, metavar="DIR", help="folder of images, searched with its subfolders")
     source.add_argument("--image", type=Path, metavar="FILE", help="one image")
     source.add_argument("--video", type=Path, metavar="FILE", help="video file")
-    source.add_argument("--camera", type=cli.number(int, 0), default=0, metavar="N", help="number of the webcam")
+    source.add_argument("--camera", **cli.numeric("N", int, 0, default=0), help="number of the webcam")
     source.add_argument("--browser", action="store_true", help="open a page on this machine that reads all of these")
     parser.add_argument(
-        "--every", type=cli.number(int, 1), default=1, metavar="N", help="of a video file, read each Nth frame alone"
+        "--every", **cli.numeric("N", int, 1, default=1), help="of a video file, read each Nth frame alone"
     )
     parser.add_argument(
         "--track",
@@ -66,24 +65,13 @@ def build_parser() -> argparse.ArgumentParser:
         help="checkpoint of this suite or of the original one, or a folder: its newest (default: checkpoints)",
     )
     cli.add_trust(network)
-    network.add_argument(
-        "--depth", type=int, metavar="N", help="depth the checkpoint must have; it is read from the file"
-    )
-    network.add_argument(
-        "--width", type=int, metavar="K", help="width the checkpoint must have; it is read from the file"
-    )
-    network.add_argument(
-        "--age_scale",
-        type=cli.checked(age_scale),
-        metavar="SCALE",
-        help=f"write age groups with their probability: {', '.join(AGE_SCALES)}, or groups of years such as "
-        "0-12,13-17,18-100 (default: what the checkpoint was trained on)",
-    )
+    text = "{} the checkpoint must have; it is read from the file"
+    network.add_argument("--depth", type=int, metavar="N", help=text.format("depth"))
+    network.add_argument("--width", type=int, metavar="K", help=text.format("width"))
+    cli.add_age_scale(network, "write age groups with their probability")
     network.add_argument(
         "--unsure_below",
-        type=cli.number(float, 0.5, 1),
-        default=UNSURE_BELOW,
-        metavar="P",
+        **cli.numeric("P", float, 0.5, 1, default=UNSURE_BELOW),
         help="write 'unsure' where the likelier gender has a smaller probability; 0.5: never",
     )
     add_faces_and_output(parser)
@@ -101,8 +89,7 @@ def add_faces_and_output(parser: argparse.ArgumentParser) -> None:
     )
     faces.add_argument(
         "--margin",
-        type=cli.number(float, 0, 3),
-        metavar="SHARE",
+        **cli.numeric("SHARE", float, 0, 3),
         help="around the face, as a share of its size (default: what the checkpoint was trained with, "
         "0.4 for IMDB-WIKI)",
     )

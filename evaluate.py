@@ -23,7 +23,7 @@ from pathlib import Path
 
 from age_gender import cli
 from age_gender.intervals import UNSURE_BELOW
-from age_gender.labels import AGE_SCALES, age_scale
+from age_gender.labels import AGE_SCALES
 from evaluation.protocols import PROTOCOLS
 
 
@@ -34,34 +34,22 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--weight_file",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
+        **cli.PATHS,
         metavar="FILE",
         help="checkpoints of this suite or of the original one, exported files, or folders: their newest checkpoint "
         "(default: checkpoints)",
     )
     parser.add_argument(
         "--compare",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
+        **cli.PATHS,
         metavar="RUN",
         help="print one table of runs instead, best first: their folders, or checkpoints; others are passed over",
     )
     cli.add_trust(parser)
-    parser.add_argument(
-        "--age_scale",
-        type=cli.checked(age_scale),
-        metavar="SCALE",
-        help=f"fold ages onto groups and score these: {', '.join(AGE_SCALES)}, or groups of years such as "
-        "0-12,13-17,18-100 (default: what the checkpoint was trained on)",
-    )
+    cli.add_age_scale(parser, "fold ages onto groups and score these")
     parser.add_argument(
         "--unsure_below",
-        type=cli.number(float, 0.5, 1),
-        default=UNSURE_BELOW,
-        metavar="P",
+        **cli.numeric("P", float, 0.5, 1, default=UNSURE_BELOW),
         help="count genders as unsure where the likelier one has a smaller probability, as demo.py does",
     )
     parser.add_argument(
@@ -74,11 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--output_dir", type=Path, default=Path("evaluation_output"), metavar="DIR", help="folder for the results"
     )
     parser.add_argument(
-        "--seed",
-        type=cli.number(int, 0),
-        default=0,
-        metavar="N",
-        help="random seed of the bootstrap and of the sample of faces",
+        "--seed", **cli.numeric("N", int, 0, default=0), help="random seed of the bootstrap and of the sample of faces"
     )
     add_face_arguments(parser.add_argument_group("faces"))
     return parser
@@ -99,9 +83,7 @@ def add_face_arguments(faces) -> None:
     )
     faces.add_argument(
         "--split_file",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
+        **cli.PATHS,
         metavar="LIST",
         help="score the faces that a list names, one a line (of a CSV, the first column): paths below the dataset's "
         "folder or bare file names; or the test parts of a .json of the Facial Age Estimation Benchmark",
@@ -237,6 +219,7 @@ def calibrate(weight_file: Path, description, databases: list, images):
     from age_gender.description import ORIGIN_OURS
     from evaluation import calibration
     from evaluation.protocols import kept_out
+    from networks import open_model, predict_rows
     from utils import labels_of
 
     if description.origin != ORIGIN_OURS:
@@ -244,7 +227,8 @@ def calibrate(weight_file: Path, description, databases: list, images):
             f"{weight_file} was written by {description.origin}: --calibrate is for checkpoints of this suite"
         )
     rows = kept_out(databases, description, "validation")[0].rows
-    found = calibration.calibrate(weight_file, images, rows, *labels_of(databases, rows))
+    model = open_model(weight_file)
+    found = calibration.calibrate(model, predict_rows(model, images, rows), *labels_of(databases, rows))
     print(f"{weight_file}: {calibration.calibration_in_words(found)}", flush=True)
     return found
 

@@ -75,8 +75,8 @@ def build_parser() -> argparse.ArgumentParser:
         help="photos whose faces are taken in place of a database's (default for int8 without a database: "
         "samples/portraits)",
     )
-    proof.add_argument("--faces", type=cli.number(int, 1), default=300, metavar="N", help="faces that are compared")
-    proof.add_argument("--seed", type=cli.number(int, 0), default=0, metavar="N", help="random seed of their choice")
+    proof.add_argument("--faces", **cli.numeric("N", int, 1, default=300), help="faces that are compared")
+    proof.add_argument("--seed", **cli.numeric("N", int, 0, default=0), help="random seed of their choice")
     return parser
 
 

@@ -69,6 +69,5 @@ def erase_in_place(images: np.ndarray, rectangles: np.ndarray, rng: np.random.Ge
     for image, (top, bottom, left, right) in zip(images, rectangles.tolist(), strict=True):
         if bottom > top:
             shape = (bottom - top, right - left, channels)
-            image[top:bottom, left:right] = np.frombuffer(rng.bytes(shape[0] * shape[1] * channels), np.uint8).reshape(
-                shape
-            )
+            noise = np.frombuffer(rng.bytes(shape[0] * shape[1] * channels), np.uint8)
+            image[top:bottom, left:right] = noise.reshape(shape)

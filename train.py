@@ -69,7 +69,7 @@ def train_folds(folds: list[tuple[Path, list[str]]]) -> int:
 def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     """Build, fit, calibrate, report; the exit status. Until its end, the run can be resumed."""
     print(f"computing on {backend.start()}", flush=True)
-    from evaluation.gains import worth_in_words
+    from evaluation.gains import outcomes_on, worth_in_words
     from evaluation.metrics import trivial_answers
     from training import reports, run
     from training.named import write_arguments
@@ -98,23 +98,15 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     start, before = start_of(options), None
     if start and team.leads:
         with backend.apart():
-            before = answers_of(start, data, options)
+            before = outcomes_on(start, data.databases, *data.validation_faces(), options.age_scale)
         words = worth_in_words(before, options.seed)
         print(f"{start} on the {len(data.validation):,} validation faces: {words}", flush=True)
     trivial = reports.trivial_scores(data, description)
-    outcome = run.fit(model, options, description, batches, folder, stopped, trivial)
+    outcome = run.fit(model, run.Plan(options, description, *batches, folder, stopped, trivial))
     if not team.leads:
         return 0
     with backend.apart():
         return conclude(outcome, data, description, options, folder, before)
-
-
-def answers_of(path: Path, data: Data, options: Options):
-    """What a model's answers to the validation faces come to."""
-    from evaluation.gains import outcomes_on
-
-    rows = data.validation
-    return outcomes_on(path, data.databases, rows, data.age[rows], data.gender[rows], options.age_scale)
 
 
 def conclude(
@@ -122,7 +114,8 @@ def conclude(
 ) -> int:
     """Calibrate the best checkpoint, and report, also what was gained over what the start came to; the exit status."""
     from evaluation.calibration import calibrate, calibration_in_words
-    from evaluation.gains import gain_in_words
+    from evaluation.gains import gain_in_words, outcomes_of
+    from networks import open_model, predict_rows
     from training import reports
     from training.named import name_best
 
@@ -131,13 +124,14 @@ def conclude(
         return 1
     reports.say_the_best(outcome, data, description)
     cli.result(best=outcome.best["path"], **outcome.best_epoch)
-    rows = data.validation
-    calibration = calibrate(outcome.best["path"], data.image, rows, data.age[rows], data.gender[rows])
-    print(f"stored in it: {calibration_in_words(calibration)}")
+    rows, *labels = data.validation_faces()
+    model = open_model(Path(outcome.best["path"]))
+    answers = predict_rows(model, data.image, rows)
+    print(f"stored in it: {calibration_in_words(calibrate(model, answers, *labels))}")
     if options.run:
-        name_best(Path(outcome.best["path"]))
+        name_best(model.path)
     if before:
-        after = answers_of(Path(outcome.best["path"]), data, options)
+        after = outcomes_of(answers, description.age_scale, *labels, options.age_scale)
         print(f"gained over {start_of(options)}: {gain_in_words(after, before, options.seed)}")
         print("  (95% intervals, paired bootstrap; these faces chose the checkpoint, which flatters a little)")
     forget(folder)

@@ -338,6 +338,11 @@ class Database:
         """Height and width of the images, in pixels."""
         return self.image.shape[1]
 
+    def column(self, name: str, missing: float) -> np.ndarray:
+        """(n,), a column by its name, full of what stands for missing where it is not recorded."""
+        values = getattr(self, name)
+        return np.full(len(self), missing) if values is None else values
+
     def faces(self, rows: np.ndarray) -> np.ndarray:
         """The images of some rows, (k, size, size, 3) uint8, in a new array.
 
@@ -491,23 +496,17 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
     return Database(
         source=path,
         image=image,
-        age=age,
-        gender=gender,
         db=_first(content.get("db"), path.stem),
         margin=float(np.ravel(content.get("margin", ORIGINAL_MARGIN))[0]),
         detector=_first(content.get("detector"), NO_DETECTOR),
         align=bool(np.ravel(content.get("align", False))[0]),
-        subject=labels["subject"],
-        digest=labels["digest"],
-        race=labels["race"],
+        label_low=labels.pop("age_low"),  # the file's names, which others read too
+        label_high=labels.pop("age_high"),
         race_names=content.get("race_names", ()),
-        label_low=labels["age_low"],  # the file's names, which others read too
-        label_high=labels["age_high"],
-        age_std=labels["age_std"],
-        part=labels["part"],
         part_names=content.get("part_names", ()),
         block_digest=_blocks(path, content.get(BLOCK_DIGESTS), len(image)),
         file=content.get(FILE),
+        **labels,
     )
 
 

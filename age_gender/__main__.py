@@ -22,9 +22,7 @@ from age_gender.detectors import DETECTORS
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser_for(__doc__ or "", "age-gender PATH... [--json] [options]", quiet=False)
-    parser.add_argument(
-        "paths", type=Path, action=cli.Paths, nargs="+", metavar="PATH", help="photos, or folders of photos"
-    )
+    parser.add_argument("paths", **cli.PATHS, metavar="PATH", help="photos, or folders of photos")
     parser.add_argument("--json", action="store_true", help="a line of JSON a face instead of CSV")
     parser.add_argument(
         "--weight_file", type=Path, metavar="FILE", help="a model that export.py wrote (default: the one shipped)"

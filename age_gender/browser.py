@@ -32,11 +32,7 @@ class _Page(SimpleHTTPRequestHandler):
 
 
 def server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
-    """Serves a folder that `make web` wrote, once its `serve_forever` is called.
-
-    Args:
-        folder: with the page's index.html.
-        port: where; 0 takes one that is free.
+    """Serves a folder that `make web` wrote, once its `serve_forever` is called; port 0 takes one that is free.
 
     Raises:
         FileNotFoundError: if the page is not there.
@@ -50,13 +46,8 @@ def server(folder: Path, port: int = 0) -> ThreadingHTTPServer:
 
 
 def serve(folder: Path, tell: Callable[[str], None], opens: bool) -> int:
-    """Serves the page until Ctrl-C, which is its usual end and gives the exit status 0.
-
-    Args:
-        folder: as `server` takes it.
-        tell: is given the line that says where the page is.
-        opens: whether to open it in the user's browser.
-    """
+    """Serves the page until Ctrl-C, which is its usual end and gives the exit status 0; `tell` is given the line that
+    says where the page is, and `opens` has the user's browser open it."""
     with server(folder) as page:
         tell(f"{address_of(page)} has the page; Ctrl-C ends it")
         if opens:

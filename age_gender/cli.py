@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from age_gender import __version__
+from age_gender.labels import AGE_SCALES, age_scale
+from age_gender.machine import available_cores
 
 T = TypeVar("T")
 
@@ -29,14 +31,11 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 class Paths(argparse.Action):
     """Takes paths, and expands the wildcards that the shell has left: quoted ones, and all of them on Windows."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         setattr(namespace, self.dest, [found for path in values for found in expanded(path)])
+
+
+PATHS: dict[str, Any] = {"type": Path, "action": Paths, "nargs": "+"}  # what add_argument takes for paths and wildcards
 
 
 def expanded(path: str | Path) -> list[Path]:
@@ -82,13 +81,8 @@ def result(**facts: object) -> None:
 
 
 def parser_for(script_docstring: str, usage: str, quiet: bool = True) -> argparse.ArgumentParser:
-    """A parser that describes a script by its docstring and keeps its error messages short.
-
-    Args:
-        script_docstring: of the script.
-        usage: its first line of help.
-        quiet: whether it can do without what it prints.
-    """
+    """A parser that describes a script by its docstring and keeps its error messages short; `quiet`, whether the script
+    can do without what it prints."""
     parser = _Parser(usage=usage, description=script_docstring.strip(), formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"age-gender-estimation {__version__}")
     if quiet:
@@ -121,6 +115,18 @@ def number(
     return convert
 
 
+def numeric(
+    metavar: str,
+    kind: type[int] | type[float],
+    low: float,
+    high: float = float("inf"),
+    default: float | None = None,
+    exclusive: bool = False,
+) -> dict[str, Any]:
+    """What add_argument takes for a number: its metavar, its default, and a type as `number` makes it."""
+    return {"metavar": metavar, "type": number(kind, low, high, exclusive), "default": default}
+
+
 def checked(convert: Callable[[str], T]) -> Callable[[str], T]:
     """A type for argparse from a function of a text that raises ValueError with what is wrong."""
 
@@ -142,6 +148,25 @@ def add_trust(group: Any) -> None:
     )
 
 
+def add_age_scale(group: Any, text: str) -> None:
+    """Adds --age_scale, other groups than the model's own; the text says what for."""
+    group.add_argument(
+        "--age_scale",
+        type=checked(age_scale),
+        metavar="SCALE",
+        help=f"{text}: {', '.join(AGE_SCALES)}, or groups of years such as 0-12,13-17,18-100 (default: what the "
+        "checkpoint was trained on)",
+    )
+
+
+def add_workers(group: Any, do: str) -> None:
+    """Adds --workers, threads that do something, and --scheduler."""
+    cores = available_cores()
+    text = f"threads that {do}; with --scheduler local, processes"
+    group.add_argument("--workers", **numeric("N", int, 1, 256, default=cores), help=text)
+    add_scheduler(group)
+
+
 def add_scheduler(group: Any) -> None:
     """Adds --scheduler, a Dask scheduler whose workers do the work."""
     group.add_argument(
@@ -154,24 +179,15 @@ def add_scheduler(group: Any) -> None:
 
 def add_databases(group: Any, text: str) -> None:
     """Adds --input, databases; the text says for what."""
-    group.add_argument("--input", "-i", type=Path, action=Paths, nargs="+", metavar="FILE", help=text)
+    group.add_argument("--input", "-i", **PATHS, metavar="FILE", help=text)
 
 
 def add_dataset_arguments(parser: argparse.ArgumentParser, readers: Mapping[str, Any]) -> None:
-    """Adds what names a dataset to read, and lists the datasets below the help.
-
-    Args:
-        parser: of a script.
-        readers: readers.READERS.
-    """
+    """Adds what names a dataset of readers.READERS, and lists these below the help."""
     group = parser.add_argument_group("dataset")
     group.add_argument("--db", choices=readers, default="wiki", metavar="NAME", help="dataset, one of those below")
-    group.add_argument(
-        "--data_dir",
-        type=Path,
-        metavar="DIR",
-        help="the dataset's folder (default: named below, or the table's)",
-    )
+    text = "the dataset's folder (default: named below, or the table's)"
+    group.add_argument("--data_dir", type=Path, metavar="DIR", help=text)
     group.add_argument("--table", type=Path, metavar="FILE", help="csv: the table of photos and labels")
     group.add_argument(
         "--columns",
@@ -194,9 +210,7 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, readers: Mapping[str,
     )
 
 
-def check_dataset_arguments(
-    parser: argparse.ArgumentParser, args: argparse.Namespace, readers: Mapping[str, Any]
-) -> None:
+def check_dataset_arguments(parser: argparse.ArgumentParser, args: Any, readers: Mapping[str, Any]) -> None:
     """Refuses options that the dataset's reader does not take."""
     for name in ("table", "columns", "genders"):
         if getattr(args, name) and name not in readers[args.db].options:

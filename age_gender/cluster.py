@@ -145,14 +145,10 @@ def in_order(
     waiting: deque[tuple[Any, Any]] = deque()
     for block in blocks:
         waiting.append(start(block))
-        if len(waiting) > 2 * _threads(client):
+        if len(waiting) > 2 * max(1, sum(map(int, client.nthreads().values()))):  # its workers' threads
             yield from answers(*waiting.popleft())
     while waiting:
         yield from answers(*waiting.popleft())
-
-
-def _threads(client: Any) -> int:
-    return max(1, sum(map(int, client.nthreads().values())))
 
 
 def _settle(client: Any, futures: list[Any]) -> None:

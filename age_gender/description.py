@@ -72,26 +72,17 @@ class Description:
         there; [] unknown."""
         paths = [Path(path) for path in self.training.get("arguments", {}).get("input") or []]
         folder = self.path.parent if self.path else Path()
-        beside = [folder / path.name for path in paths]
-        return [
-            there if there.is_file() and not path.is_file() else path for path, there in zip(paths, beside, strict=True)
-        ]
+        pairs = ((path, folder / path.name) for path in paths)
+        return [there if there.is_file() and not path.is_file() else path for path, there in pairs]
 
     def differs_from(self, margin: float, detector: str, align: bool) -> list[str]:
-        """In what faces differ from those that the model was trained on, a phrase each; [] if in nothing.
-
-        Args:
-            margin: of their crops, as a share of the face box.
-            detector: what found them.
-            align: whether they were turned until their eyes were level.
-        """
+        """In what faces, with these attributes, differ from those that the model was trained on, a phrase each."""
         said = []
         if margin != self.margin:
             said.append(f"cut with a margin of {margin:g}, those of the training with {self.margin:g}")
         if (detector, align) != (self.detector, self.align):
-            said.append(
-                f"found by {found_by(detector, align)}, those of the training by {found_by(self.detector, self.align)}"
-            )
+            found, own = found_by(detector, align), found_by(self.detector, self.align)
+            said.append(f"found by {found}, those of the training by {own}")
         return said
 
     def to_json(self) -> str:
@@ -99,13 +90,8 @@ class Description:
         return json.dumps(self._plain() | {"genders": list(self.genders)})
 
     def exported_json(self, source: str, precision: str) -> str:
-        """What a file made from this model says: all that a program must know to cut faces for it and to read its
-        answers, and nothing of the training.
-
-        Args:
-            source: the name of the file that it was made from.
-            precision: of its numbers, "float32", "float16" or "int8".
-        """
+        """What a file made from this model, in a file named `source`, says: all that a program must know to cut faces
+        for it and to read its answers, and nothing of the training. Precisions: "float32", "float16" and "int8"."""
         said = self._plain()
         for name in ("trivial", "split", "training", "origin"):
             del said[name]
@@ -125,11 +111,7 @@ class Description:
     @classmethod
     def from_json(cls, text: str, path: Path) -> "Description":
         """The inverse of `to_json` and of `exported_json`; of an exported model, whose probabilities of gender are
-        calibrated already, the temperature is 1.
-
-        Args:
-            text: what the file says.
-            path: of the file, for messages.
+        calibrated already, the temperature is 1. `path` is for messages.
 
         Raises:
             ValueError: if it cannot be understood.

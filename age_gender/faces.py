@@ -250,13 +250,7 @@ def box_problem(box: Box, width: int, height: int) -> str:
     return ""
 
 
-def crop_face(
-    image: np.ndarray,
-    box: Box,
-    margin: float,
-    size: int,
-    eyes: np.ndarray | None = None,
-) -> np.ndarray:
+def crop_face(image: np.ndarray, box: Box, margin: float, size: int, eyes: np.ndarray | None = None) -> np.ndarray:
     """The one crop: box and margin, cut out and resized to a square, for databases and the demo alike.
 
     What lies outside the picture repeats its edge, as IMDB-WIKI's own crops do.

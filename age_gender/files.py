@@ -48,12 +48,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def reserve(temporary: Path, size: int, path: Path) -> None:
-    """Makes sure that a file of a size can be written, for libraries that end the process where it cannot.
-
-    Args:
-        temporary: where it will be written; left empty.
-        size: in bytes.
-        path: the name that it will have, for the message.
+    """Makes sure that a file of a size in bytes can be written to `temporary`, which is left empty, for libraries that
+    end the process where it cannot. `path` is the name that it will have, for the message.
 
     Raises:
         OSError: if the disk, a quota or a limit does not allow it.
@@ -70,11 +66,8 @@ def reserve(temporary: Path, size: int, path: Path) -> None:
 
 @contextmanager
 def alone(path: Path, what: Path | None = None) -> Iterator[None]:
-    """Keeps other runs away from a file or a folder while the block lasts.
-
-    Args:
-        path: beside it lies the lock, a hidden file.
-        what: what the run is at work on, for the message; None stands for `path`.
+    """Keeps other runs away from a file or a folder while the block lasts; beside it lies the lock, a hidden file.
+    `what` is what the run is at work on, for the message.
 
     Raises:
         ValueError: if another run is at work on it.
@@ -254,6 +247,18 @@ def guarded(text: str) -> str:
 def unguarded(cell: str) -> str:
     """What `guarded` was given."""
     return cell[1:] if re.match(r"'+[=+\-@\t\r]", cell) else cell
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file, whole or not at all; a letter that UTF-8 has not is escaped."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_rows(path: Path, rows: Iterable[Iterable[object]]) -> None:
+    """Writes a table as CSV, whole or not at all, which `read_cells` reads; no cell is a formula."""
+    with replacing(path) as new, open(new, "w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        csv.writer(file).writerows([guarded(str(cell)) for cell in row] for row in rows)
 
 
 def read_names(path: Path) -> set[str]:

@@ -1,10 +1,15 @@
-"""The machine: how many cores there are for us, and native libraries that talk too much."""
+"""The machine: how many cores there are for us, work on them, and native libraries that talk too much."""
 
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any, TypeVar
+
+R = TypeVar("R")
 
 
 def available_cores() -> int:
@@ -12,6 +17,21 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def done_ahead(work: Callable[[Any], R], items: Iterable[Any], threads: int, ahead: int) -> Iterator[R]:
+    """What `work` makes of each item, in order; so many are under way at once, ahead of the one that is wanted."""
+    waiting: deque[Future[R]] = deque()
+    pool = ThreadPoolExecutor(threads)
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 @contextmanager

@@ -7,9 +7,7 @@ for face in predict("photo.jpg"):
     print(face.box, face.age, face.interval, face.gender, face.p_male)
 """
 
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +18,7 @@ from age_gender.detectors import DETECTORS, NO_DETECTOR, WITH_LANDMARKS, Detecti
 from age_gender.faces import Picture, crop_face, picture_of
 from age_gender.intervals import UNSURE_BELOW, Calibration, age_interval, tempered, unsure
 from age_gender.labels import GENDERS, MALE, YEARS, AgeScale, expected_age, fold_ages, likelier_gender
-from age_gender.machine import available_cores
+from age_gender.machine import available_cores, done_ahead
 from age_gender.runtimes import SHIPPED, Model, open_model
 from age_gender.sources import Frame
 
@@ -147,9 +145,8 @@ class Predictor:
         results: list[list[Face]] = []
 
         def judge() -> None:
-            faces = iter(
-                self._judge([one for each, _ in found for one in each], np.concatenate([crops for _, crops in found]))
-            )
+            together = [one for each, _ in found for one in each]
+            faces = iter(self._judge(together, np.concatenate([crops for _, crops in found])))
             results.extend([next(faces) for _ in each] for each, _ in found)
             found.clear()
 
@@ -201,17 +198,7 @@ class Predictor:
     def _ahead(self, items: Iterable[Any], work: Any, ahead: int | None = None) -> Iterator[Any]:
         """What `work` makes of each item, in order, done ahead in threads."""
         ahead = ahead or 2 * available_cores()
-        waiting: deque[Future[Any]] = deque()
-        pool = ThreadPoolExecutor(min(ahead, available_cores()))
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return done_ahead(work, items, min(ahead, available_cores()), ahead)
 
     def _read_and_find(self, frame: Frame) -> tuple[Frame, np.ndarray | None, tuple[list[Detection], np.ndarray]]:
         image = frame.read()

@@ -48,21 +48,12 @@ def rows_of(result: Result) -> list[dict[str, Any]]:
             "p_male": round(face.p_male, 4),
             "unsure": int(face.unsure),
             **dict(zip(("age_low", "age_high"), face.interval or (None, None), strict=True)),
-            **_groups_of(face),
+            "age_group": face.group,
+            "p_age_group": None if face.p_group is None else round(face.p_group, 4),
+            "p_between_groups": None if face.p_between is None else round(face.p_between, 4),
         }
         for number, face in enumerate(result.faces)
     ]
-
-
-def _groups_of(face: Face) -> dict[str, Any]:
-    """The columns that only a face with an age group has."""
-    if face.group is None or face.p_group is None or face.p_between is None:
-        return {}
-    return {
-        "age_group": face.group,
-        "p_age_group": round(face.p_group, 4),
-        "p_between_groups": round(face.p_between, 4),
-    }
 
 
 def _of_track(one: Tracked | None) -> dict[str, Any]:

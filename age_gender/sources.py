@@ -111,11 +111,6 @@ def _open(what: int | str) -> cv2.VideoCapture:
 SLACK = 2  # frames by which a file's own count may be off, as an estimate from its length is
 
 
-def _same(image: np.ndarray) -> np.ndarray:
-    """What a frame that is read already is read by."""
-    return image
-
-
 class Video:
     """A video file, frame by frame, as it is shown: its pixels are made square.
 
@@ -164,7 +159,7 @@ class Video:
                         image = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
                     # The frame's own time, as phones' videos have no steady rate; not every reader knows it.
                     seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                    yield Frame(self.path.name, number, partial(_same, image), seconds or number / self._rate)
+                    yield Frame(self.path.name, number, partial(np.asarray, image), seconds or number / self._rate)
                 number += 1
             short = self._promised - number
             self.lost = short if short > SLACK else 0
@@ -223,7 +218,7 @@ class Camera:
                     if not newest:
                         return
                     image = newest.pop()
-                yield Frame(self.name, number, partial(_same, image), time.monotonic() - began)
+                yield Frame(self.name, number, partial(np.asarray, image), time.monotonic() - began)
                 number += 1
         finally:
             ended.set()

@@ -63,7 +63,10 @@ def main(argv: list[str] | None = None) -> None:
     with ProcessPoolExecutor(1, context) as pool:
         seconds = pool.submit(keras_layers, args).result()
     rows.insert(-1, row(KERAS, args.batches * args.batch_size, seconds, len(cores)))
-    show(rows, parts)
+    columns = {"": ("what", ""), "cores": ("cores", ""), "images/s": ("images_per_second", ",.0f")}
+    common.show(rows, columns)
+    columns = {"part (one core)": ("what", ""), "microseconds a batch": ("microseconds_per_batch", ",.0f")}
+    common.show(parts, columns)
     common.report("batches", args, rows + parts)
 
 
@@ -193,14 +196,6 @@ def layer_chain():
         return images, tuple(tf.split(mixed["labels"], (NUM_GENDERS, NUM_AGES), axis=1))
 
     return change
-
-
-def show(rows: list[dict], parts: list[dict]) -> None:
-    """Prints both tables."""
-    table = [(r["what"], r["cores"], common.shown(r["images_per_second"], ",.0f")) for r in rows]
-    common.print_table(table, headers=("", "cores", "images/s"))
-    table = [(part["what"], common.shown(part["microseconds_per_batch"], ",.0f")) for part in parts]
-    common.print_table(table, headers=("part (one core)", "microseconds a batch"))
 
 
 if __name__ == "__main__":

@@ -110,17 +110,16 @@ def check(name: str, faces: list[dict], key: str) -> dict:
 
 def show(rows: list[dict]) -> None:
     """Prints the table."""
-    table = [
-        (
-            row["detector"],
-            row["checked_on"],
-            f"{row['factor']:.3f}" if "factor" in row else "",
-            *(f"{row[part]['median']:+.3f} (sd {row[part]['deviation']:.3f})" for part in ("side", "right", "down")),
-            f"{row['overlap']:.2f}",
-        )
-        for row in rows
-    ]
-    common.print_table(table, headers=("", "faces", "factor", "side, log", "to the right", "down", "overlap"))
+
+    def apart(figure: dict[str, float]) -> str:
+        return f"{figure['median']:+.3f} (sd {figure['deviation']:.3f})"
+
+    columns = {
+        **{"": ("detector", ""), "faces": ("checked_on", ""), "factor": ("factor", ".3f")},
+        **{"side, log": ("side", apart), "to the right": ("right", apart), "down": ("down", apart)},
+        "overlap": ("overlap", ".2f"),
+    }
+    common.show(rows, columns)
 
 
 if __name__ == "__main__":

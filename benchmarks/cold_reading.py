@@ -116,18 +116,12 @@ def from_disk() -> int:
 
 def show(rows: list[dict], args: argparse.Namespace) -> None:
     """Prints the table."""
-    table = [
-        (
-            row["what"],
-            common.shown(row["faces_per_second"], ",.0f"),
-            common.shown(row["read_for_each_byte"], ".2f"),
-            common.shown(row["milliseconds_per_batch"], ".2f"),
-            f"{row['share_of_a_step']:.1%}" if "share_of_a_step" in row else "",
-        )
-        for row in rows
-    ]
-    share = f"of a step of {args.step_ms:g} ms"
-    common.print_table(table, ("", "faces/s", "bytes read for each", "ms a batch", share))
+    columns = {
+        **{"": ("what", ""), "faces/s": ("faces_per_second", ",.0f")},
+        **{"bytes read for each": ("read_for_each_byte", ".2f"), "ms a batch": ("milliseconds_per_batch", ".2f")},
+        f"of a step of {args.step_ms:g} ms": ("share_of_a_step", ".1%"),
+    }
+    common.show(rows, columns)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,7 @@ from tabulate import tabulate
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
 
 from age_gender import cli
-from age_gender.files import replacing
+from age_gender.files import write_text
 from age_gender.labels import NUM_AGES, NUM_GENDERS
 from age_gender.machine import available_cores
 
@@ -111,6 +111,24 @@ def shown(figure: dict[str, float] | None, style: str = ",.1f", scale: float = 1
         return ""
     median, low, high = (format(figure[name] * scale, style) for name in ("median", "min", "max"))
     return f"{median} ({low}..{high})"
+
+
+def show(rows: Iterable[dict], columns: dict[str, tuple[str, str | Callable]], **style: object) -> None:
+    """Prints figures as a table.
+
+    Args:
+        rows: the figures.
+        columns: heading -> the figure's key, and the format of it or of its spread, or a function that makes it a text;
+            a figure that is not there is an empty cell.
+        style: as `print_table` takes it.
+    """
+
+    def cell(value, form) -> object:
+        if value is None or callable(form):
+            return "" if value is None else form(value)
+        return shown(value, form) if isinstance(value, dict) else format(value, form) if form else value
+
+    print_table([[cell(row.get(key), form) for key, form in columns.values()] for row in rows], list(columns), **style)
 
 
 def print_table(rows: Iterable[Sequence[object]], headers: Sequence[str], **style: object) -> None:
@@ -246,8 +264,7 @@ def report(name: str, args: argparse.Namespace, rows: list[dict], device: str | 
         "figures": rows,
     }
     path = args.output or RESULTS / f"{name}{'.quick' if args.quick else ''}.json"
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1, default=str) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, default=str) + "\n")
     print(f"\n{machine['cpu']}, {machine['cores']} cores, load {machine['load_average']:.1f}; result in {path}")
 
 

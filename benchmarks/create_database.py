@@ -145,19 +145,12 @@ def reason(run: common.Run) -> str:
 
 def show(rows: list[dict]) -> None:
     """Prints the table."""
-    table = [
-        (
-            row["image_size"],
-            row["what"],
-            row["failed"] or common.shown(row["photos_per_second"], ",.0f"),
-            common.shown(row["seconds"], ".2f"),
-            common.shown(row["cpu_seconds"], ".2f"),
-            common.shown(row["peak_mb"], ",.0f"),
-            common.shown(row["seconds_it_prints"], ".1f"),
-        )
-        for row in rows
-    ]
-    common.print_table(table, ("px", "", "photos/s", "wall s", "CPU s", "peak MB", "s it prints"))
+    columns = {
+        **{"px": ("image_size", ""), "": ("what", ""), "photos/s": ("photos_per_second", ",.0f")},
+        **{"wall s": ("seconds", ".2f"), "CPU s": ("cpu_seconds", ".2f"), "peak MB": ("peak_mb", ",.0f")},
+        **{"s it prints": ("seconds_it_prints", ".1f"), "failed": ("failed", "")},
+    }
+    common.show(rows, columns)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 
 from age_gender import cli
+from age_gender.captions import annotated
 from age_gender.description import Description
 from age_gender.detectors import DEFAULT_DETECTOR, DETECTORS
 from age_gender.faces import crop_face
@@ -28,7 +29,6 @@ from age_gender.machine import available_cores
 from age_gender.predictor import Predictor
 from age_gender.results import Output
 from age_gender.sources import Video
-from demo import annotate
 from networks import backbones, backend, checkpoints, open_model
 
 WIDTH, HEIGHT, FRAMES_PER_SECOND = 640, 360, 25
@@ -142,7 +142,7 @@ def stream_and_write(video: Path, predictor, folder: Path) -> None:
     source = Video(video)
     output = Output(folder, source)
     for result in predictor.stream(source):
-        output.add(result, annotate(result))
+        output.add(result, annotated(result.image, result.faces))
     output.close()
 
 
@@ -171,16 +171,8 @@ def rows_of(seconds: dict[str, list[float]], frames: int, faces: int) -> list[di
 
 def show(rows: list[dict]) -> None:
     """Prints the table."""
-    table = [
-        (
-            row["what"],
-            common.shown(row["frames_per_second"]),
-            common.shown(row.get("to_one_thread"), ".2f"),
-            common.shown(row.get("to_all_cores"), ".2f"),
-        )
-        for row in rows
-    ]
-    common.print_table(table, headers=("", "frames/s", "to detector, one thread", "to detector, all cores"))
+    limits = {"to detector, one thread": ("to_one_thread", ".2f"), "to detector, all cores": ("to_all_cores", ".2f")}
+    common.show(rows, {"": ("what", ""), "frames/s": ("frames_per_second", ",.1f"), **limits})
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ machine. An image and step takes 37e9 floating-point operations at 64 px with th
 """
 
 import argparse
-from dataclasses import dataclass
 
 import common  # makes the suite's modules importable
 import numpy as np
@@ -18,15 +17,6 @@ from age_gender import cli
 
 OPERATIONS = 37e9  # of an image and step of WRN-16-8 at 64 px: forward, and twice as many backward
 FACES = 4096
-
-
-@dataclass
-class Measured:
-    """Seconds of each repetition."""
-
-    matrix: list[float]
-    step: list[float]
-    batch: list[float]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -52,8 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     if keras.backend.backend() != "jax":
         raise ValueError("this measures JAX: set KERAS_BACKEND=jax")
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    measured = Measured(matrix_seconds(args), *training_seconds(args))
-    report(args, measured, device)
+    report(args, {"matrix": matrix_seconds(args), **training_seconds(args)}, device)
     return 0
 
 
@@ -67,7 +56,7 @@ def matrix_seconds(args: argparse.Namespace) -> list[float]:
     return common.interleaved(task, args.repeats, warm_ups=2)["product"]
 
 
-def training_seconds(args: argparse.Namespace) -> tuple[list[float], list[float]]:
+def training_seconds(args: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of a step on a batch that is there, and of making a batch."""
     import keras
 
@@ -91,26 +80,25 @@ def training_seconds(args: argparse.Namespace) -> tuple[list[float], list[float]
     def step() -> float:
         return float(np.asarray(model.train_on_batch(images, targets, sample_weight=weights)[0]))
 
-    times = common.interleaved({"step": step, "batch": lambda: batches[0]}, args.repeats, warm_ups=2)
-    return times["step"], times["batch"]
+    return common.interleaved({"step": step, "batch": lambda: batches[0]}, args.repeats, warm_ups=2)
 
 
-def report(args: argparse.Namespace, measured: Measured, device: str) -> None:
+def report(args: argparse.Namespace, measured: dict[str, list[float]], device: str) -> None:
     """Prints the rates; the share is only of the network and size that OPERATIONS is of."""
-    rate = common.spread(2 * args.matrix**3 / seconds for seconds in measured.matrix)
-    images = common.rates(args.batch_size, measured.step)
+    rate = common.spread(2 * args.matrix**3 / seconds for seconds in measured["matrix"])
+    images = common.rates(args.batch_size, measured["step"])
     rows = [
         ["product of matrices, TFLOP/s", common.shown(rate, ",.3f", 1e-12)],
         ["training, images/s", common.shown(images)],
-        ["batches of one core, images/s", common.shown(common.rates(args.batch_size, measured.batch))],
+        ["batches of one core, images/s", common.shown(common.rates(args.batch_size, measured["batch"]))],
     ]
     full = (args.width, args.image_size) == (8, 64)
     if full:
         rows.append(["share of the product's rate", f"{images['median'] * OPERATIONS / rate['median']:.1%}"])
     common.print_table(rows, ["", "median (min..max)"])
-    waits = np.median(measured.batch) > np.median(measured.step)
+    waits = np.median(measured["batch"]) > np.median(measured["step"])
     print("the device waits for its faces" if waits else "the faces are there before the device needs them")
-    figures = {name: common.spread(seconds) for name, seconds in vars(measured).items()}
+    figures = {name: common.spread(seconds) for name, seconds in measured.items()}
     common.report("gpu_training", args, [figures], device)
 
 

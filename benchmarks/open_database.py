@@ -140,18 +140,15 @@ def row_of(name: str, path: Path, cached: bool, runs: list[dict]) -> dict:
 
 def show(rows: list[dict]) -> None:
     """Prints the table."""
-    table = [
-        (
-            row["what"],
-            f"{row['file_mb']:,.0f}",
-            "yes" if row["in_page_cache"] else "no",
-            common.shown(row["milliseconds"], ",.2f"),
-            common.shown(row["resident_mb"]),
-            common.shown(row["private_mb"]),
-        )
-        for row in rows
-    ]
-    common.print_table(table, headers=("", "file MB", "in cache", "ms", "MB gained", "of it private"))
+    columns = {
+        **{"": ("what", ""), "file MB": ("file_mb", ",.0f"), "in cache": ("in_page_cache", ["no", "yes"].__getitem__)},
+        **{
+            "ms": ("milliseconds", ",.2f"),
+            "MB gained": ("resident_mb", ",.1f"),
+            "of it private": ("private_mb", ",.1f"),
+        },
+    }
+    common.show(rows, columns)
 
 
 if __name__ == "__main__":

@@ -50,9 +50,11 @@ def main(argv: list[str] | None = None) -> None:
     latency = [row for name, model in networks().items() for row in measure_latency(name, model, args.repeats)]
     show(latency, "milliseconds", ",.1f")
     growth = measure_growth(small, args)
-    columns = ("what", "calls", "gained_mb", "gained_kb_per_1000_calls", "calls_per_second")
-    headers = ("", "calls", "MB gained", "KB in 1,000 calls", "calls/s")
-    common.print_table([[row[column] for column in columns] for row in growth], headers, floatfmt=",.1f", intfmt=",")
+    columns = {
+        **{"": ("what", ""), "calls": ("calls", ","), "MB gained": ("gained_mb", ",.1f")},
+        **{"KB in 1,000 calls": ("gained_kb_per_1000_calls", ",.1f"), "calls/s": ("calls_per_second", ",.1f")},
+    }
+    common.show(growth, columns)
     common.report("predict", args, overhead + latency + growth, device)
 
 
@@ -176,9 +178,9 @@ def growth_row(name: str, predict, calls: int) -> dict:
         gc.collect()
 
     call(min(GROWTH_WARM_UP, calls))
-    before = common.resident_mb()
+    before = common.memory_mb("VmRSS")
     seconds = common.seconds_of(partial(call, calls))
-    gained = common.resident_mb() - before
+    gained = common.memory_mb("VmRSS") - before
     return {
         "network": "small",
         "what": name,
@@ -191,8 +193,8 @@ def growth_row(name: str, predict, calls: int) -> dict:
 
 def show(rows: list[dict], unit: str, style: str) -> None:
     """Prints a table of times."""
-    table = [(row["network"], row["faces"], row["what"], common.shown(row[unit], style)) for row in rows]
-    common.print_table(table, ("network", "faces", "", f"{unit} a call"))
+    what = {"network": ("network", ""), "faces": ("faces", ""), "": ("what", "")}
+    common.show(rows, {**what, f"{unit} a call": (unit, style)})
 
 
 if __name__ == "__main__":

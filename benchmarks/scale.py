@@ -111,17 +111,11 @@ def make_batches(database: Path) -> None:
 
 def show(rows: list[dict]) -> None:
     """Prints the table."""
-    table = [
-        (
-            row["what"],
-            row["rows"],
-            common.shown(row["seconds"]),
-            row["rows"] / row["seconds"]["median"],
-            common.shown(row["peak_mb"], ",.0f"),
-        )
-        for row in rows
-    ]
-    common.print_table(table, ("", "rows", "s", "rows/s", "peak MB"), intfmt=",", floatfmt=",.0f")
+    columns = {
+        **{"": ("what", ""), "rows": ("rows", ","), "s": ("seconds", ",.1f")},
+        **{"rows/s": ("rows_per_second", ",.0f"), "peak MB": ("peak_mb", ",.0f")},
+    }
+    common.show([{**row, "rows_per_second": row["rows"] / row["seconds"]["median"]} for row in rows], columns)
 
 
 def draw(rows: list[dict], path: Path) -> None:

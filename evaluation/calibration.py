@@ -1,13 +1,12 @@
 """Fits what turns a network's outputs into age intervals and calibrated genders, on faces that trained nothing."""
 
 import math
-from pathlib import Path
 
 import numpy as np
 
 from age_gender.intervals import LEVEL, Calibration, band_of, log_odds, own_interval
 from age_gender.labels import MALE, MAX_AGE, UNKNOWN, YEARS
-from networks import open_model, predict_rows
+from age_gender.runtimes import Model
 from networks.checkpoints import store_calibration
 
 BANDS = range(0, MAX_AGE, 10)  # first ages of the bands of expected ages within which intervals are fitted
@@ -15,22 +14,19 @@ LEAST_IN_BAND = 50  # faces: of fewer, a band goes together with its neighbour
 PRIOR = 0.5  # of a temperature's logarithm: it is 0.4 to 2.7 before any face is seen, 19 times of 20
 
 
-def calibrate(path: Path, images, rows: np.ndarray, age: np.ndarray, gender: np.ndarray) -> Calibration:
+def calibrate(model: Model, answers: list[np.ndarray], age: np.ndarray, gender: np.ndarray) -> Calibration:
     """Fits a checkpoint's calibration on faces that trained nothing, and stores it in the file.
 
     Args:
-        path: a checkpoint of this suite.
-        images: takes arrays of rows, (n, h, h, 3) uint8 BGR.
-        rows: (m,) row numbers of the faces.
-        age, gender: (m,) their true labels, -1 unknown.
+        model: a checkpoint of this suite.
+        answers: to these faces, as `networks.predict_rows` gives them: genders (n, 2), ages (n, k).
+        age, gender: (n,) their true labels, -1 unknown.
     """
-    model = open_model(path)
-    p_gender, p_age = predict_rows(model, images, rows)
-    checkpoint = model.description
-    if checkpoint.age_scale != YEARS:  # intervals are of years
+    p_gender, p_age = answers
+    if model.description.age_scale != YEARS:  # intervals are of years
         age = np.full_like(age, UNKNOWN)
     calibration = fit(p_age, p_gender[:, MALE], age, gender)
-    store_calibration(path, calibration)
+    store_calibration(model.path, calibration)
     return calibration
 
 
@@ -94,13 +90,8 @@ def banded_widening(p_age: np.ndarray, age: np.ndarray, level: float = LEVEL) ->
     """`conformal_widening` within bands of the expected age, which every new face has too, unlike its true age.
 
     Mondrian conformal prediction (Vovk, Gammerman, Shafer, "Algorithmic learning in a random world", 2005, section
-    4.5): the level then holds within each band, not only on average over all.
-
-    Args:
-        p_age, age, level: as `conformal_widening` takes them.
-
-    Returns:
-        (first age, years) of each band; () where the faces are too few for two bands.
+    4.5): the level then holds within each band, not only on average over all. Returns (first age, years) of each band;
+    () where the faces are too few for two bands.
     """
     counts = np.bincount(band_of(p_age, np.array(BANDS)), minlength=len(BANDS)) if len(age) else np.zeros(len(BANDS))
     starts, below = [BANDS[0]], 0

@@ -34,11 +34,7 @@ class Judgement(NamedTuple):
 
 
 def judge(models: dict[Path, Description], databases: list[Database]) -> Judgement:
-    """Asks each model about the faces that trained neither it nor a model that it came from.
-
-    Args:
-        models: what each says of itself, by its file.
-        databases: whose faces are judged.
+    """Asks each model, by its file, about the faces that trained neither it nor a model that it came from.
 
     Raises:
         ValueError: if it cannot be told of a model which of the faces trained it, or its ages are groups.
@@ -108,7 +104,8 @@ def doubted(judgement: Judgement, databases: list[Database], below: float) -> pd
         labels as text, "" unknown; said_age in years and p_male, what the models say. Its index is the faces' rows.
     """
     age, gender = labels_of(databases, np.arange(len(judgement.judged)))
-    low, high = (np.concatenate([age_of(each, name) for each in databases]) for name in ("label_low", "label_high"))
+    interval = (np.concatenate([each.column(n, UNKNOWN) for each in databases]) for n in ("label_low", "label_high"))
+    low, high = (np.where(age != UNKNOWN, age, end) for end in interval)
     of_age = probability_of_age(judgement.p_age, low, high)
     of_gender = np.where(gender == MALE, judgement.p_male, 1 - judgement.p_male)
     of_gender = np.where(gender == UNKNOWN, 1.0, of_gender)
@@ -132,11 +129,3 @@ def doubted(judgement: Judgement, databases: list[Database], below: float) -> pd
         },
         index=rows,
     )
-
-
-def age_of(database: Database, end: str) -> np.ndarray:
-    """(n,) int64: one end of the years that each label means, "label_low" or "label_high"; -1 unknown."""
-    interval = getattr(database, end)
-    if interval is None:
-        return database.age
-    return np.where(database.age != UNKNOWN, database.age, interval)

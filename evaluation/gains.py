@@ -31,8 +31,15 @@ def outcomes_on(
         scale: the ages that are scored.
     """
     model = open_model(path)
-    own = model.description.age_scale
-    p_gender, p_age = predict_rows(model, ImageStack(databases, model.description.image_size), rows)
+    answers = predict_rows(model, ImageStack(databases, model.description.image_size), rows)
+    return outcomes_of(answers, model.description.age_scale, age, gender, scale)
+
+
+def outcomes_of(
+    answers: list[np.ndarray], own: AgeScale, age: np.ndarray, gender: np.ndarray, scale: AgeScale
+) -> Outcomes:
+    """What answers, genders (m, 2) and ages (m, k) on a scale of their own, come to; the rest as `outcomes_on`."""
+    p_gender, p_age = answers
     if scale == YEARS:
         sums = age_sums(age, expected_age(p_age, own.centres))
     else:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from age_gender.files import replacing
+from age_gender.files import write_text
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
@@ -21,9 +21,7 @@ def write_page(path: Path, template: str, **content) -> None:
         template: its name in TEMPLATES.
         content: what it shows. All text is escaped; PNGs are bytes, faces (h, w, 3) uint8 BGR arrays.
     """
-    page = _environment().get_template(template).render(content)
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8", errors="backslashreplace")
+    write_text(path, _environment().get_template(template).render(content))
 
 
 @cache

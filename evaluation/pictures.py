@@ -52,43 +52,28 @@ def age_pictures(evaluation: Evaluation) -> list[Picture]:
     bands = [(name, scores) for axis, name, scores in evaluation.groups if axis == "age"]
 
     def by_band(name: str, **more) -> bytes:
-        chosen = [(band, scores.n, scores[name]) for band, scores in bands]
-        return plots.draw_by_band(
-            [(b, n, scaled(name, e)) for b, n, e in chosen], scaled(name, overall[name]).value, heading(name), **more
-        )
+        chosen = [(band, scores.n, scaled(name, scores[name])) for band, scores in bands]
+        return plots.draw_by_band(chosen, scaled(name, overall[name]).value, heading(name), **more)
 
     curve = [overall[f"cs{years}"] for years in range(MOST_YEARS + 1)]
     decades = decade_of(np.clip(np.rint(expected[aged]), 0, None)), decade_of(age[aged])
     names = tuple(f"{10 * index}s" for index in range(10))
+    scatter = plots.draw_true_against_expected(age[aged], expected[aged], gender[aged])
+    confusion = plots.draw_confusion(decades[1], decades[0], names, "age")
+    means = plots.draw_mean_distributions(age[aged], evaluation.p_age[aged])
     drawn = [
-        Picture(
-            "true_against_expected",
-            plots.draw_true_against_expected(age[aged], expected[aged], gender[aged]),
-            "Expected age of each face over its true age",
-        ),
+        Picture("true_against_expected", scatter, "Expected age of each face over its true age"),
         Picture("error_by_decade", by_band("age_mae"), "Mean absolute error of each decade of age"),
         Picture("cs_curve", plots.draw_cs_curve(curve), "Share of the faces whose age is hit within k years"),
-        Picture(
-            "age_confusion",
-            plots.draw_confusion(decades[1], decades[0], names, "age"),
-            "Decades of age: true and predicted",
-        ),
-        Picture(
-            "mean_distributions",
-            plots.draw_mean_distributions(age[aged], evaluation.p_age[aged]),
-            "Mean predicted distribution of the faces of each decade",
-        ),
+        Picture("age_confusion", confusion, "Decades of age: true and predicted"),
+        Picture("mean_distributions", means, "Mean predicted distribution of the faces of each decade"),
     ]
     if "interval_coverage" in overall.estimates:
-        png = by_band("interval_coverage", aim=100 * evaluation.level)
-        drawn.append(
-            Picture(
-                "interval_coverage", png, f"Share of the ages that lie within their {evaluation.level:.0%} interval"
-            )
-        )
-        drawn.append(
-            Picture("interval_width", by_band("interval_width"), f"Mean width of the {evaluation.level:.0%} intervals")
-        )
+        level, coverage = f"{evaluation.level:.0%}", by_band("interval_coverage", aim=100 * evaluation.level)
+        drawn += [
+            Picture("interval_coverage", coverage, f"Share of the ages that lie within their {level} interval"),
+            Picture("interval_width", by_band("interval_width"), f"Mean width of the {level} intervals"),
+        ]
     return drawn
 
 
@@ -147,14 +132,11 @@ def grids(evaluation: Evaluation, seed: int) -> list[tuple[str, str, np.ndarray]
 
 def face_pictures(evaluation: Evaluation, seed: int) -> list[Picture]:
     """Grids of faces with truth and prediction."""
-    return [
-        Picture(
-            name,
-            plots.draw_samples(evaluation.images[evaluation.rows[chosen]], *captions(evaluation, chosen)),
-            says,
-        )
-        for name, says, chosen in grids(evaluation, seed)
-    ]
+    drawn = []
+    for name, says, chosen in grids(evaluation, seed):
+        images = evaluation.images[evaluation.rows[chosen]]
+        drawn.append(Picture(name, plots.draw_samples(images, *captions(evaluation, chosen)), says))
+    return drawn
 
 
 def captions(evaluation: Evaluation, chosen: np.ndarray) -> tuple[list[str], list[str], np.ndarray]:

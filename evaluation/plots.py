@@ -10,11 +10,18 @@ LEAST_IN_BIN = 10  # faces, of a bin that is drawn
 TILE, LINE, GAP = 120, 18, 8  # of a grid of faces, in pixels: a face's side, a line of text, and what is between
 
 
-def _figure(rows: int = 1, columns: int = 1, width: float = 6.4, height: float = 4.4):
+def _figure(rows: int, columns: int, width: float, height: float):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _axis(width: float = 6.4, height: float = 4.4, grid: bool = True):
+    axis = _figure(1, 1, width, height)[1][0][0]
+    if grid:
+        axis.grid(alpha=0.3)
+    return axis
 
 
 def _plain(text: str) -> str:
@@ -55,32 +62,27 @@ def draw_ages(before: np.ndarray, after: np.ndarray, gender: np.ndarray) -> byte
 
 def draw_face_scores(scores: np.ndarray, least: float) -> bytes:
     """Histogram of a detector's face scores, (n,) floats, and the least that is kept, as a PNG."""
-    figure, axes = _figure(width=6.4, height=3.2)
-    axis = axes[0][0]
+    axis = _axis(height=3.2)
     axis.hist(scores[np.isfinite(scores)], 80, color=MALE_COLOUR)
     axis.axvline(least, color=FEMALE_COLOUR, label=f"kept from {least:g} on")
     axis.set(xlabel="face score", ylabel="records")
     axis.legend()
-    axis.grid(alpha=0.3)
-    return _png(figure)
+    return _png(axis.figure)
 
 
 def draw_true_against_expected(age: np.ndarray, predicted: np.ndarray, gender: np.ndarray) -> bytes:
     """Each face's expected age over its true age, (n,) years each, coloured by true gender, as a PNG."""
-    figure, axes = _figure(width=5.6, height=5.4)
-    axis = axes[0][0]
-    axis.plot([0, NUM_AGES - 1], [0, NUM_AGES - 1], color=GREY, linewidth=1, label="no error")
+    axis = _axis(width=5.6, height=5.4)
+    years = (0, NUM_AGES - 1)
+    axis.plot(years, years, color=GREY, linewidth=1, label="no error")
     size = float(np.clip(4000 / max(len(age), 1), 2, 16))
     for index, colour in enumerate((FEMALE_COLOUR, MALE_COLOUR)):
         chosen = gender == index
-        axis.scatter(
-            age[chosen], predicted[chosen], s=size, alpha=0.5, color=colour, linewidths=0, label=GENDERS[index]
-        )
-    axis.set(xlabel="true age (years)", ylabel="expected age (years)", xlim=(0, NUM_AGES - 1), ylim=(0, NUM_AGES - 1))
-    axis.set_aspect("equal")
+        look = {"s": size, "alpha": 0.5, "color": colour, "linewidths": 0, "label": GENDERS[index]}
+        axis.scatter(age[chosen], predicted[chosen], **look)
+    axis.set(xlabel="true age (years)", ylabel="expected age (years)", xlim=years, ylim=years, aspect="equal")
     axis.legend(loc="upper left")
-    axis.grid(alpha=0.3)
-    return _png(figure)
+    return _png(axis.figure)
 
 
 def draw_by_band(bands: list[tuple[str, int, Estimate]], overall: float, what: str, aim: float | None = None) -> bytes:
@@ -92,8 +94,7 @@ def draw_by_band(bands: list[tuple[str, int, Estimate]], overall: float, what: s
         what: it is, with its unit.
         aim: what it should be.
     """
-    figure, axes = _figure(height=4.2)
-    axis = axes[0][0]
+    axis = _axis(height=4.2, grid=False)
     values = np.array([estimate.value for *_, estimate in bands])
     reach = np.array([[estimate.low, estimate.high] for *_, estimate in bands]).T
     axis.bar(range(len(bands)), values, color=MALE_COLOUR, alpha=0.8)
@@ -104,13 +105,12 @@ def draw_by_band(bands: list[tuple[str, int, Estimate]], overall: float, what: s
     axis.set_xticks(range(len(bands)), [f"{name}\nn = {count}" for name, count, _ in bands], fontsize=8)
     axis.set(xlabel="true age (years)", ylabel=what)
     axis.legend()
-    return _png(figure)
+    return _png(axis.figure)
 
 
 def draw_cs_curve(curve: list[Estimate]) -> bytes:
     """CS@0, CS@1, ... (shares) with their intervals and the trivial answer's, as a PNG."""
-    figure, axes = _figure(height=4.0)
-    axis = axes[0][0]
+    axis = _axis(height=4.0)
     value, low, high, trivial = (100 * np.array(column) for column in zip(*curve, strict=True))
     axis.plot(trivial, color=GREY, linestyle="--", label="one answer for all")
     axis.fill_between(range(len(curve)), low, high, color=MALE_COLOUR, alpha=0.25, linewidth=0)
@@ -118,23 +118,18 @@ def draw_cs_curve(curve: list[Estimate]) -> bytes:
     axis.set(xlabel="within k years", ylabel="CS@k (%)", xlim=(0, len(curve) - 1), ylim=(0, 100))
     axis.xaxis.get_major_locator().set_params(integer=True)
     axis.legend()
-    axis.grid(alpha=0.3)
-    return _png(figure)
+    return _png(axis.figure)
 
 
 def draw_roc(women: np.ndarray, men: np.ndarray, area: Estimate) -> bytes:
     """Shares of women and of men that are called male at each threshold, and the area below, as a PNG."""
-    figure, axes = _figure(width=4.8, height=4.6)
-    axis = axes[0][0]
+    axis = _axis(width=4.8, height=4.6)
     axis.plot([0, 100], [0, 100], color=GREY, linewidth=1)
-    axis.plot(
-        100 * women, 100 * men, color=MALE_COLOUR, label=f"area {area.value:.3f} ({area.low:.3f}-{area.high:.3f})"
-    )
-    axis.set(xlabel="women called male (%)", ylabel="men called male (%)", xlim=(-2, 102), ylim=(-2, 102))
-    axis.set_aspect("equal")
+    label, ends = f"area {area.value:.3f} ({area.low:.3f}-{area.high:.3f})", (-2, 102)
+    axis.plot(100 * women, 100 * men, color=MALE_COLOUR, label=label)
+    axis.set(xlabel="women called male (%)", ylabel="men called male (%)", xlim=ends, ylim=ends, aspect="equal")
     axis.legend(loc="lower right")
-    axis.grid(alpha=0.3)
-    return _png(figure)
+    return _png(axis.figure)
 
 
 def draw_reliability(bins: dict[str, Reliability]) -> bytes:
@@ -142,8 +137,7 @@ def draw_reliability(bins: dict[str, Reliability]) -> bytes:
 
     Bins of fewer than LEAST_IN_BIN faces say nothing, and are left out.
     """
-    figure, axes = _figure(width=4.8, height=4.6)
-    axis = axes[0][0]
+    axis = _axis(width=4.8, height=4.6)
     axis.plot([0, 100], [0, 100], color=GREY, linewidth=1, label="as said")
     for (name, found), colour in zip(bins.items(), (MALE_COLOUR, FEMALE_COLOUR), strict=False):
         filled = found.count >= LEAST_IN_BIN
@@ -153,11 +147,9 @@ def draw_reliability(bins: dict[str, Reliability]) -> bytes:
         axis.plot(100 * found.said[filled], 100 * found.true[filled], color=colour, linewidth=1)
         label = f"{name}: off by {100 * found.error:.1f} points"
         axis.scatter(100 * found.said[filled], 100 * found.true[filled], s=size, color=colour, label=label)
-    axis.set(xlabel="probability of male (%)", ylabel="are male (%)", xlim=(-3, 103), ylim=(-3, 103))
-    axis.set_aspect("equal")
+    axis.set(xlabel="probability of male (%)", ylabel="are male (%)", xlim=(-3, 103), ylim=(-3, 103), aspect="equal")
     axis.legend(fontsize=8)
-    axis.grid(alpha=0.3)
-    return _png(figure)
+    return _png(axis.figure)
 
 
 def draw_confusion(true: np.ndarray, predicted: np.ndarray, names: tuple[str, ...], what: str) -> bytes:
@@ -166,8 +158,7 @@ def draw_confusion(true: np.ndarray, predicted: np.ndarray, names: tuple[str, ..
     np.add.at(counts, (true, predicted), 1)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = max(4.0, 0.75 * len(names))
-    figure, axes = _figure(width=side + 0.2, height=side)
-    axis = axes[0][0]
+    axis = _axis(width=side + 0.2, height=side, grid=False)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(counts):
         count = counts[row, column]
@@ -177,7 +168,7 @@ def draw_confusion(true: np.ndarray, predicted: np.ndarray, names: tuple[str, ..
     axis.set_xticks(range(len(names)), list(map(_plain, names)))
     axis.set_yticks(range(len(names)), list(map(_plain, names)))
     axis.set(xlabel=f"predicted {what}", ylabel=f"true {what}")
-    return _png(figure)
+    return _png(axis.figure)
 
 
 def draw_mean_distributions(age: np.ndarray, probabilities: np.ndarray) -> bytes:
@@ -186,8 +177,7 @@ def draw_mean_distributions(age: np.ndarray, probabilities: np.ndarray) -> bytes
     decade = decade_of(age)
     there = [index for index in range(len(DECADES)) if (decade == index).any()]
     means = {index: probabilities[decade == index].mean(0) for index in there}
-    figure, axes = _figure(height=1.2 + 0.5 * len(there))
-    axis = axes[0][0]
+    axis = _axis(height=1.2 + 0.5 * len(there), grid=False)
     for row, index in enumerate(there):
         low, high = DECADES[index]
         axis.fill_between([low - 0.5, high + 0.5], row, row + 0.9, color=FEMALE_COLOUR, alpha=0.2, linewidth=0)
@@ -199,7 +189,7 @@ def draw_mean_distributions(age: np.ndarray, probabilities: np.ndarray) -> bytes
     axis.set(xlabel="predicted age (years)", ylabel="true age (years), shaded", xlim=(0, NUM_AGES - 1))
     axis.set_ylim(0, len(there))
     axis.grid(axis="x", alpha=0.3)
-    return _png(figure)
+    return _png(axis.figure)
 
 
 def draw_separation(panels: list[tuple[str, np.ndarray, np.ndarray]], columns: int = 4) -> bytes:

@@ -201,16 +201,11 @@ def _face_set(
     elif past.untold:
         words += ", perhaps training faces among them, which cannot be told without all databases of the training"
     elif not chose.any() and not past.trained.any():
-        concerned = [databases[number] for number in _owners(rows, databases)]
+        owners = np.searchsorted(np.cumsum(list(map(len, databases))), rows, side="right")
+        concerned = [databases[number] for number in np.unique(owners)]
         if any(kindred(name, database.db) for name in datasets_of(description) for database in concerned):
             words += " of a dataset that it was trained on: training faces may be among them"
     return FaceSet(name, rows, words, chose)
-
-
-def _owners(rows: np.ndarray, databases: list[Database]) -> list[int]:
-    """The numbers of the databases that some rows are of."""
-    ends = np.cumsum(list(map(len, databases)))
-    return np.unique(np.searchsorted(ends, rows, side="right")).tolist()
 
 
 def datasets_of(description: Description) -> set[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender import __version__
-from age_gender.files import guarded, replacing, scratch
+from age_gender.files import guarded, replacing, scratch, write_text
 from evaluation import pages
 from evaluation.comparisons import Comparison, not_compared
 from evaluation.metrics import CS_YEARS
@@ -80,7 +80,7 @@ def report_runs(evaluations: list[Evaluation], comparisons: list[Comparison], fo
     an earlier evaluation in the folder are replaced."""
     text = "\n\n".join([runs_table(evaluations, comparisons), *filter(None, [not_compared(evaluations, comparisons)])])
     with scratch(folder) as unfinished:
-        _write_text(unfinished / "table.txt", text)
+        write_text(unfinished / "table.txt", text + "\n")
         write_paper_tables(unfinished, evaluations, means=False)
         _put_in_place(unfinished, folder)
     print(f"\n{text}\n\nintervals: 95%, bootstrap over faces; differences: paired, on the same faces")
@@ -112,14 +112,11 @@ def _write_several(
     for evaluation, own in zip(evaluations, folders(evaluations), strict=True):
         print(f"{evaluation.weight_file}: {evaluation.name}, {evaluation.says}")
         parts.append(_write_evaluation(folder / own, evaluation, seed, f"{own}: ")[1])
-    tables, apart, drawn = (
-        across(evaluations, comparisons),
-        not_compared(evaluations, comparisons),
-        separation(evaluations),
-    )
+    tables, apart = across(evaluations, comparisons), not_compared(evaluations, comparisons)
+    drawn = separation(evaluations)
     text = text_across(tables, apart)
-    _write_text(folder / "table.txt", text)
-    _write_text(folder / "metrics.json", json.dumps(metrics_of_several(evaluations, comparisons), indent=1))
+    write_text(folder / "table.txt", text + "\n")
+    write_text(folder / "metrics.json", json.dumps(metrics_of_several(evaluations, comparisons), indent=1) + "\n")
     _write_pictures(folder, drawn)
     _write_report(folder, command, {"tables": tables, "apart": apart, "pictures": drawn}, parts)
     return text
@@ -129,19 +126,14 @@ def _write_evaluation(folder: Path, evaluation: Evaluation, seed: int, prefix: s
     """table.txt, metrics.json, predictions.csv and the pictures of one evaluation; returns its text, and its part of
     the page."""
     text, drawn = text_of(evaluation), pictures(evaluation)
-    _write_text(folder / "table.txt", text)
-    _write_text(folder / "metrics.json", json.dumps(metrics_of(evaluation), indent=1))
+    write_text(folder / "table.txt", text + "\n")
+    write_text(folder / "metrics.json", json.dumps(metrics_of(evaluation), indent=1) + "\n")
     with replacing(folder / "predictions.csv") as path:
         faces = faces_table(evaluation)
         faces = faces.assign(path=[guarded(name) for name in faces["path"]])
         faces.to_csv(path, index=False, float_format="%.4f", errors="surrogateescape")
     _write_pictures(folder, [*drawn, *face_pictures(evaluation, seed)])
     return text, part_of(evaluation, drawn, seed, prefix)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
 
 
 def _write_pictures(folder: Path, drawn: list[Picture]) -> None:
@@ -159,7 +151,7 @@ def _write_report(folder: Path, command: str, overview: dict[str, object] | None
 def _put_in_place(finished: Path, folder: Path) -> None:
     """Moves results into a folder, from which those of an earlier evaluation go first: what its list names, no more."""
     names = sorted(path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file())
-    _write_text(finished / RESULTS, "\n".join([*names, RESULTS]))
+    write_text(finished / RESULTS, "\n".join([*names, RESULTS, ""]))
     earlier = folder / RESULTS
     for name in earlier.read_text(encoding="utf-8").splitlines() if earlier.is_file() else ():
         path = folder / name
@@ -174,14 +166,12 @@ def _put_in_place(finished: Path, folder: Path) -> None:
 
 def part_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str) -> dict[str, object]:
     """An evaluation's part of the page, as its template takes it."""
-    overall = evaluation.overall
+    overall, groups = evaluation.overall, evaluation.groups
     rows = [
         (heading(name), with_interval(name, overall[name]), number(name, overall[name].trivial))
         for name in shown(overall)
     ]
-    small, crossed = (
-        [group for group in evaluation.groups if is_crossed(group[0]) == wanted] for wanted in (False, True)
-    )
+    small, crossed = ([group for group in groups if is_crossed(group[0]) == wanted] for wanted in (False, True))
     crossed_rows, titles = score_rows(overall, crossed, "")
     intervals = interval_rows(evaluation)
     return {
@@ -190,7 +180,7 @@ def part_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str
         "origin": f"{evaluation.weight_file} on {', '.join(evaluation.input)}: {evaluation.says}.",
         "notes": evaluation.notes,
         "overall": (("", "value (95% interval)", "trivial answer"), rows),
-        "worst": [*worst_groups(evaluation.groups).splitlines(), *map(gap_in_words, evaluation.gaps)],
+        "worst": [*worst_groups(groups).splitlines(), *map(gap_in_words, evaluation.gaps)],
         "groups": score_rows(overall, small, "")[::-1],
         "level": f"{evaluation.level:.0%}",
         "intervals": intervals and intervals[::-1],

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
-from age_gender.files import replacing
+from age_gender.files import replacing, write_text
 from evaluation.comparisons import Comparison, deviations
 from evaluation.scoring import Evaluation
 from evaluation.tables import FOREMOST, badness, heading, number, shown, tabulated, with_interval
@@ -109,5 +109,4 @@ def write_paper_tables(folder: Path, evaluations: list[Evaluation], means: bool 
     tex = tabulate(cells, titles, "latex_booktabs", stralign="right", colalign=("left",), disable_numparse=True)
     with replacing(folder / "table.csv") as path:
         pd.DataFrame(plain).to_csv(path, index=False, errors="surrogateescape")
-    with replacing(folder / "table.tex") as path:
-        path.write_text(tex + "\n", encoding="utf-8", errors="backslashreplace")
+    write_text(folder / "table.tex", tex + "\n")

@@ -8,17 +8,7 @@ import pandas as pd
 
 from age_gender.description import Description
 from age_gender.intervals import LEVEL, Calibration, age_interval, tempered
-from age_gender.labels import (
-    DECADES,
-    GENDERS,
-    MALE,
-    UNKNOWN,
-    YEARS,
-    AgeScale,
-    decade_of,
-    expected_age,
-    fold_ages,
-)
+from age_gender.labels import DECADES, GENDERS, MALE, UNKNOWN, YEARS, AgeScale, decade_of, expected_age, fold_ages
 from evaluation.calibration import fit
 from evaluation.fairness import Gap, gaps
 from evaluation.metrics import (
@@ -157,7 +147,10 @@ class Scoring:
         years = scale == YEARS
         faces, notes = calibrated(faces, p_age, description.calibration, chosen.chose, self.seed, intervals=years)
         if not years:
-            faces, more = grouped(faces, p_age, description.age_scale, scale, self.true_groups(chosen.rows))
+            true = np.concatenate(
+                [scale.group_of(each.age, each.label_low, each.label_high) for each in self.databases]
+            )
+            faces, more = grouped(faces, p_age, description.age_scale, scale, true[chosen.rows])
             notes += more
         if not description.split:
             notes.append(f"{self.weight_file} does not know its training: faces that trained it cannot be told")
@@ -195,11 +188,6 @@ class Scoring:
             ],
             gaps=gaps(outcomes, faces.age.to_numpy(), people, self.seed) if years else [],
         )
-
-    def true_groups(self, rows: np.ndarray) -> np.ndarray:
-        """The age group of each of some faces by its label: (n,) int64 index, -1 where it is in none."""
-        groups = [self.scale.group_of(each.age, each.label_low, each.label_high) for each in self.databases]
-        return np.concatenate(groups)[rows]
 
 
 def named(indices: np.ndarray, names: tuple[str, ...], unknown: str | None) -> np.ndarray:

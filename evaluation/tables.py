@@ -84,12 +84,9 @@ def score_rows(overall: Scores, groups: list, factor_sign: str = "%") -> tuple[l
     def row(title: str, scores: Scores) -> tuple:
         cells = []
         for name in names:
-            estimate = scores[name]
-            years = HEADINGS[name][1] == "years"
-            trivial = (
-                "-" if math.isnan(estimate.trivial) else number(name, estimate.trivial) + factor_sign * (not years)
-            )
-            cells += [with_interval(name, estimate), trivial if not math.isnan(estimate.value) else "-"]
+            estimate, sign = scores[name], factor_sign * (HEADINGS[name][1] != "years")
+            unknown = math.isnan(estimate.trivial) or math.isnan(estimate.value)
+            cells += [with_interval(name, estimate), "-" if unknown else number(name, estimate.trivial) + sign]
         return (title, scores.n, *cells)
 
     rows = [row("all", overall)]

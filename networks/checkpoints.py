@@ -175,9 +175,8 @@ def mirrored(model):
 
     image = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
     outputs = model(Twins(dtype="uint8")(image))
-    return keras.Model(
-        image, [Mean(name=name)(output) for name, output in zip(model.output_names, outputs, strict=True)]
-    )
+    pairs = zip(model.output_names, outputs, strict=True)
+    return keras.Model(image, [Mean(name=name)(output) for name, output in pairs])
 
 
 def inspect(path: Path) -> Description:

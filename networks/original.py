@@ -39,13 +39,8 @@ def _note(found: dict, path: str, item) -> None:
 def is_original(layers: dict) -> bool:
     """Whether the layers of a file are those of the original suite's network."""
     heads = _heads(layers)
-    return bool(layers.get("conv2d") and layers.get("batch_normalization") and heads) and set(layers) <= {
-        "conv2d",
-        "batch_normalization",
-        "dense",
-        "pred_gender",
-        "pred_age",
-    }
+    kinds = {"conv2d", "batch_normalization", "dense", "pred_gender", "pred_age"}
+    return bool(layers.get("conv2d") and layers.get("batch_normalization") and heads) and set(layers) <= kinds
 
 
 def _heads(layers: dict) -> tuple | None:
@@ -76,9 +71,8 @@ def describe(path: Path, layers: dict) -> Description:
             f"{path} has Keras 2 weights that are no wide residual network of the original suite: "
             f"{convolutions} convolutions of 3 x 3, {channels} channels, {features} features"
         )
-    return Description(
-        "wide_resnet", {"depth": depth, "width": width, "original": True}, 4 * side, origin=ORIGIN_ORIGINAL
-    )
+    arguments = {"depth": depth, "width": width, "original": True}
+    return Description("wide_resnet", arguments, 4 * side, origin=ORIGIN_ORIGINAL)
 
 
 def load_weights(model, path: Path) -> None:

@@ -81,13 +81,7 @@ def drawn_faces(count: int, size: int, seed: int) -> Faces:
 
 def held_out_faces(databases: list[Database], description: Description, count: int, seed: int) -> Faces:
     """Faces that trained nothing, as far as can be told: those kept for a test, else those that chose the model, else
-    those of databases that it was not trained on; and others for int8's ranges, training faces first.
-
-    Args:
-        databases: any, in any order.
-        description: of the model.
-        count: faces compared, at most.
-        seed: of the choice.
+    those of databases that it was not trained on, `count` at most; and others for int8's ranges, training faces first.
     """
     past = past_of(databases, description)
     pools = (

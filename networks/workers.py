@@ -42,14 +42,8 @@ class Reading(NamedTuple):
 
 
 def results_of_workers(client, reading: Reading, frames: Iterable[Frame], folder: Path) -> Iterator[Result]:
-    """What `Predictor.stream` gives, but for the pictures, which are LEFT_THERE; one that ends its worker has none.
-
-    Args:
-        client: of `cluster.connected`.
-        reading: how.
-        frames: of image files.
-        folder: an absolute path, which all of them are below.
-    """
+    """What `Predictor.stream` gives of image files below an absolute path, by a client of `cluster.connected`, but for
+    the pictures, which are LEFT_THERE; one that ends its worker has none."""
     frames = list(frames)
     blocks = (frames[start : start + cluster.SEARCHED] for start in range(0, len(frames), cluster.SEARCHED))
     for results in cluster.in_order(
@@ -66,6 +60,5 @@ def results_taken(reading: Reading, frames: list[Frame], folder: Path) -> list[R
     """The results of some frames, on a worker."""
     cluster.begin(folder)
     predictor = cluster.once(Reading.predictor, reading)
-    return [
-        each if each.image is None else each._replace(image=LEFT_THERE) for each in predictor.stream(frames, ahead=1)
-    ]
+    results = predictor.stream(frames, ahead=1)
+    return [each if each.image is None else each._replace(image=LEFT_THERE) for each in results]

@@ -7,10 +7,8 @@ a few are years, some are neither; genders are m, f, u or nothing. `face_id` is 
 import re
 from pathlib import Path
 
-import numpy as np
-
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import OTHER_CELLS, Records, table_rows, whole_number
+from readers.records import OTHER_CELLS, Records, require, table_rows, whole_number
 from readers.sources import CHECKED_HERE, Expected, Source
 
 ADIENCE = Source(
@@ -21,10 +19,7 @@ ADIENCE = Source(
     about="1 to 2 GB",
     expected=(
         *(Expected((f"fold_{fold}_data.txt",)) for fold in range(5)),
-        Expected(
-            ("aligned/*/landmark_aligned_face.*.jpg", "faces/*/coarse_tilt_aligned_face.*.jpg"),
-            19_000,
-        ),
+        Expected(("aligned/*/landmark_aligned_face.*.jpg", "faces/*/coarse_tilt_aligned_face.*.jpg"), 19_000),
     ),
     steps=(
         "open {page} and fill in the form: user name and password for the download come with it",
@@ -51,11 +46,8 @@ def read_adience(folder: Path) -> Records:
     rows, seen, skipped = [], set(), {}
     for fold, name in enumerate(FOLDS):
         table = folder / f"{name}_data.txt"
-        if not table.is_file():
-            raise FileNotFoundError(
-                f"{table} is not there: --data_dir must name the folder with Adience's fold_0_data.txt to "
-                "fold_4_data.txt and its folder aligned/ or faces/"
-            )
+        named = "the folder with Adience's fold_0_data.txt to fold_4_data.txt and its folder aligned/ or faces/"
+        require(table.is_file(), table, named)
         for line, row in table_rows(table, COLUMNS, delimiter="\t"):
             if not row:
                 skipped.setdefault(OTHER_CELLS, []).append(f"{table.name}, line {line}")
@@ -75,19 +67,8 @@ def read_adience(folder: Path) -> Records:
                 rows.append(found)
     if not rows:
         raise ValueError(f"no row of the five folds in {folder} could be understood")
-    path, *columns = zip(*rows, strict=True)
-    age, low, high, gender, person, fold = (np.array(column, np.int64) for column in columns)
-    return Records(
-        list(path),
-        age,
-        gender,
-        label_low=low,
-        label_high=high,
-        subject=person,
-        part=fold,
-        part_names=FOLDS,
-        skipped=skipped,
-    )
+    columns = ("path", "age", "label_low", "label_high", "gender", "subject", "part")
+    return Records.of(rows, columns, skipped, part_names=FOLDS)
 
 
 def _years(text: str) -> tuple[int, int, int] | None:

@@ -7,11 +7,9 @@ photo is not known, but the faces of one photo must not stand on two sides of a 
 import re
 from pathlib import Path
 
-import numpy as np
-
 from age_gender.files import files_below
 from age_gender.labels import FEMALE, MALE
-from readers.records import Records
+from readers.records import Records, require
 from readers.sources import CHECKED_HERE, Expected, Source
 
 AFAD = Source(
@@ -35,20 +33,13 @@ NAME = re.compile(r"(?:.*/)?(\d{1,3})/(111|112)/(\d{1,18})-\d+\.jpe?g", re.IGNOR
 
 def read_afad(folder: Path) -> Records:
     """AFAD's records, in the order of their paths; AFAD-Lite's, which is laid out alike, too. See `Records`."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} is not there: --data_dir must name AFAD-Full, the folder with one folder for each age"
-        )
-    matches, malformed = [], []
+    require(folder.is_dir(), folder, "AFAD-Full, the folder with one folder for each age")
+    rows, malformed = [], []
     for path in files_below(folder):
-        match = NAME.fullmatch(path)
-        (matches if match else malformed).append(match or path)
-    if not matches:
+        if match := NAME.fullmatch(path):
+            rows.append((path, int(match[1]), GENDER[match[2]], int(match[3])))
+        else:
+            malformed.append(path)
+    if not rows:
         raise ValueError(f"no file under {folder} stands where AFAD's do, such as 15/111/109008-0.jpg")
-    return Records(
-        [match[0] for match in matches],
-        np.array([int(match[1]) for match in matches], np.int64),
-        np.array([GENDER[match[2]] for match in matches], np.int64),
-        subject=np.array([int(match[3]) for match in matches], np.int64),
-        skipped={"malformed name": malformed} if malformed else {},
-    )
+    return Records.of(rows, ("path", "age", "gender", "subject"), {"malformed name": malformed})

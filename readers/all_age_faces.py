@@ -7,8 +7,6 @@ Technology 24(3), 2019. Serial numbers up to 07380 are female, the others male.
 import re
 from pathlib import Path
 
-import numpy as np
-
 from age_gender.files import files_below
 from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records
@@ -63,13 +61,5 @@ def read_all_age_faces(folder: Path) -> Records:
             malformed.append(f"{faces}/{path}")
     if not rows:
         raise ValueError(f"no file in {folder / faces} is named like All-Age-Faces', 00000A02.jpg")
-    path, age, gender, serial, part = zip(*rows, strict=True)
-    return Records(
-        list(path),
-        np.array(age, np.int64),
-        np.array(gender, np.int64),
-        subject=np.array(serial, np.int64),
-        part=np.array(part, np.int64) if parts else None,
-        part_names=PARTS if parts else (),
-        skipped={"malformed name": malformed} if malformed else {},
-    )
+    columns, skipped = ("path", "age", "gender", "subject", "part"), {"malformed name": malformed}
+    return Records.of(rows, columns, skipped, () if parts else ("part",), part_names=PARTS if parts else ())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import OTHER_CELLS, Records, table_rows, whole_number, whole_years
+from readers.records import OTHER_CELLS, Records, require, table_rows, whole_number, whole_years
 from readers.sources import Expected, Source
 
 APPA_REAL = Source(
@@ -49,14 +49,12 @@ def read_appa_real_apparent(folder: Path) -> Records:
 
 
 def _read(folder: Path, apparent: bool) -> Records:
-    ignored = _ignored(folder / IGNORED)
+    listed = table_rows(folder / IGNORED, ("img_name",)) if (folder / IGNORED).is_file() else ()
+    ignored = {row["img_name"] for _, row in listed if row}
     rows, skipped = [], {}
     for part, name in enumerate(PARTS):
         table = folder / f"gt_avg_{name}.csv"
-        if not table.is_file():
-            raise FileNotFoundError(
-                f"{table} is not there: --data_dir must name the folder that appa-real-release.zip unpacks to"
-            )
+        require(table.is_file(), table, "the folder that appa-real-release.zip unpacks to")
         more = _categories(folder / f"allcategories_{name}.csv")
         for line, row in table_rows(table, COLUMNS):
             if not row:
@@ -73,18 +71,8 @@ def _read(folder: Path, apparent: bool) -> Records:
                 rows.append((path, age, std, part, *more.get(file, (UNKNOWN, UNKNOWN))))
     if not rows:
         raise ValueError(f"no row of gt_avg_train.csv, gt_avg_valid.csv and gt_avg_test.csv in {folder} is understood")
-    path, age, std, part, gender, race = zip(*rows, strict=True)
-    return Records(
-        list(path),
-        np.array(age, np.int64),
-        np.array(gender, np.int64),
-        age_std=np.array(std, np.float64) if apparent else None,
-        race=np.array(race, np.int64),
-        race_names=RACES,
-        part=np.array(part, np.int64),
-        part_names=PARTS,
-        skipped=skipped,
-    )
+    columns = ("path", "age", "age_std", "part", "gender", "race")
+    return Records.of(rows, columns, skipped, () if apparent else ("age_std",), race_names=RACES, part_names=PARTS)
 
 
 def _age(row: dict[str, str], apparent: bool) -> tuple[int | None, float]:
@@ -98,19 +86,10 @@ def _age(row: dict[str, str], apparent: bool) -> tuple[int | None, float]:
     return (whole_years(age), std if 0 < std < 100 else np.nan) if 0 <= age < 200 else (None, np.nan)
 
 
-def _ignored(path: Path) -> set[str]:
-    return {row["img_name"] for _, row in table_rows(path, ("img_name",)) if row} if path.is_file() else set()
-
-
 def _categories(path: Path) -> dict[str, tuple[int, int]]:
     """File name -> gender and race, {} where the file is not there."""
     if not path.is_file():
         return {}
-    return {
-        row["file"]: (
-            GENDER.get(row["gender"], UNKNOWN),
-            RACES.index(row["race"]) if row["race"] in RACES else UNKNOWN,
-        )
-        for _, row in table_rows(path, ("file", "gender", "race"))
-        if row
-    }
+    races = {name: number for number, name in enumerate(RACES)}
+    rows = (row for _, row in table_rows(path, ("file", "gender", "race")) if row)
+    return {row["file"]: (GENDER.get(row["gender"], UNKNOWN), races.get(row["race"], UNKNOWN)) for row in rows}

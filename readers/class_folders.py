@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from age_gender.files import files_below
 from age_gender.labels import UNKNOWN
-from readers.csv_table import GENDER, age_of
-from readers.records import Records
+from readers.csv_table import AGE, GENDER, age_of, without_intervals
+from readers.records import Records, require
 from readers.sources import Source
 
 FOLDERS = Source("a folder for each class: 25/ 26/ or 20-29/ for ages, F/ and M/ for genders, F/25/ for both", "", "")
@@ -22,10 +20,7 @@ def read_class_folders(folder: Path) -> Records:
     """
     from age_gender.faces import IMAGE_SUFFIXES  # with OpenCV, which --help does without
 
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} is not there: --data_dir must name the folder that holds the classes' folders"
-        )
+    require(folder.is_dir(), folder, "the folder that holds the classes' folders")
     rows, skipped = [], {}
     for path in files_below(folder):
         if not path.lower().endswith(IMAGE_SUFFIXES):
@@ -44,16 +39,7 @@ def read_class_folders(folder: Path) -> Records:
         raise ValueError(
             f"no photo in {folder} is in a folder named by an age, such as 25 or 20-29, or a gender, F or M"
         )
-    path, age, low, high, gender = zip(*rows, strict=True)
-    intervals = any(first != UNKNOWN for first in low)
-    return Records(
-        list(path),
-        np.array(age, np.int64),
-        np.array(gender, np.int64),
-        label_low=np.array(low, np.int64) if intervals else None,
-        label_high=np.array(high, np.int64) if intervals else None,
-        skipped=skipped,
-    )
+    return Records.of(rows, ("path", *AGE, "gender"), skipped, without_intervals(rows))
 
 
 def _class_of(name: str) -> tuple[tuple[int, int, int] | None, int | None]:

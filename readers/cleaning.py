@@ -1,5 +1,7 @@
 """What of a dataset is fit to train on: the classic suite's filters, in its order."""
 
+from collections.abc import Hashable, Iterable
+
 import numpy as np
 
 from age_gender.labels import UNKNOWN
@@ -77,16 +79,22 @@ def repeated(records: Records) -> tuple[np.ndarray, np.ndarray]:
     conflicting, again = np.zeros((2, len(records)), bool)
     if len(set(records.path)) == len(records):
         return conflicting, again
-    rows_of = {}
-    for row, path in enumerate(records.path):
-        rows_of.setdefault((path, str(records.face_box(row))), []).append(row)
     low, high = records.age_interval()
-    for rows in rows_of.values():
+    for rows in rows_alike((path, str(records.face_box(row))) for row, path in enumerate(records.path)):
         if len(rows) > 1:
             ends = conflict(low[rows], high[rows]), conflict(records.gender[rows], records.gender[rows])
             conflicting[rows] = any(ends)
             again[rows[1:]] = not any(ends)
     return conflicting, again
+
+
+def rows_alike(keys: Iterable[Hashable]) -> list[list[int]]:
+    """The rows of each key, in the order in which the keys come first; a row whose key is None is in no group."""
+    rows_of = {}
+    for row, key in enumerate(keys):
+        if key is not None:
+            rows_of.setdefault(key, []).append(row)
+    return list(rows_of.values())
 
 
 def conflict(low: np.ndarray, high: np.ndarray) -> bool:

@@ -4,8 +4,6 @@ import math
 import re
 from pathlib import Path
 
-import numpy as np
-
 from age_gender.files import path_below, read_cells
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 from readers.records import OTHER_CELLS, Records, person_number, table_rows, whole_years
@@ -28,6 +26,7 @@ IMDB_CLEAN = Source(
 
 FIELDS = ("path", "age", "age_std", "gender", "subject", "part", "x1", "y1", "x2", "y2")
 BOX = FIELDS[-4:]
+AGE = ("age", "label_low", "label_high")  # columns of Records, as `age_of` gives them
 OTHER_NAMES = {
     "path": ("filename", "file_name"),
     "x1": ("x_min",),
@@ -76,21 +75,14 @@ def read_csv_table(
     if not rows:
         counts = ", ".join(f"{len(names):,} {reason}" for reason, names in skipped.items()) or "it is empty"
         raise ValueError(f"no row of {table} is understood: {counts}")
-    path, age, low, high, std, gender, person, part, box = zip(*rows, strict=True)
-    intervals = any(first != UNKNOWN for first in low)
-    return Records(
-        list(path),
-        np.array(age, np.int64),
-        np.array(gender, np.int64),
-        label_low=np.array(low, np.int64) if intervals else None,
-        label_high=np.array(high, np.int64) if intervals else None,
-        age_std=np.array(std, np.float64) if "age_std" in named else None,
-        subject=np.array(person, np.int64) if "subject" in named else None,
-        part=np.array(part, np.int64) if "part" in named else None,
-        part_names=tuple(parts),
-        box=np.array(box, np.float64) if BOX[0] in named else None,
-        skipped=skipped,
-    )
+    lacking = [name for name in ("age_std", "subject", "part") if name not in named] + ["box"] * (BOX[0] not in named)
+    columns = ("path", *AGE, "age_std", "gender", "subject", "part", "box")
+    return Records.of(rows, columns, skipped, [*lacking, *without_intervals(rows)], part_names=tuple(parts))
+
+
+def without_intervals(rows: list[tuple]) -> tuple[str, ...]:
+    """The columns to leave out of rows that begin with a path and AGE: of the intervals, where no age is one."""
+    return () if any(low != UNKNOWN for _, _, low, *_ in rows) else AGE[1:]
 
 
 def _meaning(genders: tuple[str, str] | None) -> dict[str, int]:

@@ -1,9 +1,7 @@
 """Cuts the faces of a dataset's records from their photos, on all cores and in order."""
 
 import os
-from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +10,7 @@ import numpy as np
 
 from age_gender import cluster
 from age_gender.detectors import CHOICES, Detection, face_at, in_any_thread
+from age_gender.machine import done_ahead
 from readers.records import Records
 
 BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
@@ -68,29 +67,16 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, w
     from tqdm import tqdm
 
     if client:
-        with tqdm(total=len(kept), unit="face", smoothing=0.1) as progress:
-            for answer in _blocks_of_workers(client, records, kept, folder.absolute(), cut):
-                progress.update(len(answer[0]) + len(answer[3]))
-                yield answer
-        return
-    count = max(1, BLOCK_BYTES // (3 * cut.image_size**2))
-    if cut.find:
-        count = min(count, SEARCHED)
-    blocks = [kept[start : start + count] for start in range(0, len(kept), count)]
-    pool = ThreadPoolExecutor(workers)
-    waiting = deque()
-    try:
-        with tqdm(total=len(kept), unit="face", smoothing=0.1) as progress:
-            for block in blocks:
-                waiting.append(pool.submit(decode_block, records, block, folder, cut))
-                if len(waiting) > 2 * workers:
-                    progress.update(count)
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-            progress.update(len(kept) - progress.n)
-    finally:
-        pool.shutdown(cancel_futures=True)
+        answers = _blocks_of_workers(client, records, kept, folder.absolute(), cut)
+    else:
+        count = max(1, BLOCK_BYTES // (3 * cut.image_size**2))
+        count = min(count, SEARCHED) if cut.find else count
+        blocks = [kept[start : start + count] for start in range(0, len(kept), count)]
+        answers = done_ahead(lambda rows: decode_block(records, rows, folder, cut), blocks, workers, 2 * workers)
+    with tqdm(total=len(kept), unit="face", smoothing=0.1) as progress:
+        for answer in answers:
+            progress.update(len(answer[0]) + len(answer[3]))
+            yield answer
 
 
 def _blocks_of_workers(client, records: Records, kept: np.ndarray, folder: Path, cut: Cut):

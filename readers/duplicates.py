@@ -12,7 +12,7 @@ import numpy as np
 
 from age_gender import cluster
 from age_gender.labels import MAX_AGE, UNKNOWN
-from readers.cleaning import conflict
+from readers.cleaning import conflict, rows_alike
 from readers.cutting import DEADLY, MISSING, UNREADABLE, StillThere, why_not_read
 from readers.records import Records
 
@@ -177,11 +177,7 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
 
 def identical_files(fingerprints: list[bytes]) -> list[list[int]]:
     """Groups of two or more rows with the same fingerprint, in the order of the records."""
-    rows_of = {}
-    for row, fingerprint in enumerate(fingerprints):
-        if fingerprint:
-            rows_of.setdefault(fingerprint, []).append(row)
-    return [rows for rows in rows_of.values() if len(rows) > 1]
+    return [rows for rows in rows_alike(fingerprint or None for fingerprint in fingerprints) if len(rows) > 1]
 
 
 def near_identical(photos: list[Photo]) -> list[list[int]]:
@@ -193,11 +189,7 @@ def near_identical(photos: list[Photo]) -> list[list[int]]:
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
-    rows_of = {}
-    for row, photo in enumerate(photos):
-        if not photo.failure:
-            rows_of.setdefault(photo.fingerprint, []).append(row)
-    files = list(rows_of.values())  # different ones
+    files = rows_alike(None if photo.failure else photo.fingerprint for photo in photos)  # different ones
     hashes = np.array([photos[rows[0]].hash for rows in files], np.uint64)
     thumbnails = np.array([photos[rows[0]].thumbnail for rows in files], np.uint8).reshape(-1, THUMBNAIL**2)
     pairs = [np.empty((2, 0), np.int64)]
@@ -214,10 +206,8 @@ def near_identical(photos: list[Photo]) -> list[list[int]]:
             pairs.append(found[:, look_alike(thumbnails, found)])
     pairs = np.concatenate(pairs, axis=1)
     graph = coo_array((np.ones(pairs.shape[1], bool), tuple(pairs)), shape=(len(files), len(files)))
-    groups = {}
-    for file, number in enumerate(connected_components(graph, directed=False)[1].tolist()):
-        groups.setdefault(number, []).append(file)
-    return sorted(sorted(row for file in group for row in files[file]) for group in groups.values() if len(group) > 1)
+    groups = rows_alike(connected_components(graph, directed=False)[1].tolist())
+    return sorted(sorted(row for file in group for row in files[file]) for group in groups if len(group) > 1)
 
 
 def look_alike(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -239,10 +229,8 @@ def on_both_sides(records: Records, identical: list[list[int]], near: list[list[
     def torn(groups: list[list[int]]) -> list[list[int]]:
         return [group for group in groups if len(set(records.part[group].tolist()) - {UNKNOWN}) > 1]
 
-    people = {}
-    if records.subject is not None:
-        for row in np.flatnonzero(records.subject != UNKNOWN).tolist():
-            people.setdefault(int(records.subject[row]), []).append(row)
-    kinds = (("people", list(people.values())), ("byte-identical files", identical), ("near-identical images", near))
+    subjects = [] if records.subject is None else records.subject.tolist()
+    people = rows_alike(None if subject == UNKNOWN else subject for subject in subjects)
+    kinds = (("people", people), ("byte-identical files", identical), ("near-identical images", near))
     rows = [(f"{what} in several parts", torn(groups)) for what, groups in kinds]
     return [(what, len(groups), sum(map(len, groups)), None) for what, groups in rows]

@@ -7,8 +7,6 @@ they are looked for as <name>/<name>_<face_id>.*, blanks or underscores in the n
 import hashlib
 from pathlib import Path
 
-import numpy as np
-
 from age_gender.files import files_below
 from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records, person_number, whole_number
@@ -59,19 +57,11 @@ def read_facescrub(folder: Path) -> Records:
         if path is None:
             skipped.setdefault("no image", []).append(f"{person}/{name}")
         else:
-            rows.append((path, gender, person_number(person), box))
+            rows.append((path, UNKNOWN, gender, person_number(person), box))
     if not rows:
         counts = ", ".join(f"{len(names):,} {reason}" for reason, names in skipped.items()) or "the lists are empty"
         raise ValueError(f"none of FaceScrub's faces is in {folder}: {counts}")
-    path, gender, person, box = zip(*rows, strict=True)
-    return Records(
-        list(path),
-        np.full(len(path), UNKNOWN, np.int64),
-        np.array(gender, np.int64),
-        subject=np.array(person, np.int64),
-        box=np.array(box, np.float64),
-        skipped=skipped,
-    )
+    return Records.of(rows, ("path", "age", "gender", "subject", "box"), skipped)
 
 
 def _find(folder: Path, names: list[str], fingerprints: list[str]) -> list[str | None]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from age_gender.files import DISK_FULL, replacing
+from age_gender.files import DISK_FULL, write_text
 from readers.archives import BLOCK, unpack
 from readers.sources import Source
 
@@ -297,8 +297,7 @@ def note_of(part: Path) -> Path:
 
 def write_note(part: Path, known: Part) -> None:
     """Keeps what must be known to go on."""
-    with replacing(note_of(part)) as new:
-        new.write_text(json.dumps(known._asdict()), encoding="utf-8")
+    write_text(note_of(part), json.dumps(known._asdict()))
 
 
 def read_note(part: Path, url: str) -> Part | None:

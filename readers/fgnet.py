@@ -11,7 +11,7 @@ import numpy as np
 
 from age_gender.files import files_below
 from age_gender.labels import UNKNOWN
-from readers.records import Records, box_over_landmarks
+from readers.records import Records, box_over_landmarks, require
 from readers.sources import Expected, Source
 
 FGNET = Source(
@@ -30,10 +30,7 @@ NAME = re.compile(r"(\d{3})A(\d{2})[a-z]?\.jpe?g", re.IGNORECASE)
 
 def read_fgnet(folder: Path) -> Records:
     """FG-NET's records, in the order of their names. See `Records`."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} is not there: --data_dir must name the folder that FGNET.zip unpacks to, with images/"
-        )
+    require(folder.is_dir(), folder, "the folder that FGNET.zip unpacks to, with images/")
     rows, malformed = [], []
     files = files_below(folder)
     points = {Path(path).stem.lower(): folder / path for path in files if path.lower().endswith(".pts")}
@@ -42,20 +39,13 @@ def read_fgnet(folder: Path) -> Records:
     for path in files:
         name = path.rsplit("/", 1)[-1]
         if match := NAME.fullmatch(name):
-            rows.append((path, int(match[2]), int(match[1]), _box(points.get(name.rsplit(".", 1)[0].lower()))))
+            box = _box(points.get(name.rsplit(".", 1)[0].lower()))
+            rows.append((path, int(match[2]), UNKNOWN, int(match[1]), box))
         elif not path.lower().endswith((".pts", ".mat")):
             malformed.append(path)
     if not rows:
         raise ValueError(f"no file under {folder} is named like FG-NET's, 001A02.JPG")
-    path, age, person, box = zip(*rows, strict=True)
-    return Records(
-        list(path),
-        np.array(age, np.int64),
-        np.full(len(path), UNKNOWN, np.int64),
-        subject=np.array(person, np.int64),
-        box=np.array(box),
-        skipped={"malformed name": malformed} if malformed else {},
-    )
+    return Records.of(rows, ("path", "age", "gender", "subject", "box"), {"malformed name": malformed})
 
 
 def _box(path: Path | None) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from age_gender.files import plain_path
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records
+from readers.records import Records, require
 from readers.sources import Expected, Source
 from utils import read_struct
 
@@ -48,10 +48,7 @@ IMDB_META = Source(
     expected=(Expected(("imdb.mat",)),),
 )
 
-GENDER = {
-    **dict.fromkeys(("0", "0.0", "f", "female"), FEMALE),
-    **dict.fromkeys(("1", "1.0", "m", "male"), MALE),
-}
+GENDER = {**dict.fromkeys(("0", "0.0", "f", "female"), FEMALE), **dict.fromkeys(("1", "1.0", "m", "male"), MALE)}
 
 
 def read_wiki(folder: Path) -> Records:
@@ -66,14 +63,9 @@ def read_imdb(folder: Path) -> Records:
 
 def _read(folder: Path, name: str) -> Records:
     metadata = folder / f"{name}.mat"
-    if not metadata.is_file():
-        raise FileNotFoundError(
-            f"{metadata} is not there: --data_dir must name the folder that {name}_crop.tar unpacks to, "
-            f"which holds {name}.mat"
-        )
+    require(metadata.is_file(), metadata, f"the folder that {name}_crop.tar unpacks to, which holds {name}.mat")
     wanted = ["dob", "photo_taken", "full_path", "gender", "face_score", "second_face_score"]
-    optional = ["celeb_id"]
-    fields = read_struct(metadata, name, wanted, optional)
+    fields = read_struct(metadata, name, wanted, optional=["celeb_id"])
     gender = np.array([GENDER.get(_text(value).lower(), UNKNOWN) for value in fields["gender"]], np.int64)
     subject = None
     if "celeb_id" in fields:

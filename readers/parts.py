@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from age_gender.files import digest, replacing
+from age_gender.files import digest, write_text
 
 LIST = ".parts.json"
 
@@ -43,12 +43,8 @@ def part_of(text: str) -> Part:
 
 
 def name_parts(output: Path, part: Part, made_of: str) -> None:
-    """Writes which parts there are to be. Every part writes the same, so that it does not matter which is first.
-
-    Args:
-        output: the database that all parts would be.
-        part: one of them.
-        made_of: what must be the same for all, in any words.
+    """Writes which parts of the database `output` there are to be; `made_of` says in any words what must be the same
+    for all. Every part writes the same, so that it does not matter which is first.
 
     Raises:
         ValueError: if the list is there and says something else.
@@ -61,9 +57,7 @@ def name_parts(output: Path, part: Part, made_of: str) -> None:
             f"{listing} is of parts of another table, or made with other options; remove it and its parts, or choose "
             "another --output"
         )
-    listing.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(listing) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(listing, json.dumps(content, indent=1) + "\n")
 
 
 def with_all_parts(path: Path) -> list[Path]:

@@ -22,17 +22,11 @@ class Records:
         path: n file names relative to the dataset's folder, with forward slashes.
         age: (n,) int64, years, uncleaned: any integer may occur; -1 may also mean unknown.
         gender: (n,) int64, labels.FEMALE, labels.MALE or labels.UNKNOWN.
-        label_low, label_high: (n,) int64, years: the interval, both ends in it, that a label is; `age` is -1 there,
-            and they are -1 everywhere else. None if the dataset has no intervals.
-        age_std: (n,) float64, years: how far the opinions on an age spread, NaN unknown; None if there are none.
+        label_low, label_high, age_std, race, race_names, part, part_names: as in `utils.Database`.
         face_score: (n,) float64, the detector's score as the dataset publishes it; None if it has none.
         second_face_score: (n,) float64, NaN where there is no second face; None if the dataset has none.
         subject: (n,) int64, a number for each person, or for what else must not stand on two sides of a split, -1
             unknown; None if the dataset does not know.
-        race: (n,) int64 index into race_names, -1 unknown; None if the dataset does not say.
-        race_names: the names of the races, in the dataset's own order.
-        part: (n,) int64 index into part_names, the dataset's own split or fold, -1 in none; None if it has no parts.
-        part_names: the names of the parts.
         box: (n, 4) float64, x1, y1, x2, y2 of the face in pixels of its photo, NaN unknown; None where the photos are
             cut to the face already.
         skipped: reason -> names of the files or rows that were left out because they could not be understood.
@@ -54,6 +48,17 @@ class Records:
     box: np.ndarray | None = None
     skipped: dict[str, list[str]] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls, rows: list[tuple], columns: tuple[str, ...], skipped: dict[str, list[str]], without=(), **more
+    ) -> "Records":
+        """Records made of one row or more, each with a cell for each of some columns, but for those in `without`."""
+        cells = dict(zip(columns, zip(*rows, strict=True), strict=True))
+        path = list(cells.pop("path"))
+        kinds = {name: np.float64 if name in ("age_std", "box") else np.int64 for name in cells if name not in without}
+        arrays = {name: np.array(cells[name], kind) for name, kind in kinds.items()}
+        return cls(path, **arrays, **more, skipped={reason: names for reason, names in skipped.items() if names})
+
     def __len__(self) -> int:
         return len(self.path)
 
@@ -73,6 +78,12 @@ class Records:
         columns = {item.name: getattr(self, item.name) for item in fields(self)}
         taken = {name: column[rows] for name, column in columns.items() if isinstance(column, np.ndarray)}
         return replace(self, path=[self.path[row] for row in rows], **taken)
+
+
+def require(found: bool, path: Path, named: str) -> None:
+    """Raises FileNotFoundError unless what a reader needs was found at a path; says what --data_dir must name."""
+    if not found:
+        raise FileNotFoundError(f"{path} is not there: --data_dir must name {named}")
 
 
 def person_number(name: str) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from age_gender.files import files_below
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records, box_over_landmarks
+from readers.records import Records, box_over_landmarks, require
 from readers.sources import CHECKED_HERE, UNPACKED_HERE, Expected, Source
 
 PAGE = "https://susanqq.github.io/UTKFace/"
@@ -57,10 +57,7 @@ INCOMPLETE = re.compile(r"(\d{1,3})_(?:[0-4]_)?_?\d{8,}\.jpe?g", re.IGNORECASE)
 
 def read_utkface(folder: Path) -> Records:
     """The aligned and cropped faces, in the order of their names, subfolders included. See `Records`."""
-    if not folder.is_dir():
-        raise FileNotFoundError(
-            f"{folder} is not there: --data_dir must name the folder that UTKFace.tar.gz unpacks to"
-        )
+    require(folder.is_dir(), folder, "the folder that UTKFace.tar.gz unpacks to")
     return _read(folder, files_below(folder))
 
 
@@ -72,15 +69,10 @@ def read_utkface_wild(folder: Path) -> Records:
             f"{folder} holds no landmark_list_part1.txt: --data_dir must name the folder that holds UTKFace's part1 to "
             "part3 and their landmark lists"
         )
-    boxes = {}
-    for path in lists:
-        part = path.stem.removeprefix("landmark_list_")
-        boxes.update({(part, name): box for name, box in _landmark_boxes(path).items()})
-    photos = [path for path in files_below(folder) if re.match(r"part\d+/", path)]
-    records = _read(folder, photos)
-    records.box = np.array(
-        [boxes.get((path.split("/")[0], path.rsplit("/", 1)[-1]), [np.nan] * 4) for path in records.path]
-    )
+    boxes = {path.stem.removeprefix("landmark_list_"): _landmark_boxes(path) for path in lists}
+    records = _read(folder, [path for path in files_below(folder) if re.match(r"part\d+/", path)])
+    places = ((path.split("/")[0], path.rsplit("/", 1)[-1]) for path in records.path)
+    records.box = np.array([boxes.get(part, {}).get(name, [np.nan] * 4) for part, name in places])
     return records
 
 
@@ -97,15 +89,7 @@ def _read(folder: Path, paths: list[str]) -> Records:
             malformed.append(path)
     if not rows:
         raise ValueError(f"no file under {folder} is named like UTKFace's, age_gender_race_date.jpg")
-    paths, ages, genders, races = zip(*rows, strict=True)
-    return Records(
-        path=list(paths),
-        age=np.array(ages, np.int64),
-        gender=np.array(genders, np.int64),
-        race=np.array(races, np.int64),
-        race_names=RACES,
-        skipped={"malformed name": malformed} if malformed else {},
-    )
+    return Records.of(rows, ("path", "age", "gender", "race"), {"malformed name": malformed}, race_names=RACES)
 
 
 def _landmark_boxes(path: Path) -> dict[str, np.ndarray]:

@@ -15,18 +15,7 @@ import cv2
 import numpy as np
 import scipy.io
 
-from draw_face import (
-    CROP_WIDTH,
-    FEMALE,
-    MALE,
-    SUPERSAMPLE,
-    develop,
-    draw_person,
-    mix,
-    paint_crop,
-    paint_person,
-    ramp,
-)
+from draw_face import CROP_WIDTH, FEMALE, MALE, SUPERSAMPLE, develop, draw_person, mix, paint_crop, paint_person, ramp
 
 MATLAB_DAYS = 366  # a MATLAB serial day is Python's ordinal plus these
 OLDEST = 90
@@ -256,9 +245,8 @@ def write_sheet(path, seed):
     for gender in (FEMALE, MALE):
         sources = [np.random.default_rng([seed, gender, age]) for age in SHEET_AGES]
         people = [draw_person(age, gender, rng) for age, rng in zip(SHEET_AGES, sources, strict=True)]
-        rows.append(
-            np.hstack([paint_crop(person, SHEET_SIZE, rng) for person, rng in zip(people, sources, strict=True)])
-        )
+        pairs = zip(people, sources, strict=True)
+        rows.append(np.hstack([paint_crop(person, SHEET_SIZE, rng) for person, rng in pairs]))
     write_bytes(path, cv2.imencode(".png", np.vstack(rows))[1].tobytes())
 
 

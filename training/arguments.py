@@ -79,16 +79,12 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     cli.add_databases(group, "databases (default: the newest .mat in data/)")
     group.add_argument(
         "--validation_split",
-        type=cli.number(float, 0, 1, exclusive=True),
-        default=0.1,
-        metavar="SHARE",
+        **cli.numeric("SHARE", float, 0, 1, default=0.1, exclusive=True),
         help="share of the faces held out to choose the checkpoint by, whole people at a time",
     )
     group.add_argument(
         "--test_split",
-        type=cli.number(float, 0, 0.9),
-        default=0.0,
-        metavar="SHARE",
+        **cli.numeric("SHARE", float, 0, 0.9, default=0.0),
         help="share of the faces kept out of training and choice, the same for the same databases whatever the seed; "
         "evaluate.py scores them",
     )
@@ -111,16 +107,13 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--mixup_alpha",
-        type=cli.number(float, 0, 10),
-        metavar="ALPHA",
+        **cli.numeric("ALPHA", float, 0, 10),
         help="of the Beta distribution that the shares of two mixed faces come from; 0 mixes none (default: 0.2 where "
         "--aug is classic or strong, else 0)",
     )
     group.add_argument(
         "--seed",
-        type=cli.number(int, 0),
-        default=0,
-        metavar="N",
+        **cli.numeric("N", int, 0, default=0),
         help="of the split, the order, the augmentation and the first weights",
     )
 
@@ -156,9 +149,7 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--depth", type=int, choices=(10, 16, 22, 28, 34, 40), help="depth of the wide_resnet (default: 16)"
     )
-    group.add_argument(
-        "--width", type=cli.number(int, 1, 32), metavar="K", help="width of the wide_resnet (default: 8)"
-    )
+    group.add_argument("--width", **cli.numeric("K", int, 1, 32), help="width of the wide_resnet (default: 8)")
     group.add_argument("--stages", type=int, choices=(3, 4), help="wide_resnet: groups of blocks (default: 3)")
     group.add_argument(
         "--stem_stride",
@@ -169,15 +160,12 @@ def _add_network(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--dropout",
-        type=cli.number(float, 0, 0.9),
-        default=0.0,
-        metavar="SHARE",
+        **cli.numeric("SHARE", float, 0, 0.9, default=0.0),
         help="share dropped within each block of the wide_resnet, of other networks' features before the heads",
     )
     group.add_argument(
         "--weight_decay",
-        type=cli.number(float, 0, 1),
-        metavar="DECAY",
+        **cli.numeric("DECAY", float, 0, 1),
         help="of all kernels: half of it is the L2 penalty, for adamw it is the decoupled decay, times the rate "
         "(default: 0.0005, for adamw 0.02)",
     )
@@ -203,22 +191,18 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--freeze_epochs",
-        type=cli.number(int, 0),
-        default=0,
-        metavar="N",
+        **cli.numeric("N", int, 0, default=0),
         help="of --nb_epochs, the first that train the heads alone, on a frozen network with batch norm in inference "
         "mode; the others train all of it, or --unfreeze_stages",
     )
     group.add_argument(
         "--fine_tune_lr",
-        type=cli.number(float, 0, exclusive=True),
-        metavar="RATE",
+        **cli.numeric("RATE", float, 0, exclusive=True),
         help="highest learning rate after --freeze_epochs (default: a tenth of --lr)",
     )
     group.add_argument(
         "--unfreeze_stages",
-        type=cli.number(int, 1),
-        metavar="N",
+        **cli.numeric("N", int, 1),
         help="train the last N stages of the network and the heads, and leave the others frozen to the end",
     )
 
@@ -235,17 +219,14 @@ def _add_loss(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--teacher",
-        type=Path,
-        action=cli.Paths,
-        nargs="+",
+        **cli.PATHS,
         metavar="FILE",
         help="checkpoints, or folders of runs, whose average answer to each training face is mixed into its labels, "
         "which makes noisy labels less noisy; they must not have seen the faces held out",
     )
     group.add_argument(
         "--teacher_weight",
-        type=cli.number(float, 0, 1, exclusive=True),
-        metavar="SHARE",
+        **cli.numeric("SHARE", float, 0, 1, exclusive=True),
         help="of the teachers' answer in the labels (default: 0.5)",
     )
     group.add_argument(
@@ -257,14 +238,12 @@ def _add_loss(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--age_sigma",
-        type=cli.number(float, 0, 50, exclusive=True),
-        metavar="YEARS",
+        **cli.numeric("YEARS", float, 0, 50, exclusive=True),
         help="width of the soft labels of ldl and dldl_v2 (default: 2)",
     )
     group.add_argument(
         "--age_error_weight",
-        type=cli.number(float, 0, 100),
-        metavar="W",
+        **cli.numeric("W", float, 0, 100),
         help="of the error of the expected age in dldl_v2, in years (default: 1)",
     )
     group.add_argument(
@@ -274,24 +253,19 @@ def _add_loss(parser: argparse.ArgumentParser) -> None:
         "ages), --age_sigma at least",
     )
     group.add_argument(
-        "--gender_weight",
-        type=cli.number(float, 0, 100),
-        default=1.0,
-        metavar="W",
-        help="of the gender loss; the age loss has 1",
+        "--gender_weight", **cli.numeric("W", float, 0, 100, default=1.0), help="of the gender loss; the age loss has 1"
     )
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     """How long and how fast."""
     group = parser.add_argument_group("training")
-    group.add_argument("--nb_epochs", type=cli.number(int, 1), default=30, metavar="N", help="epochs")
-    group.add_argument("--batch_size", type=cli.number(int, 1), default=32, metavar="N", help="faces in a batch")
+    group.add_argument("--nb_epochs", **cli.numeric("N", int, 1, default=30), help="epochs")
+    group.add_argument("--batch_size", **cli.numeric("N", int, 1, default=32), help="faces in a batch")
     group.add_argument("--opt", choices=DEFAULT_RATES, default="sgd", help="optimiser; sgd has Nesterov momentum 0.9")
     group.add_argument(
         "--lr",
-        type=cli.number(float, 0, exclusive=True),
-        metavar="RATE",
+        **cli.numeric("RATE", float, 0, exclusive=True),
         help="highest learning rate (default: 0.1 for sgd, 0.001 for adam, 0.002 for adamw)",
     )
     group.add_argument(
@@ -302,17 +276,14 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--ema",
-        type=cli.number(float, 0, 1, exclusive=True),
-        metavar="MOMENTUM",
+        **cli.numeric("MOMENTUM", float, 0, 1, exclusive=True),
         help="validate and keep a moving average of the weights, such as 0.998, instead of the weights themselves; "
         "batch norm's statistics are the current ones",
     )
     group.add_argument("--monitor", choices=MONITORS, default="val_loss", help="what makes a checkpoint the best")
     group.add_argument(
         "--patience",
-        type=cli.number(int, 0),
-        default=0,
-        metavar="EPOCHS",
+        **cli.numeric("EPOCHS", int, 0, default=0),
         help="end after so many epochs without a better checkpoint, counted after --freeze_epochs; 0 never does",
     )
     group.add_argument(
@@ -329,8 +300,7 @@ def _add_devices(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("several devices, on JAX (docs/devices.md)")
     group.add_argument(
         "--devices",
-        type=cli.number(int, 1),
-        metavar="N",
+        **cli.numeric("N", int, 1),
         help="share each batch out to N of this machine's GPUs, by groups of 32 faces: the same network, sooner "
         "(default: all where there are several and JAX computes)",
     )
@@ -341,9 +311,7 @@ def _add_devices(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--heartbeat",
-        type=cli.number(int, 5),
-        default=HEARTBEAT,
-        metavar="SECONDS",
+        **cli.numeric("SECONDS", int, 5, default=HEARTBEAT),
         help="of silence after which a process of --distributed counts as dead, and the others end",
     )
 
@@ -367,9 +335,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--keep",
-        type=cli.number(int, 0),
-        default=3,
-        metavar="N",
+        **cli.numeric("N", int, 0, default=3),
         help="remove all but the last N checkpoints of this run, of which the newest is the best; 0 removes none",
     )
     group.add_argument(

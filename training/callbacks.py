@@ -173,9 +173,7 @@ class Journal(keras.callbacks.Callback):
         ("learning_rate", "rate", ".2g"),
     )  # fmt: skip
 
-    def __init__(
-        self, folder: Path, epochs: int, best: KeepBest, trivial: tuple[float, float], rows: list[dict] | None = None
-    ):
+    def __init__(self, folder: Path, epochs: int, best: KeepBest, trivial: tuple, rows: list[dict] | None = None):
         super().__init__()
         self.folder, self.epochs, self.rows = Path(folder), epochs, rows or []
         self.best, self.trivial = best, trivial
@@ -245,13 +243,9 @@ class Journal(keras.callbacks.Callback):
 
 
 class Resume(keras.callbacks.Callback):
-    """Keeps what continuing the run needs: weights, optimiser, epoch, best score, history, arguments.
+    """Keeps what continuing the run needs: weights, optimiser, epoch, and what a function says besides, for JSON.
 
     It stands last among the callbacks, so that it sees what the others made of the epoch.
-
-    Args:
-        folder: where the file goes.
-        state: function that returns what else to keep, as JSON takes it.
     """
 
     def __init__(self, folder: Path, state: Callable[[], dict]):

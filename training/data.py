@@ -46,9 +46,13 @@ class Data:
         """The largest of the databases: its image size, margin and detector are the model's."""
         return max(self.databases, key=len)
 
+    def validation_faces(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The rows, the age classes and the genders of the validation faces, -1 unknown."""
+        return self.validation, self.age[self.validation], self.gender[self.validation]
+
     def validation_labels(self) -> tuple[np.ndarray, np.ndarray]:
         """The known age classes and the known genders of the validation faces."""
-        ages, genders = self.age[self.validation], self.gender[self.validation]
+        _, ages, genders = self.validation_faces()
         return ages[ages != UNKNOWN], genders[genders != UNKNOWN]
 
 
@@ -77,8 +81,7 @@ def load_data(options: Options) -> Data:
     scale = options.age_scale
     age = np.concatenate([scale.group_of(each.age, each.label_low, each.label_high) for each in databases])
     _say_what_is_in_no_group(databases, age, scale)
-    stds = [np.full(len(database), np.nan) if database.age_std is None else database.age_std for database in databases]
-    age_std = np.concatenate(stds)
+    age_std = np.concatenate([each.column("age_std", np.nan) for each in databases])
     if options.age_spread and not np.any(age_std > 0):
         raise ValueError("--age_spread: no database knows how far the opinions on an age spread (APPA-REAL's does)")
     check_faces(databases)
@@ -101,10 +104,7 @@ def _sides(databases: list[Database], options: Options) -> tuple[np.ndarray, ...
 
 def _say_what_is_in_no_group(databases: list[Database], groups: np.ndarray, scale: AgeScale) -> None:
     """Counts the faces whose age label trains nothing, since it is in no group of the scale."""
-    labelled = [
-        (database.age != UNKNOWN) | (False if database.label_low is None else database.label_low != UNKNOWN)
-        for database in databases
-    ]
+    labelled = [(each.age != UNKNOWN) | (each.column("label_low", UNKNOWN) != UNKNOWN) for each in databases]
     left_out = int(np.sum(np.concatenate(labelled) & (groups == UNKNOWN)))
     if left_out:
         print(
@@ -137,14 +137,11 @@ def refuse(data: Data, options: Options, stopped: dict) -> None:
     """
     if stopped and stopped["split"] != split_of(data, options):
         raise ValueError("the databases are not those that the stopped run was trained on; --restart discards it")
-    ages, genders = data.validation_labels()
-    monitor = options.monitor
-    if (monitor.startswith("val_pred_age") and not len(ages)) or (
-        monitor.startswith("val_pred_gender") and not len(genders)
-    ):
-        raise ValueError(
-            f"--monitor {monitor}: no validation face has that label; --monitor val_loss uses what there is"
-        )
+    for head, known in zip(("val_pred_age", "val_pred_gender"), data.validation_labels(), strict=True):
+        if options.monitor.startswith(head) and not len(known):
+            raise ValueError(
+                f"--monitor {options.monitor}: no validation face has that label; --monitor val_loss uses what there is"
+            )
 
 
 def make_batches(data: Data, options: Options, teacher: Teacher | None = None):

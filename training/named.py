@@ -6,7 +6,7 @@ from pathlib import Path
 
 import keras
 
-from age_gender.files import replacing
+from age_gender.files import replacing, write_text
 from networks.checkpoints import ARGUMENTS, BEST
 from training.callbacks import KeepBest
 from training.options import Options
@@ -16,8 +16,7 @@ LAST = "last.hdf5"
 
 def write_arguments(folder: Path, options: Options) -> None:
     """Writes all arguments of a run, as JSON."""
-    with replacing(folder / ARGUMENTS) as path:
-        path.write_text(json.dumps(options.plain(), indent=1) + "\n", encoding="utf-8")
+    write_text(folder / ARGUMENTS, json.dumps(options.plain(), indent=1) + "\n")
 
 
 def name_best(path: Path) -> None:

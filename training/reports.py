@@ -113,11 +113,7 @@ def say_if_it_collapsed(outcome: Outcome, data: Data, options: Options) -> bool:
 
 
 def collapsed_heads(values: dict[str, float], data: Data, scale: AgeScale) -> list[str]:
-    """The heads that answer every validation face alike although the faces differ.
-
-    Args:
-        values: of an epoch, as `history.csv` has them.
-    """
+    """The heads that answer every validation face alike although the faces differ, by an epoch's values."""
     ages, genders = data.validation_labels()
     ages = scale.centres[ages]
     heads = []

@@ -45,14 +45,8 @@ def forget(folder: Path) -> None:
 
 
 def write_resume(path: Path, model, epoch: int, state: dict[str, object]) -> None:
-    """Keeps weights, optimiser, the dropouts' random numbers and what else `state` has, as JSON takes it.
-
-    Args:
-        path: RESUME_FILE in the run's folder.
-        model: compiled, and trained for a whole epoch at least.
-        epoch: how many epochs are done.
-        state: what to keep beside.
-    """
+    """Keeps weights and optimiser of a model that was trained for so many whole epochs, the dropouts' random numbers
+    and what else `state` has, as JSON takes it."""
     import h5py
 
     with replacing(path) as temporary:
@@ -65,11 +59,8 @@ def write_resume(path: Path, model, epoch: int, state: dict[str, object]) -> Non
 
 def dropout_seeds(model) -> dict[str, list[int]]:
     """The state of each dropout's random generator, which Keras does not save with the weights."""
-    return {
-        layer.name: np.asarray(layer.seed_generator.state).tolist()
-        for layer in model.layers
-        if hasattr(layer, "seed_generator")
-    }
+    dropouts = (layer for layer in model.layers if hasattr(layer, "seed_generator"))
+    return {layer.name: np.asarray(layer.seed_generator.state).tolist() for layer in dropouts}
 
 
 def set_dropout_seeds(model, seeds: dict[str, list[int]]) -> None:

@@ -4,6 +4,7 @@ import time
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -15,15 +16,7 @@ from networks.backbones import STAGES, build
 from networks.checkpoints import inspect, save
 from networks.published import published_network
 from networks.split import sides_of
-from training.callbacks import (
-    Epochs,
-    Journal,
-    KeepBest,
-    PlainValidationLoss,
-    Resume,
-    StopAtNan,
-    train_last_stages,
-)
+from training.callbacks import Epochs, Journal, KeepBest, PlainValidationLoss, Resume, StopAtNan, train_last_stages
 from training.data import Data, split_of
 from training.losses import age_loss
 from training.metrics import weighted_metrics
@@ -121,28 +114,32 @@ def compile_model(model, options: Options, rate) -> None:
     )
 
 
-def fit(
-    model,
-    options: Options,
-    description: Description,
-    batches: tuple,
-    folder: Path,
-    stopped: dict,
-    trivial: tuple[float, float],
-) -> Outcome:
-    """Trains a network phase by phase; the best checkpoint, the history and what a resume needs go to a folder.
+class Plan(NamedTuple):
+    """A run as `fit` takes it.
 
-    Args:
-        model: of `build_model`, changed in place.
+    Attributes:
         options: of the run.
         description: what each checkpoint says of itself.
-        batches: for training and for validation.
+        training, validation: the batches.
         folder: where everything goes.
         stopped: what `read_resume` gave of a run that is resumed, else {}.
         trivial: what the answer that uses no picture reaches in validation, see `reports.trivial_scores`.
     """
-    training, validation = batches
-    guard, best, journal, resume, callbacks = watchers(model, options, description, batches, folder, stopped, trivial)
+
+    options: Options
+    description: Description
+    training: keras.utils.PyDataset
+    validation: keras.utils.PyDataset
+    folder: Path
+    stopped: dict
+    trivial: tuple[float, float]
+
+
+def fit(model, plan: Plan) -> Outcome:
+    """Trains a network, of `build_model`, phase by phase; the best checkpoint, the history and what a resume needs go
+    to the run's folder."""
+    options, training, stopped = plan.options, plan.training, plan.stopped
+    guard, best, journal, resume, callbacks = watchers(model, plan)
     done = stopped.get("epoch", 0)
     *_, last_phase = steps = phases(options)
     ended = done > last_phase.first and best.out_of_patience(options.patience)
@@ -160,10 +157,10 @@ def fit(
             journal.begin_phase(rate, trained, phase.last)
             if options.freeze_epochs or options.unfreeze_stages:
                 print(f"epochs {phase.first + 1} to {phase.last}: {phase.name}, {trained:,} parameters", flush=True)
-            with backend.telling_failures(folder / TENSORBOARD):
+            with backend.telling_failures(plan.folder / TENSORBOARD):
                 model.fit(
                     training,
-                    validation_data=validation,
+                    validation_data=plan.validation,
                     epochs=phase.last,
                     initial_epoch=max(done, phase.first),
                     shuffle=False,
@@ -188,37 +185,23 @@ def go_on(model, path: Path, stopped: dict) -> None:
         set_dropout_seeds(model, stopped["dropout_seeds"])
 
 
-def watchers(
-    model,
-    options: Options,
-    description: Description,
-    batches: tuple,
-    folder: Path,
-    stopped: dict,
-    trivial: tuple[float, float],
-) -> tuple[StopAtNan, KeepBest, Journal, Resume, list]:
-    """What watches a run, as `fit` takes it: those that it asks, and all callbacks in their order. Only the process
-    that leads writes."""
-    training, validation = batches
+def watchers(model, plan: Plan) -> tuple[StopAtNan, KeepBest, Journal, Resume, list]:
+    """What watches a run: those that `fit` asks, and all callbacks in their order. Only the process that leads writes:
+    TensorBoard's logs, a tracker's, a run's that has a name, the journal and what a resume needs."""
+    options, folder, stopped, team = plan.options, plan.folder, plan.stopped, backend.team()
     averaged = [keras.callbacks.SwapEMAWeights()] if options.ema else []  # validates the averages
-    team = backend.team()
-    guard, write = StopAtNan(), writer(model, description, averaged)
+    guard, write = StopAtNan(), writer(model, plan.description, averaged)
     less_is_better = MONITORS[options.monitor]
     best = KeepBest(folder, write, options.monitor, less_is_better, options.patience, options.keep, stopped.get("best"))
-    journal = Journal(folder, options.nb_epochs, best, trivial, stopped.get("history"))
-    kept = {"arguments": options.plain(), "split": description.split}
+    journal = Journal(folder, options.nb_epochs, best, plan.trivial, stopped.get("history"))
+    kept = {"arguments": options.plain(), "split": plan.description.split}
     resume = Resume(folder, lambda: kept | {"best": best.state, "history": journal.rows})
-    plain_loss = PlainValidationLoss(options.gender_weight, validation.padding if team.devices else 1.0)
-    before = [guard, Epochs(training), *averaged, plain_loss]
-    after = [*followers(folder, options, write, best), journal, resume] if team.leads else []
-    return guard, best, journal, resume, [*before, best, *after]
-
-
-def followers(folder: Path, options: Options, write, best: KeepBest) -> list:
-    """The callbacks that write down elsewhere what the run comes to: TensorBoard's, a tracker's, and those of a run
-    with a name."""
-    named = [NameCheckpoints(folder, write, best)] if options.run else []
-    return [*tensorboard(folder), *tracker(folder, options), *named]
+    plain_loss = PlainValidationLoss(options.gender_weight, plan.validation.padding if team.devices else 1.0)
+    callbacks = [guard, Epochs(plan.training), *averaged, plain_loss, best]
+    if team.leads:
+        named = [NameCheckpoints(folder, write, best)] if options.run else []
+        callbacks += [*tensorboard(folder), *tracker(folder, options), *named, journal, resume]
+    return guard, best, journal, resume, callbacks
 
 
 def writer(model, description: Description, averaged: list):

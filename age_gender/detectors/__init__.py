@@ -9,6 +9,7 @@ theirs differently, and less steadily than they place the eyes, nose and mouth, 
 
 import threading
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import NamedTuple
 
 import numpy as np
@@ -119,22 +120,14 @@ def _centre(box: Sequence[float]) -> np.ndarray:
     return np.array([box[0] + box[2], box[1] + box[3]]) / 2
 
 
-def _dlib() -> Detect:
-    from age_gender.detectors.dlib_hog import load
+def _from(module: str) -> Callable[[], Detect]:
+    """The factory in a module of this folder, which is imported when a detector is made: it has packages of its own."""
 
-    return load()
+    def load() -> Detect:
+        made: Detect = import_module(f"{__name__}.{module}").load()
+        return made
 
-
-def _mtcnn() -> Detect:
-    from age_gender.detectors.mtcnn_cascade import load
-
-    return load()
-
-
-def _yunet() -> Detect:
-    from age_gender.detectors.yunet import load
-
-    return load()
+    return load
 
 
 def _none() -> Detect:
@@ -149,7 +142,10 @@ def _none() -> Detect:
 
 # Databases and checkpoints say "none" too, where their faces came cropped; what found those is not known.
 NO_DETECTOR = "none"
-DETECTORS: dict[str, Callable[[], Detect]] = {"dlib": _dlib, "mtcnn": _mtcnn, "yunet": _yunet, NO_DETECTOR: _none}
+DETECTORS: dict[str, Callable[[], Detect]] = {
+    **{"dlib": _from("dlib_hog"), "mtcnn": _from("mtcnn_cascade"), "yunet": _from("yunet")},
+    NO_DETECTOR: _none,
+}
 DEFAULT_DETECTOR = "dlib"
 WITH_LANDMARKS = ("mtcnn", "yunet")
 CHOICES = {"largest": largest, "central": central}
