@@ -241,7 +241,7 @@ def open_source(args: argparse.Namespace):
                 continue
             found = sources.find_images(path.absolute(), leave_out=args.output_dir or DEFAULT_OUTPUT)
             if found.passed_over:
-                print(f"{path}: passed over {found}")
+                print(cli.one_line(f"{path}: passed over {found}"))
             images += found.images
         return sources.images(images, top_folder(args)), len(images)
     if args.image:
@@ -295,7 +295,7 @@ def run(stream, source, total: int | None, output, shown: bool | None, tracker) 
             if output:
                 output.add(result, picture, tracked)
             if still:  # what has been said is in the table, however it ends
-                print(f"{result.frame.name}: {results.in_words(result)}", flush=True)
+                print(cli.one_line(f"{result.frame.name}: {results.in_words(result)}"), flush=True)
             if shown and picture is not None and window.ended_by_key(picture, wait=still):
                 break
     except KeyboardInterrupt as error:

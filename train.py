@@ -2,13 +2,13 @@
 """Trains a network with two heads, gender and age, on face databases made by create_db.py.
 
     python train.py @recipes/classic.args                   # the suite's recipe, on the newest database in data/
-    python train.py @recipes/strong.args --input data/imdb_db.mat data/wiki_db.mat --output_path checkpoints/both
+    python train.py @recipes/strong.args --input data/imdb_db.mat data/wiki_db.mat --output_dir checkpoints/both
     python train.py @recipes/fine_tune.args --input data/my_db.mat      # from the shipped model's weights
     python train.py @recipes/strong.args --folds 5 --fold all           # five trainings, each with another test part
     python train.py --resume                                # goes on where a stopped run was
 
 Keeps the checkpoint of the best validation loss, history.csv, training_curve.png and TensorBoard's logs in
---output_path. WRN-16-8 at 64 px needs a GPU for a dataset like WIKI; WRN-16-2 (--width 2) is the choice for a CPU.
+--output_dir. WRN-16-8 at 64 px needs a GPU for a dataset like WIKI; WRN-16-2 (--width 2) is the choice for a CPU.
 """
 
 import argparse
@@ -32,7 +32,7 @@ from training.starting import start_of
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line, group by group in training/arguments.py."""
-    return arguments.build_parser(__doc__, "train.py [@recipes/FILE] [--input FILE ...] [--output_path DIR] [options]")
+    return arguments.build_parser(__doc__, "train.py [@recipes/FILE] [--input FILE ...] [--output_dir DIR] [options]")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
                 continue
             found = find_images(path)
             if found.passed_over:
-                print(f"age-gender: {path}: passed over {found}", file=sys.stderr)
+                print(cli.one_line(f"age-gender: {path}: passed over {found}"), file=sys.stderr)
             yield from images(found.images)
 
     read = lost = 0
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
             read += 1
             if result.image is None:
                 lost += 1
-                print(f"age-gender: {result.frame.name} is not there, or no photo", file=sys.stderr)
+                print(cli.one_line(f"age-gender: {result.frame.name} is not there, or no photo"), file=sys.stderr)
             yield from rows_of(result)
             sys.stdout.flush()
 

@@ -1,4 +1,4 @@
-"""What is written on a picture: a caption for each face, beside it and over no other, and a line below that explains.
+"""What is written on a picture: a caption for each face, beside it or in its box and over no other, and a line below.
 
 Colours are those of Okabe and Ito (jfly.uni-koeln.de/color), which people with any colour vision tell apart; each
 also has its own letter.
@@ -56,10 +56,11 @@ class Caption(NamedTuple):
 
 
 class Placed(NamedTuple):
-    """Where a caption goes: x1, y1, x2, y2 in whole pixels, and the scale of its large letters."""
+    """Where a caption goes: x1, y1, x2, y2 in whole pixels, the scale of its large letters, and what is written."""
 
     box: tuple[int, int, int, int]
     scale: float
+    caption: Caption
 
 
 def caption_of(face: Face, track: int | None = None) -> Caption:
@@ -86,22 +87,29 @@ def draw(image: np.ndarray, captions: list[Caption]) -> None:
     for caption in captions:
         x1, y1, x2, y2 = (round(value) for value in caption.box)
         cv2.rectangle(image, (x1, y1), (x2 - 1, y2 - 1), COLOURS[caption.letter][0], line, cv2.LINE_AA)
-    for caption, placed in zip(captions, places(captions, width, height), strict=True):
-        _connect(image, caption, placed, line)
-        _write(image, caption, placed)
+    found = places(captions, width, height)
+    for placed in found:
+        _connect(image, placed, line)
+    for placed in found:
+        _write(image, placed)
 
 
-def _connect(image: np.ndarray, caption: Caption, placed: Placed, line: int) -> None:
+def _connect(image: np.ndarray, placed: Placed, line: int) -> None:
     """A line from a face to its caption, where they do not touch."""
-    face, own = np.round(caption.box).astype(int), np.array(placed.box)
-    start = np.clip((own[:2] + own[2:]) // 2, face[:2], face[2:] - 1)
-    end = np.clip(start, own[:2], own[2:] - 1)
+    start, end = (point[0] for point in _lines(placed.caption.box, np.array([placed.box])))
     if np.abs(start - end).max() > 2 + line:
-        cv2.line(image, start.tolist(), end.tolist(), COLOURS[caption.letter][0], line, cv2.LINE_AA)
+        cv2.line(image, start.tolist(), end.tolist(), COLOURS[placed.caption.letter][0], line, cv2.LINE_AA)
 
 
-def _write(image: np.ndarray, caption: Caption, placed: Placed) -> None:
-    x1, y1, x2, y2 = placed.box
+def _lines(box: Box, spots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where lines from a face to places, (n, 4) whole numbers, begin and end, (n, 2) each."""
+    face = np.round(box).astype(int)
+    start = np.clip((spots[:, :2] + spots[:, 2:]) // 2, face[:2], face[2:] - 1)
+    return start, np.clip(start, spots[:, :2], spots[:, 2:] - 1)
+
+
+def _write(image: np.ndarray, placed: Placed) -> None:
+    (x1, y1, x2, y2), _, caption = placed
     ground, ink = COLOURS[caption.letter]
     pad, base = _pad(placed.scale), y2 - _pad(placed.scale) - _depth(placed.scale)
     image[y1:y2, x1:x2] = ground
@@ -113,10 +121,12 @@ def _write(image: np.ndarray, caption: Caption, placed: Placed) -> None:
 
 
 def places(captions: list[Caption], width: int, height: int) -> list[Placed]:
-    """Where captions go in a picture: within it, over no face and over no other caption, as far as there is room.
+    """Where captions go in a picture: within it, over no other face and over no other caption.
 
     The largest face comes first. A caption is tried above its face, below and beside it, then smaller, then at the
-    nearest free place; where nothing is free, it covers as little as it can.
+    nearest free place to which a line leads over no face. Where there is none it stands within its own face's box, at
+    the lower edge or the upper one, small and if need be shortened. Where boxes overlap so that even this covers
+    another face, it covers as little as it can.
 
     Args:
         captions: of the faces of one picture.
@@ -126,25 +136,70 @@ def places(captions: list[Caption], width: int, height: int) -> list[Placed]:
     taken = np.empty((0, 4))
     found: dict[int, Placed] = {}
     for number in np.argsort(-(faces[:, 3] - faces[:, 1]), kind="stable").tolist():
-        found[number] = _place(captions[number], faces, taken, width, height)
+        found[number] = _place(captions[number], np.delete(faces, number, axis=0), taken, width, height)
         taken = np.vstack([taken, found[number].box])
     return [found[number] for number in range(len(captions))]
 
 
-def _place(caption: Caption, faces: np.ndarray, taken: np.ndarray, width: int, height: int) -> Placed:
+def _place(caption: Caption, others: np.ndarray, taken: np.ndarray, width: int, height: int) -> Placed:
     full = _scale(caption, width, height)
-    scales = [max(share * full, min(LEAST, full)) for share in SHRINK]
-    covered = np.vstack([faces, taken])
+    least = min(LEAST, full)
+    scales = [max(share * full, least) for share in SHRINK]
+    foreign = np.vstack([others, taken])
     for scale in scales:
         spots = _beside(caption.box, _extent(caption, scale), width, height)
-        free = ~_overlap(spots, covered).any(axis=1)
+        free = ~_overlap(spots, np.vstack([foreign, caption.box])).any(axis=1)
         if free.any():
-            return Placed(_whole(spots[free.argmax()]), scale)
-    extent = _extent(caption, scales[-1])
-    spots = np.vstack([_beside(caption.box, extent, width, height), _everywhere(caption.box, extent, width, height)])
+            return Placed(_whole(spots[free.argmax()]), scale, caption)
+    scale = scales[-1]
+    extent = _extent(caption, scale)
+    away = _everywhere(caption.box, extent, width, height)
+    clear = away[~_overlap(away, np.vstack([foreign, caption.box])).any(axis=1)]
+    clear = clear[~_crossed(caption.box, clear, others)]
+    if len(clear):
+        return Placed(_whole(clear[0]), scale, caption)
+    if inside := _inside(caption, foreign, scale, least, width, height):
+        return inside
+    spots = np.vstack([_beside(caption.box, extent, width, height), away])
     # Another caption is worth more than a part of a face: two captions over each other say nothing.
-    cost = _overlap(spots, faces).sum(axis=1) + 4 * _overlap(spots, taken).sum(axis=1)
-    return Placed(_whole(spots[cost.argmin()]), scales[-1])
+    cost = _overlap(spots, np.vstack([others, caption.box])).sum(axis=1) + 4 * _overlap(spots, taken).sum(axis=1)
+    return Placed(_whole(spots[cost.argmin()]), scale, caption)
+
+
+def _inside(
+    caption: Caption, foreign: np.ndarray, scale: float, least: float, width: int, height: int
+) -> Placed | None:
+    """A place in a face's own box and over nothing foreign, of letters of this scale or smaller ones.
+
+    Where letters would be smaller than `least`, what comes with the age is left out, then the gender's letter, which
+    the colour says too.
+    """
+    x1, y1 = np.ceil(np.maximum(caption.box[:2], 0)).astype(int)
+    x2, y2 = np.floor(np.minimum(caption.box[2:], (width, height))).astype(int)
+    age = caption.large.removesuffix(f" {caption.letter}")
+    for shorter in (caption, caption._replace(small=""), caption._replace(small="", large=age)):
+        fitting = _fitting(shorter, scale, x2 - x1, 2 * (y2 - y1) // 3)
+        if fitting < least and shorter.large != age:
+            continue
+        wide, high = extent = _extent(shorter, fitting)
+        corners = [(x, y) for y in (y2 - high, y1) for x in (x1, (x1 + x2 - wide) // 2, x2 - wide)]
+        spots = _within(np.array(corners), extent, width, height)
+        free = ~_overlap(spots, foreign).any(axis=1)
+        if free.any():
+            return Placed(_whole(spots[free.argmax()]), fitting, shorter)
+    return None
+
+
+def _crossed(box: Box, spots: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Whether the line from a face to each of its places leads over another face, (n,) of bool."""
+    start, end = (point[:, None, :].astype(float) for point in _lines(box, spots))
+    along = end - start
+    along[along == 0] = 1e-9
+    # Shares of the line at which it enters and leaves a box's columns and rows; a pixel more, as lines are wide.
+    enters, leaves = (others[:, :2] - 1 - start) / along, (others[:, 2:] + 1 - start) / along
+    first = np.minimum(enters, leaves).max(axis=2)
+    last = np.maximum(enters, leaves).min(axis=2)
+    return np.asarray((np.maximum(first, 0) < np.minimum(last, 1)).any(axis=1))
 
 
 def _whole(spot: np.ndarray) -> tuple[int, int, int, int]:
@@ -190,8 +245,13 @@ def _overlap(spots: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 def _scale(caption: Caption, width: int, height: int) -> float:
     """Of the large letters: by the face's height, and so that the caption fits the picture."""
-    scale = float(np.clip(SHARE * (caption.box[3] - caption.box[1]) / _size("0", 1.0)[1], LEAST, MOST))
-    while scale > 0.1 and (_extent(caption, scale)[0] > width or _extent(caption, scale)[1] > height // 2):
+    scale = np.clip(SHARE * (caption.box[3] - caption.box[1]) / _size("0", 1.0)[1], LEAST, MOST)
+    return _fitting(caption, float(scale), width, height // 2)
+
+
+def _fitting(caption: Caption, scale: float, width: int, height: int) -> float:
+    """A scale, or a smaller one with which a caption has at most this width and height in pixels."""
+    while scale > 0.1 and (_extent(caption, scale)[0] > width or _extent(caption, scale)[1] > height):
         scale *= 0.9
     return scale
 

@@ -273,6 +273,17 @@ def _stop(number: int, _frame: object) -> None:
 # Control characters of a file's name, but for the line's end and the tabulator, would command the terminal.
 _SHOWN = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160)) if chr(code) != "\r"}
 
+_ONE_LINE = {**_SHOWN, ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+
+
+def one_line(text: str) -> str:
+    """A text with names in it, its control characters, line ends among them, escaped: it stays one line.
+
+    >>> one_line("a\\nb.jpg: no face")
+    'a\\\\nb.jpg: no face'
+    """
+    return text.translate(_ONE_LINE)
+
 
 class _Plain(io.TextIOWrapper):
     """A stream on which a name shows as it is and commands nothing; one that cannot be shown is no error."""

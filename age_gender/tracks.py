@@ -14,6 +14,8 @@ from age_gender.predictor import Face
 
 PATIENCE = 2.0  # seconds that a person may be out of sight and keep the number
 LEAST_OVERLAP = 0.1  # of two boxes of one person, their intersection over their union
+CLOSE = 0.1  # seconds between frames in which boxes of one person overlap, however the person moves
+SPEED, FARTHEST = 2.0, 1.0  # face widths that boxes are grown by, for each second more, and at most
 COLUMNS = (
     *("track", "first_second", "last_second", "seconds_in_view", "frames"),
     *("age", "age_low", "age_high", "gender", "gender_share", "p_male", "unsure", "age_group"),
@@ -94,6 +96,7 @@ class Tracker:
             minimum_iou_threshold=LEAST_OVERLAP,
         )
         self._step = 1 / frames_per_second
+        self._reach = min(SPEED * max(self._step - CLOSE, 0.0), FARTHEST)
         self._unsure_below = unsure_below
         self._seconds: float | None = None
         self._people: dict[int, _Person] = {}
@@ -112,6 +115,9 @@ class Tracker:
         step = self._step if self._seconds is None else max(seconds - self._seconds, 0.0)
         self._seconds = seconds
         boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
+        # Where frames are far apart a face's boxes need not overlap, so they are grown by what it may have moved.
+        reach = self._reach * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+        boxes += reach * np.array([-1, -1, 1, 1], np.float32)
         # Without scores, which mean another thing for each detector; the class carries a face's place in the list.
         found = self._tracker.update(self._detections(xyxy=boxes, class_id=np.arange(len(faces))))
         tracked: list[Tracked | None] = [None] * len(faces)

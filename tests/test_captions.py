@@ -31,11 +31,6 @@ LAYOUTS = {
     "24 in a small picture": (640, 480, crowd(6, 4, 640, 480, 0.5)),
     "24 shifted rows": (1200, 900, crowd(6, 4, 1200, 900, 0.6, 0.4)),
     "24 close together": (1350, 1100, crowd(6, 4, 1350, 1100, 0.75)),
-    "24 side by side in the middle of a wide photo": (
-        2000,
-        1000,
-        [(x, y, x + 98, y + 98) for y in range(300, 700, 100) for x in range(700, 1300, 100)],
-    ),
     "at every edge": (800, 600, [(-20, -30, 90, 80), (700, -10, 830, 100), (-40, 500, 80, 640), (720, 510, 860, 620)]),
     "at the upper edge, side by side": (800, 600, [(x, 0, x + 120, 140) for x in range(0, 800, 130)]),
     "one in another": (600, 600, [(100, 100, 400, 400), (200, 200, 300, 300)]),
@@ -51,17 +46,63 @@ def test_no_caption_is_cut_or_covers_a_face_or_another_caption(layout, longer):
     owned = np.zeros((height, width), int)
     for x1, y1, x2, y2 in boxes:
         owned[max(round(y1), 0) : round(y2), max(round(x1), 0) : round(x2)] = 1
-    for (x1, y1, x2, y2), scale in found:
+    for (x1, y1, x2, y2), scale, _ in found:
         assert 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height and scale >= captions.LEAST
         owned[y1:y2, x1:x2] += 1  # one pixel of rounding is free: boxes are no whole numbers
         assert owned[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1].max() == 1
 
 
-def test_where_there_is_no_room_captions_stay_whole_and_apart():
-    boxes = crowd(6, 4, 900, 700, 1.0)  # nothing of the picture is no face
+FULL = {
+    "24 that touch": (900, 600, crowd(6, 4, 900, 600, 1.0)),
+    "96 that touch": (1152, 768, crowd(12, 8, 1152, 768, 1.0)),
+    "96 of 48 pixels that touch": (576, 384, crowd(12, 8, 576, 384, 1.0)),
+    "96 of 24 pixels that touch": (288, 192, crowd(12, 8, 288, 192, 1.0)),
+    "24 that touch, of no whole numbers": (700, 500, crowd(6, 4, 700, 500, 1.0)),
+    "36 that touch, above a free strip": (900, 1000, crowd(6, 6, 900, 900, 1.0)),
+    "24 side by side in the middle of a wide photo": (
+        2000,
+        1000,
+        [(x, y, x + 98, y + 98) for y in range(300, 700, 100) for x in range(700, 1300, 100)],
+    ),
+}
+
+
+@pytest.mark.parametrize("longer", [False, True], ids=["plain", "tracked"])
+@pytest.mark.parametrize("layout", FULL)
+def test_where_faces_leave_no_room_nothing_is_drawn_on_another_face(layout, longer):
+    width, height, boxes = FULL[layout]
+    said = [caption_of(face(box, gender="FM"[i % 2]), 112 if longer else None) for i, box in enumerate(boxes)]
+    found = places(said, width, height)
+    owner = np.full((height, width), -1)
+    for number, placed in enumerate(found):
+        x1, y1, x2, y2 = placed.box
+        assert 0 <= x1 < x2 <= width and 0 <= y1 < y2 <= height and placed.scale >= captions.LEAST
+        assert placed.caption.large.startswith("27") and (owner[y1:y2, x1:x2] == -1).all()
+        owner[y1:y2, x1:x2] = number
+    image = np.full((height, width, 3), 90, np.uint8)
+    draw(image, said)
+    line = max(1, round(min(height, width) / 400)) + 1
+    for number, (x1, y1, x2, y2) in enumerate(boxes):  # neither another's caption nor a line to one
+        inside = np.s_[round(y1) + line : round(y2) - line, round(x1) + line : round(x2) - line]
+        assert set(np.unique(owner[inside])) <= {-1, number}
+        assert (image[inside][owner[inside] == -1] == 90).all()
+        x1, y1, x2, y2 = found[number].box
+        assert (owner[inside] == number).mean() <= 0.5  # and the face can be seen
+
+
+def test_a_caption_in_its_faces_box_is_shortened_before_it_is_too_small_to_read():
+    written = {}
+    for size in (90, 48, 24):
+        found = places([caption_of(face(box)) for box in crowd(6, 4, 6 * size, 4 * size, 1.0)], 6 * size, 4 * size)
+        written[size] = {(placed.caption.large, placed.caption.small) for placed in found}
+    assert written == {90: {("27 F", "21-36")}, 48: {("27 F", "")}, 24: {("27", "")}}
+
+
+def test_where_faces_cover_each_other_captions_stay_whole_and_apart():
+    boxes = crowd(6, 4, 900, 700, 1.3)
     found = places([caption_of(face(box)) for box in boxes], 900, 700)
     covered = np.zeros((700, 900), int)
-    for (x1, y1, x2, y2), _ in found:
+    for (x1, y1, x2, y2), *_ in found:
         assert 0 <= x1 < x2 <= 900 and 0 <= y1 < y2 <= 700
         covered[y1:y2, x1:x2] += 1
     assert covered.max() == 1
@@ -78,7 +119,7 @@ def test_the_letters_drawn_are_where_the_caption_is_and_nowhere_else():
     image = np.full((300, 400, 3), 90, np.uint8)
     one = caption_of(face((100, 120, 180, 200)))
     draw(image, [one])
-    [((x1, y1, x2, y2), _)] = places([one], 400, 300)
+    [((x1, y1, x2, y2), *_)] = places([one], 400, 300)
     assert (image[y1, x1:x2] == COLOURS["F"][0]).all()  # a border without letters
     assert (image[y1:y2, x1:x2] < 60).all(axis=2).sum() > 40  # letters, black
     image[y1:y2, x1:x2] = 90
@@ -96,9 +137,9 @@ def test_the_face_stays_visible_within_its_box():
 
 def test_a_caption_that_had_to_go_away_is_tied_to_its_face(monkeypatch):
     image = np.full((300, 300, 3), 90, np.uint8)
-    far = captions.Placed((10, 10, 90, 30), 0.5)
+    far = captions.Placed((10, 10, 90, 30), 0.5, caption_of(face((200, 200, 260, 260))))
     monkeypatch.setattr(captions, "places", lambda *_: [far])
-    draw(image, [caption_of(face((200, 200, 260, 260)))])
+    draw(image, [far.caption])
     assert (image[60:190, 60:200] != 90).any(axis=2).any(axis=1).sum() > 100  # a line leads through every row
 
 

@@ -71,6 +71,12 @@ def test_a_name_commands_no_terminal():
     assert done.stderr.decode() == "it.py: error: a\\x1b[2Jb\\x07\\x9bc.jpg\n"
 
 
+def test_a_name_of_several_lines_is_one_line():
+    assert (
+        cli.one_line("a\n2.jpg\r\tb\x1b[2J\x9b ümlaut\\: no face") == "a\\n2.jpg\\r\\tb\\x1b[2J\\x9b ümlaut\\: no face"
+    )
+
+
 def test_the_demo_writes_its_tables_when_it_is_stopped(drawn, tmp_path):
     photo = drawn / "photos" / "family.jpg"
     (tmp_path / "in").mkdir()

@@ -97,6 +97,18 @@ def test_two_pictures_whose_results_have_one_name_stay_two(tmp_path):
     assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"f.ppm.png", "f.ppm (2).png"}
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_the_name_of_a_file_is_told_on_one_line_whatever_is_in_it(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a\nb.jpg").write_bytes(cv2.imencode(".jpg", np.full((20, 20, 3), 100, np.uint8))[1].tobytes())
+    (tmp_path / "in" / "c\rd\te.txt").write_bytes(b"")
+    assert run_demo("--image_dir", tmp_path / "in", "--output_dir", tmp_path / "out") == 0
+    lines = capsys.readouterr().out.split("\n")
+    assert any(line.startswith("a\\nb.jpg: ") for line in lines)
+    assert f"{tmp_path / 'in'}: passed over 1 .txt (such as c\\rd\\te.txt)" in lines
+    assert table_of(tmp_path / "out" / "predictions.csv")[0]["input"] == "a\nb.jpg"  # the table has the name itself
+
+
 def test_a_video_that_is_cut_off_is_read_as_far_as_it_goes_and_says_what_is_lost(tmp_path, monkeypatch, capsys):
     whole = film(tmp_path / "whole.mp4", 30)
     real = cv2.VideoCapture

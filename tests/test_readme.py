@@ -101,6 +101,12 @@ def test_every_command_line_of_the_readme_of_0_5_0_is_understood_still(line, mon
     understood(shlex.split(line)[1:], monkeypatch)
 
 
+def test_every_page_and_recipe_has_one_name_for_one_thing():
+    for path in (*PAGES, *(ROOT / "recipes").glob("*.args")):
+        former = re.search(r"--(weights|output_path)\b", text_of(path))  # taken still, and shown nowhere
+        assert not former or path.name == "CHANGELOG.md", f"{path}: {former}"
+
+
 def test_every_file_that_a_page_links_exists():
     for page in PAGES:
         for name in re.findall(r"\]\(((?!http|#)[^)]+)\)", text_of(page)):

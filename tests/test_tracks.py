@@ -84,6 +84,28 @@ def test_who_is_away_for_long_comes_back_as_another(tracker, away, same):
         assert rows[0]["last_second"] == pytest.approx(1.2) and rows[0]["seconds_in_view"] < 0.6
 
 
+@pytest.mark.parametrize("every", [1, 5, 10, 20, 25])
+def test_who_walks_keeps_the_number_where_frames_are_far_apart(every):
+    pytest.importorskip("trackers")
+    tracker = Tracker(25 / every, 0.75)
+    for frame in range(0, 250, every):
+        seconds = frame / 25
+        way = 120 * seconds  # two widths of the face a second
+        sways = 1000 + 25 * np.sin(2 * seconds)
+        people = [face(way, age=20), face(2000 - way, age=40), face(sways, age=60), face(sways + 150, age=80)]
+        standing = [one._replace(box=(one.box[0], 450, one.box[2], 510)) for one in people[2:]]
+        tracker.add(people[:2] + standing, seconds)
+    assert [row["age"] for row in tracker.summary()] == [20, 40, 60, 80]  # four people, nobody taken for another
+    assert {row["frames"] for row in tracker.summary()} == {len(range(0, 250, every)) - 1}
+
+
+def test_boxes_of_a_film_that_is_read_whole_are_not_grown():
+    pytest.importorskip("trackers")
+    tracker = Tracker(25.0, 0.75)
+    people = {one.number for frame in range(4) for one in tracker.add([face(100 * (frame // 2))], frame / 25) if one}
+    assert people == {1, 2}  # two faces side by side, one after the other
+
+
 def test_what_is_kept_does_not_grow_with_the_frames(tracker):
     sizes = {}
     for frame in range(1500):

@@ -131,6 +131,29 @@ def test_a_run_of_a_version_with_other_options_is_refused(tmp_path):
         parse("--resume", "--output_path", tmp_path)
 
 
+def test_the_names_of_earlier_versions_mean_the_same_and_no_help_shows_them(tmp_path, capsys):
+    first, second = tmp_path / "first.hdf5", tmp_path / "second.hdf5"
+    for path in (first, second):
+        shutil.copyfile(SHIPPED, path)
+    new, old = ["--weight_file", first, "--output_dir", "a"], ["--weights", first, "--output_path", "a"]
+    assert parse("-i", "x.mat", *new) == parse("-i", "x.mat", *old)
+    assert parse("-i", "x.mat", *old, "--output_dir", "b")[1] == Path("b")  # the last one counts
+    # Files of runs have the earlier name.
+    stopped = parse("-i", "x.mat", *old)[0]
+    assert stopped.plain()["weights"] == str(first)
+    stopped_run(tmp_path, stopped)
+    assert parse("--resume", "--output_dir", tmp_path, *new[:2])[0].plain() == stopped.plain()
+    with pytest.raises(SystemExit):
+        parse("--resume", "--output_dir", tmp_path, "--weight_file", second)
+    assert "the stopped run had another --weight_file; leave it out" in capsys.readouterr().err
+    for words in ("--help", "--help-all"):
+        with pytest.raises(SystemExit):
+            train.build_parser().parse_args([words])
+        said = capsys.readouterr().out
+        assert "--weight_file" in said and "--output_dir" in said
+        assert "--weights" not in said and "--output_path" not in said
+
+
 def test_a_recipe_is_a_file_of_words_and_what_is_typed_wins_wherever_it_stands(tmp_path, capsys):
     recipe = tmp_path / "mine.args"
     recipe.write_text("# mine\n--aug strong --lr 0.5  # fast\n\n--input 'a b.mat' c.mat\n--nb_epochs 3\n--mirror\n")

@@ -32,14 +32,14 @@ from training.starting import weights_file
 
 EVERYDAY = {  # what --help shows
     *("help", "version", "help_all", "input", "aug", "model", "width", "weights"),
-    *("nb_epochs", "batch_size", "opt", "lr", "output_path", "run", "resume"),
+    *("nb_epochs", "batch_size", "opt", "lr", "output_dir", "run", "resume"),
 }
-INHERITED = (  # from the checkpoint that --weights names
+INHERITED = (  # from the checkpoint that --weight_file names
     *("model", "depth", "width", "stages", "stem_stride", "mirror"),
     *("age_scale", "age_loss", "age_sigma", "age_error_weight", "gender_weight"),
 )
 # Arguments that do not say what is trained.
-NOT_OF_THE_RUN = {"resume", "restart", "output_path", "devices", "distributed", "heartbeat"}
+NOT_OF_THE_RUN = {"resume", "restart", "output_dir", "devices", "distributed", "heartbeat"}
 
 
 def build_parser(script_docstring: str, usage: str) -> argparse.ArgumentParser:
@@ -51,7 +51,7 @@ def build_parser(script_docstring: str, usage: str) -> argparse.ArgumentParser:
     )
     parser.fromfile_prefix_chars = "@"
     parser.convert_arg_line_to_args = lambda line: shlex.split(line, comments=True)
-    for add in (_add_data, _add_network, _add_transfer, _add_loss, _add_fit, _add_devices, _add_output):
+    for add in (_add_data, _add_network, _add_transfer, _add_loss, _add_fit, _add_devices, _add_output, _add_former):
         add(parser)
     return parser
 
@@ -180,8 +180,8 @@ def _add_transfer(parser: argparse.ArgumentParser) -> None:
     """What the network starts from, and what of it is trained."""
     group = parser.add_argument_group("transfer learning")
     group.add_argument(
-        "--weights",
         "--weight_file",
+        dest="weights",
         metavar="imagenet|none|FILE",
         help="what to start from: imagenet, which Keras downloads; none; a checkpoint, or the best of this folder's "
         "newest run, of the same network (layers that it lacks start anew, a block that it lacks as the identity), "
@@ -320,7 +320,6 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     """Where it goes, and what of a stopped run becomes of it."""
     group = parser.add_argument_group("output")
     group.add_argument(
-        "--output_path",
         "--output_dir",
         type=Path,
         default=Path("checkpoints"),
@@ -331,7 +330,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
         "--run",
         type=cli.checked(_run_name),
         metavar="NAME",
-        help="give the run a folder of its own, NAME within --output_path, with args.json, best.hdf5 and last.hdf5 too",
+        help="give the run a folder of its own, NAME within --output_dir, with args.json, best.hdf5 and last.hdf5 too",
     )
     group.add_argument(
         "--keep",
@@ -347,10 +346,17 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--resume",
         action="store_true",
-        help="continue the stopped run in --output_path, with its own arguments, to more epochs if --nb_epochs says "
+        help="continue the stopped run in --output_dir, with its own arguments, to more epochs if --nb_epochs says "
         "so; where none was stopped, start anew",
     )
-    group.add_argument("--restart", action="store_true", help="discard the stopped run in --output_path")
+    group.add_argument("--restart", action="store_true", help="discard the stopped run in --output_dir")
+
+
+def _add_former(parser: argparse.ArgumentParser) -> None:
+    """Options under the names of earlier versions, which people's recipes and scripts hold; no help shows them."""
+    hidden = argparse.SUPPRESS
+    parser.add_argument("--weights", dest="weights", default=hidden, help=hidden)
+    parser.add_argument("--output_path", dest="output_dir", type=Path, default=hidden, help=hidden)
 
 
 def _folds(text: str) -> int | Path:
@@ -410,7 +416,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
     """
     argv = files_first(parser, sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(argv)
-    folder = args.output_path / (args.run or "")
+    folder = args.output_dir / (args.run or "")
     if args.resume and args.restart:
         parser.error("--resume and --restart exclude each other")
     devices = devices_of(parser, args)
@@ -421,7 +427,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
     if (left := folder / RESUME_FILE).exists() and not args.restart:
         parser.error(
             f"{left} is a stopped run: --resume continues it, --restart discards it, "
-            "another --output_path leaves it alone"
+            "another --output_dir leaves it alone"
         )
     args = _inherited(parser, argv, args)
     _refuse_contradictions(parser, args)
@@ -442,7 +448,7 @@ def files_first(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
 
 
 def _inherited(parser: argparse.ArgumentParser, argv: list[str], args: argparse.Namespace) -> argparse.Namespace:
-    """The arguments, with the network and the loss of what --weights names where nothing else is typed."""
+    """The arguments, with the network and the loss of what --weight_file names where nothing else is typed."""
     path = weights_file(args.weights)
     if path is None or published_network(path):
         return args
@@ -475,6 +481,7 @@ def _resumed(parser: argparse.ArgumentParser, argv: list[str], stopped: dict, fo
         options = replace(options, nb_epochs=typed.nb_epochs)
     said, kept = typed.plain(), options.plain()
     changed = [name for name, value in kept.items() if said[name] != value and not _holds(said[name], value)]
+    changed = ["weight_file" if name == "weights" else name for name in changed]
     if changed:
         parser.error(f"the stopped run had another --{' --'.join(changed)}; leave it out, or --restart")
     return options
@@ -521,11 +528,13 @@ def _refuse_idle_network_options(parser: argparse.ArgumentParser, args: argparse
         parser.error(f"--{' --'.join(idle)} is for --model wide_resnet; this is {args.model}")
     published = args.model in NETWORKS
     if not published and args.weights == "imagenet":
-        parser.error("--weights imagenet is for the networks of keras.applications: name one with --model")
+        parser.error("--weight_file imagenet is for the networks of keras.applications: name one with --model")
     if args.weights == "none" or not (published or args.weights):
         for name in ("freeze_epochs", "unfreeze_stages"):
             if getattr(args, name):
-                parser.error(f"--{name} keeps what --weights brings: name weights, as random ones are worth nothing")
+                parser.error(
+                    f"--{name} keeps what --weight_file brings: name weights, as random ones are worth nothing"
+                )
     if args.freeze_epochs > args.nb_epochs:
         parser.error(f"--freeze_epochs {args.freeze_epochs} are more than the {args.nb_epochs} of --nb_epochs")
     stages = (args.stages or WIDE_RESNET_ARGUMENTS["stages"]) if wide else len(STAGES[args.model]) + 1

@@ -26,10 +26,10 @@ def every_fold(parser, argv: list[str]) -> list[tuple[Path, list[str]]] | None:
     if args.fold != ALL:
         return None
     numbers = range(args.folds) if isinstance(args.folds, int) else _folds_of(args.folds, args.input)
-    top, found = args.output_path / (args.run or ""), []
+    top, found = args.output_dir / (args.run or ""), []
     for number in numbers:
         name = f"fold_{number}"
-        where = ["--output_path", str(top), "--run", name] if args.run else ["--output_path", str(top / name)]
+        where = ["--output_dir", str(top), "--run", name] if args.run else ["--output_dir", str(top / name)]
         finished = newest((top / name).glob("weights.*.hdf5")) and not (top / name / RESUME_FILE).exists()
         if args.resume and finished:
             print(f"{top / name} is finished")

@@ -20,7 +20,7 @@ DEFAULT_DECAYS = {"sgd": 5e-4, "adam": 5e-4, "adamw": 0.02}
 WIDE_RESNET_ARGUMENTS = {"depth": 16, "width": 8, "stages": 3, "stem_stride": 1}  # and their defaults
 FINE_TUNE_SHARE = 0.1  # of --lr, for what was frozen
 TRACKERS = ("mlflow", "wandb")  # packages, see tracking.py
-PUBLISHED = ("imagenet", "none")  # what --weights takes beside files
+PUBLISHED = ("imagenet", "none")  # what --weight_file takes beside files
 
 
 @dataclass(frozen=True)

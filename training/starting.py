@@ -1,4 +1,4 @@
-"""What a run starts from: the weights that `--weights` names, and whether they may have seen this run's faces."""
+"""What a run starts from: the weights that `--weight_file` names, and whether they may have seen this run's faces."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from training.options import Options
 
 
 def weights_file(weights: str | None) -> Path | None:
-    """The file that `--weights` means; None where it means imagenet or none.
+    """The file that `--weight_file` means; None where it means imagenet or none.
 
     Raises:
         FileNotFoundError: if it is not there; of a published VGGFace file, with its address.
@@ -41,7 +41,7 @@ def history_of(earlier: Description) -> dict[str, object]:
 
 
 def start_from(model, options: Options, data: Data) -> None:
-    """Takes the weights that --weights names, and says what of them, and whether they may have seen this run's faces.
+    """Takes the weights that --weight_file names, says what of them, and whether they may have seen this run's faces.
 
     Raises:
         ValueError: if they cannot be fetched, or are another network's.
@@ -56,7 +56,7 @@ def start_from(model, options: Options, data: Data) -> None:
     path = weights_file(options.weights)
     if not path:
         if options.weights == "none":
-            print("--weights none: every weight is random")
+            print("--weight_file none: every weight is random")
         return
     if published_network(path):
         print(f"{path}: {load_published(model, options.model, path)}", flush=True)
