@@ -1,11 +1,13 @@
 """What several test files share: the folder of genuine data, small databases, and one tiny network."""
 
+import gc
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
+from micro_network import micro_network
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -14,11 +16,30 @@ settings.load_profile("few")
 
 SHARED_VARIABLE = "AGE_GENDER_SHARED"
 # The files that take longest; what runs side by side starts with them, and so ends together.
-LONGEST = ("test_export", "test_applications", "test_transfer", "test_scripts", "test_models", "test_evaluate")
+LONGEST = (
+    "test_devices",
+    "test_shipped_model",
+    "test_export",
+    "test_applications",
+    "test_transfer",
+    "test_scripts",
+    "test_models",
+    "test_evaluate",
+)
 
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
+def pytest_collection():
+    """What is made by the imports stays to the end, so the garbage collector need not walk over it at all."""
+    gc.disable()
+
+
+def pytest_collection_finish():
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -93,19 +114,9 @@ def stopped_state(**kept) -> dict:
     return {"epoch": 1, "arguments": {}, "split": {}, "best": {}, "history": [], "dropout_seeds": {}} | kept
 
 
-def micro_network(image_size, depth=10, width=1, stages=3, stem_stride=1, weight_decay=0.0, dropout=0.0, **heads):
-    """Stands for the wide residual network in runs of which only the stages matter."""
-    import keras
-
-    from wide_resnet import two_heads
-
-    x = image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
-    x = keras.layers.Rescaling(1 / 127.5, -1.0)(x)
-    for name in ("stem", "group2", "group3"):
-        x = keras.layers.Conv2D(6, 3, strides=2, name=f"{name}_conv")(x)
-        x = keras.layers.ReLU()(keras.layers.BatchNormalization(name=f"{name}_bn", momentum=0.5)(x))
-        x = keras.layers.Dropout(0.2, name=f"{name}_dropout")(x)
-    return keras.Model(image, two_heads(keras.layers.GlobalAveragePooling2D()(x), **heads), name="micro")
+def predict_eagerly(model):
+    """`compiled_predict` without a compiler, which takes longer than so few faces."""
+    return lambda images: [output.numpy() for output in model(images, training=False)]
 
 
 @pytest.fixture
@@ -116,6 +127,7 @@ def plain_runs(monkeypatch):
 
 def make_runs_plain(monkeypatch, curve=False) -> None:
     """What `plain_runs` does, for fixtures of a wider scope; with the training's curve if asked for."""
+    from networks import backend
     from training import run
 
     compile_model = run.compile_model
@@ -125,6 +137,7 @@ def make_runs_plain(monkeypatch, curve=False) -> None:
         model.run_eagerly = True
 
     monkeypatch.setattr(run, "compile_model", compile_to_run_eagerly)
+    monkeypatch.setattr(backend, "_tensorflow_predict", predict_eagerly)
     monkeypatch.setattr(run, "tensorboard", lambda folder: [])
     if not curve:
         monkeypatch.setattr("training.callbacks.save_training_curve", lambda *drawn: None)
@@ -177,9 +190,11 @@ def drawn(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def quick_report(monkeypatch):
-    """evaluate.py without its plots, and with few resamples, for tests of neither."""
+    """evaluate.py without its plots and a compiler, and with few resamples, for tests of none of these."""
     from evaluation import metrics, reports
+    from networks import backend
 
+    monkeypatch.setattr(backend, "_tensorflow_predict", predict_eagerly)
     monkeypatch.setattr(reports, "pictures", lambda evaluation: [])
     monkeypatch.setattr(reports, "separation", lambda evaluations: [])
     monkeypatch.setattr(metrics, "RESAMPLES", 50)

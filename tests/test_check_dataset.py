@@ -1,11 +1,10 @@
-"""check_dataset.py on small trees whose findings are counted by hand, and on the genuine UTKFace."""
+"""check_dataset.py on small trees whose findings are counted by hand."""
 
 import base64
 import csv
 import os
 import subprocess
 import sys
-import tarfile
 import zlib
 from html.parser import HTMLParser
 from pathlib import Path
@@ -450,20 +449,6 @@ def test_help_says_what_is_not_checked_and_loads_nothing_heavy(tmp_path):
     answer = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, cwd=tmp_path)
     assert answer.returncode == 0 and "LOADED []" in answer.stdout
     assert "Not checked: whether a label suits its face" in answer.stdout and "--exclude bad.csv" in answer.stdout
-
-
-def test_the_genuine_utkface_has_253_groups_of_identical_files(shared, tmp_path, capsys):
-    with tarfile.open(shared / "data" / "UTKFace.tar.gz") as archive:
-        archive.extractall(tmp_path, filter="data")
-    rows = check(tmp_path / "UTKFace", tmp_path / "bad.csv")[1:]
-    found = printed(capsys.readouterr().out)
-    assert found["byte-identical"][0] == 253
-    assert found["- ages conflict"][0] == 143
-    assert found["- genders conflict"][0] == 24
-    assert found["age outside 0..100"] == [17] and found["gender unknown"] == [3]
-    assert len(rows) == len({path for path, _, _ in rows}) == found["in all"][0]
-    for path, _, first in rows:  # byte for byte, not by fingerprint
-        assert (tmp_path / "UTKFace" / path).read_bytes() == (tmp_path / "UTKFace" / first).read_bytes()
 
 
 def test_a_database_is_checked_against_its_digests(tmp_path, capsys):

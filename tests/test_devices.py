@@ -31,20 +31,21 @@ import os, sys
 
 class Without:  # what JAX does not need, and is slow to import
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ("tensorflow", "sklearn"):
+        if name.partition(".")[0] in ("tensorflow", "sklearn", "matplotlib", "requests", "hypothesis", "pytest"):
             raise ModuleNotFoundError(name)
 
 sys.meta_path.insert(0, Without())
 import numpy as np
 import train
 from age_gender import cli
-from conftest import micro_network
+from micro_network import micro_network
 from networks import backbones, backend, checkpoints
 from training import callbacks, run
 
 backbones.BACKBONES["wide_resnet"] = micro_network
 checkpoints._refuse_more_than_the_file = lambda path, description: None
 run.tensorboard = lambda folder: []
+callbacks.save_training_curve = lambda rows, path, *drawn: path.touch()
 fit = run.fit
 
 def noting(model, *given):
@@ -263,8 +264,9 @@ def test_who_is_killed_ends_all_and_the_run_goes_on_with_as_many_or_with_one(fol
 
 
 def test_what_fails_in_one_process_ends_the_other_within_the_heartbeat(folder, database):
-    fails = "def wrong(*given): raise ValueError('this disk is full')\nrun.fit = wrong"
-    run = Run(folder, "failed", database, 1, 2, before_1=fails)
+    waits = "run.build_model = lambda *given: backend.from_leader(np.ones(1))"  # as for a step's gradients
+    fails = "def wrong(*given): raise ValueError('this disk is full')\nrun.build_model = wrong"
+    run = Run(folder, "failed", database, 1, 2, before_0=waits, before_1=fails)
     _, said = run.children[1].communicate(timeout=120)
     ended = time.monotonic()
     assert run.children[1].returncode == 2 and "error: this disk is full" in said

@@ -1,5 +1,7 @@
 """Exported models: their formulas against NumPy, each format run by its own runtime, the proof, and what is refused."""
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -145,8 +147,24 @@ def database(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(weights, tmp_path_factory):
-    """form -> the tiny network in it, written by the script's main, once each."""
+def own(weights):
+    """The tiny network as Keras has it."""
+    return checkpoints.load(weights)[0]
+
+
+@pytest.fixture(scope="module")
+def family(weights, drawn) -> tuple[np.ndarray, list]:
+    """A picture, and the faces that Keras's network finds in it."""
+    picture = cv2.imread(str(drawn / "photos" / "family.jpg"))
+    return picture, Predictor(open_model(weights))(picture)
+
+
+SMALLER = ("onnx", "openvino")  # of which files in half precision and in int8 are tried too
+
+
+@pytest.fixture(scope="module")
+def exported(weights, database, tmp_path_factory):
+    """form -> the tiny network in it, written by the script's main, once each; beside it what the script said."""
     folder, made = tmp_path_factory.mktemp("exported"), {}
 
     def make(form: str) -> Path:
@@ -154,8 +172,12 @@ def exported(weights, tmp_path_factory):
             path = folder / f"age_gender{export.SUFFIXES[form]}"
             if form != "saved_model":
                 path.write_bytes(b"the one before")
-            arguments = ["--format", form, "--weight_file", str(weights), "-o", str(path), "--faces", "9"]
-            assert export.main([*arguments, "--overwrite"]) == 0
+            arguments = ["--format", form, "--weight_file", str(weights), "-o", str(path), "--faces", "20"]
+            if form in SMALLER:
+                arguments += ["--precision", "float32", "float16", "int8", "--input", str(database)]
+            with contextlib.redirect_stdout(io.StringIO()) as said:
+                assert export.main([*arguments, "--overwrite"]) == 0, said.getvalue()
+            (folder / f"{form}.txt").write_text(said.getvalue(), encoding="utf-8")
             made[form] = path
         return made[form]
 
@@ -164,10 +186,9 @@ def exported(weights, tmp_path_factory):
 
 @pytest.mark.parametrize("form", INSTALLED)
 @pytest.mark.parametrize("count", (1, 5))
-def test_a_file_says_of_any_number_of_faces_what_keras_and_numpy_say(exported, weights, form, count):
-    model, checkpoint = checkpoints.load(weights)
+def test_a_file_says_of_any_number_of_faces_what_keras_and_numpy_say(exported, own, form, count):
     images = noise(count, 32, seed=3)
-    gender, age = model.predict(images, verbose=0)
+    gender, age = own.predict(images, verbose=0)
     said = open_model(exported(form), trust=True).run(images)
     low, high = age_interval(age, CALIBRATION)
     assert {name: (values.dtype, values.shape) for name, values in said.items()} == {
@@ -225,12 +246,9 @@ def test_networks_of_keras_applications_leave_too_or_say_why_not(tmp_path, monke
 
 
 @pytest.mark.parametrize("form", INSTALLED)
-def test_the_predictor_takes_a_file_for_a_checkpoint(exported, weights, drawn, form):
-    picture = cv2.imread(str(drawn / "photos" / "family.jpg"))
-    ours, keras_own = (
-        Predictor(open_model(exported(form), trust=True))(picture),
-        Predictor(open_model(weights))(picture),
-    )
+def test_the_predictor_takes_a_file_for_a_checkpoint(exported, family, form):
+    picture, keras_own = family
+    ours = Predictor(open_model(exported(form), trust=True))(picture)
     assert len(ours) == len(keras_own) == 3
     for one, other in zip(ours, keras_own, strict=True):
         assert (one.box, one.gender, one.unsure, one.interval) == (
@@ -286,7 +304,7 @@ def snippets() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("form", [param for param in INSTALLED if param.values[0] != "saved_model"])
-def test_the_docs_lines_run_as_they_stand_without_keras(exported, weights, tmp_path, form):
+def test_the_docs_lines_run_as_they_stand_without_keras(exported, own, tmp_path, form):
     lines = snippets()[runtimes.FORMATS[form].module]
     (tmp_path / "exported").mkdir()
     for file in exported(form).parent.glob("age_gender.*"):
@@ -300,8 +318,7 @@ def test_the_docs_lines_run_as_they_stand_without_keras(exported, weights, tmp_p
     done = run_python("snippet.py", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     read = cv2.imread(str(tmp_path / "face.jpg"))
-    model, checkpoint = checkpoints.load(weights)
-    gender, age = model.predict(cv2.resize(read, (32, 32), interpolation=cv2.INTER_AREA)[None], verbose=0)
+    gender, age = own.predict(cv2.resize(read, (32, 32), interpolation=cv2.INTER_AREA)[None], verbose=0)
     low, high = age_interval(age, CALIBRATION)
     p_male = tempered(gender[:, MALE], CALIBRATION.temperature)[0]
     assert done.stdout.strip() == f"{expected_age(age)[0]:.1f} years, {low[0]} to {high[0]}, male {p_male:.3f}"
@@ -331,29 +348,17 @@ def test_a_model_that_differs_fails_and_what_was_there_stays(weights, tmp_path, 
     assert "FAILED: age 0.02" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("form", [param for param in INSTALLED if param.values[0] in ("onnx", "openvino")])
-def test_smaller_files_are_written_beside_with_what_they_cost(weights, database, tmp_path, form, capsys):
-    suffix = export.SUFFIXES[form]
-    arguments = [
-        "--format",
-        form,
-        "--weight_file",
-        str(weights),
-        "-o",
-        str(tmp_path / f"faces{suffix}"),
-        "--faces",
-        "20",
-    ]
-    status = export.main([*arguments, "--precision", "float32", "float16", "int8", "--input", str(database)])
-    said = capsys.readouterr().out
-    assert status == 0, said
+@pytest.mark.parametrize("form", [param for param in INSTALLED if param.values[0] in SMALLER])
+def test_smaller_files_are_written_beside_with_what_they_cost(exported, form):
+    path, suffix = exported(form), export.SUFFIXES[form]
+    said = (path.parent / f"{form}.txt").read_text(encoding="utf-8")
     assert "20 of 40 faces in" in said and re.search(r"int8 .* \([+-]0\.\d{3}\)", said)
     weight = suffix if form == "onnx" else ".bin"
-    sizes = [(tmp_path / f"faces{name}{weight}").stat().st_size for name in ("", ".float16", ".int8")]
+    sizes = [path.with_name(f"age_gender{name}{weight}").stat().st_size for name in ("", ".float16", ".int8")]
     assert sizes[0] > 1.5 * sizes[1] > sizes[1] > sizes[2]
     images = noise(6, 32, seed=8)
     whole, half, whole_numbers = (
-        open_model(tmp_path / f"faces{name}{suffix}", trust=True).run(images)["pred_age"]
+        open_model(path.with_name(f"age_gender{name}{suffix}"), trust=True).run(images)["pred_age"]
         for name in ("", ".float16", ".int8")
     )
     assert 0 < np.abs(half - whole).max() < np.abs(whole_numbers - whole).max() < 0.2

@@ -333,6 +333,19 @@ def original_models():
     }
 
 
+@pytest.fixture(scope="module")
+def build_once():
+    """`build` that makes each network once, and gives it other weights whenever it is asked for."""
+    made = {}
+
+    def built(description):
+        key = str(description.arguments), description.image_size
+        made[key] = give_every_weight_a_value(made.get(key) or build(description), seed=99)
+        return made[key]
+
+    return built
+
+
 @pytest.mark.parametrize("key", [(10, 1, 32), (16, 2, 32), (10, 2, 64)])
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize(
@@ -345,8 +358,9 @@ def original_models():
     ],
 )
 def test_files_of_the_original_suite_give_the_original_network(
-    tmp_path, original_models, key, whole, first, heads, flat
+    tmp_path, monkeypatch, original_models, build_once, key, whole, first, heads, flat
 ):
+    monkeypatch.setattr(checkpoints, "build", build_once)
     depth, width, size = key
     source = original_models[key]
     path = write_like_keras_2(tmp_path / "weights.hdf5", source, depth, first, whole, heads, flat)

@@ -1,6 +1,7 @@
-"""The model in the box: golden predictions, and that it is what README and model card say. Run as a script, it writes
-the golden predictions anew."""
+"""The model in the box: golden predictions, and that it is what README and model card say; and the genuine UTKFace that
+it is scored on. Run as a script, it writes the golden predictions anew."""
 
+import csv
 import json
 import re
 import shlex
@@ -106,26 +107,79 @@ def test_its_recipes_are_the_arguments_that_made_it(monkeypatch):
         assert Options.of(args).plain() == unsaid | absolute(said), name
 
 
-def test_the_model_card_has_the_figures_that_its_commands_give(shared, tmp_path):
+def run(command: str, folder: Path) -> str:
+    """What a command prints that the docs show."""
+    script, *arguments = shlex.split(command)
+    done = subprocess.run(
+        [sys.executable, ROOT / script, *arguments], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def genuine(shared, tmp_path_factory) -> tuple[Path, str]:
+    """A folder with the genuine UTKFace as data/UTKFace, checked as the docs say, and what check_dataset.py printed."""
+    folder = tmp_path_factory.mktemp("genuine")
     with tarfile.open(shared / "data" / "UTKFace.tar.gz") as archive:
-        archive.extractall(tmp_path / "data", filter="data")
+        archive.extractall(folder / "data", filter="data")
+    return folder, run(commands()[0], folder)
+
+
+def commands() -> list[str]:
+    """The three command lines of the docs that check UTKFace and make databases of it."""
     text = (ROOT / "docs" / "reproduce_model.md").read_text(encoding="utf-8")
-    commands = re.findall(r"^python ((?:check_dataset|create_db)\.py --db utkface .*_check\.csv)$", text, re.MULTILINE)
-    assert len(commands) == 3
+    found = re.findall(r"^python ((?:check_dataset|create_db)\.py --db utkface .*_check\.csv)$", text, re.MULTILINE)
+    assert len(found) == 3
+    return found
+
+
+def test_the_model_card_has_the_figures_that_its_commands_give(genuine):
+    folder, _ = genuine
     weights = ROOT / "checkpoints" / "age_gender.hdf5"
-    for command in (*commands, f"evaluate.py --weight_file '{weights}' --input data/utkface_128_db.mat --part test"):
-        script, *arguments = shlex.split(command)
-        done = subprocess.run(
-            [sys.executable, ROOT / script, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300
-        )
-        assert not done.returncode, done.stderr
-    said = (tmp_path / "evaluation_output" / "table.txt").read_text(encoding="utf-8")
+    evaluation = f"evaluate.py --weight_file '{weights}' --input data/utkface_128_db.mat --part test"
+    for command in (*commands()[1:], evaluation):
+        run(command, folder)
+    said = (folder / "evaluation_output" / "table.txt").read_text(encoding="utf-8")
     measured = re.search(r"^faces .*", said, re.DOTALL | re.MULTILINE).group()
     card = re.search(r"```text\n(faces.*?)\n```", CARD.read_text(encoding="utf-8"), re.DOTALL).group(1)
     overall, expected = ([float(f) for f in re.findall(r"[\d.]+", rows.splitlines()[2])] for rows in (measured, card))
     np.testing.assert_allclose(overall, expected, atol=0.15)  # a face or two at a limit may fall to the other side
     counts, expected = (re.findall(r"^(\w+ \S+) +(\d+)", rows, re.MULTILINE) for rows in (measured, card))
     assert counts == expected
+
+
+def test_the_genuine_utkface_has_253_groups_of_identical_files(genuine):
+    from test_check_dataset import printed
+
+    folder, said = genuine
+    with open(folder / "data" / "utkface_check.csv", newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    found = printed(said)
+    assert found["byte-identical"][0] == 253
+    assert found["- ages conflict"][0] == 143
+    assert found["- genders conflict"][0] == 24
+    assert found["age outside 0..100"] == [17] and found["gender unknown"] == [3]
+    assert len(rows) == len({path for path, _, _ in rows}) == found["in all"][0]
+    faces = folder / "data" / "UTKFace"
+    for path, _, first in rows:  # byte for byte, not by fingerprint
+        assert (faces / path).read_bytes() == (faces / first).read_bytes()
+
+
+def test_the_genuine_utkface_names_are_all_understood(genuine):
+    from age_gender.labels import MALE, UNKNOWN
+    from readers.utkface import read_utkface
+
+    folder = genuine[0] / "data" / "UTKFace"
+    names = [path.name for path in folder.rglob("*") if path.is_file()]
+    records = read_utkface(folder)
+    assert records.path == sorted(names) and len(records) == 18_909 and records.skipped == {}
+    assert np.sum(records.gender == UNKNOWN) == np.sum(records.race == UNKNOWN) == 3
+    for name, age, gender in zip(records.path, records.age, records.gender, strict=True):
+        parts = name.split("_")
+        assert int(parts[0]) == age
+        if gender != UNKNOWN:
+            assert parts[1] == ("0" if gender == MALE else "1")
 
 
 if __name__ == "__main__":

@@ -29,10 +29,10 @@ from wide_resnet import wide_resnet
 HEADS = ["pred_gender", "pred_age"]
 
 
-@pytest.fixture
-def earlier(tmp_path):
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory):
     """A checkpoint of the micro network."""
-    path = tmp_path / "earlier.hdf5"
+    path = tmp_path_factory.mktemp("earlier") / "earlier.hdf5"
     save(give_every_weight_a_value(micro_network(32)), path, Description("wide_resnet", {}, 32, split={"seed": 0}))
     return path
 
