@@ -38,12 +38,18 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Parse, load, refuse, build, fit, calibrate, report; of --fold all each fold in turn."""
     words = sys.argv[1:] if argv is None else argv
-    if (folds := every_fold(build_parser(), words)) is not None:
-        return train_folds(folds)
-    options, folder, stopped, devices = arguments.parse(build_parser(), argv)
+    folds = every_fold(build_parser(), words)
+    return train_one(words) if folds is None else train_folds(folds)
+
+
+def train_one(words: list[str], title: str = "") -> int:
+    """Parse, load, refuse, train; the exit status. What several processes print, one does."""
+    options, folder, stopped, devices = arguments.parse(build_parser(), words)
     team = backend.join(*devices)
     if not team.leads:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    if title:
+        print(f"\n{title}:", flush=True)
     data = load_data(options)
     refuse(data, options, stopped)
     with alone(folder / "train", what=folder) if team.leads else nullcontext():
@@ -56,8 +62,7 @@ def train_folds(folds: list[tuple[Path, list[str]]]) -> int:
     """Trains each fold, by its arguments; the worst exit status."""
     status = 0
     for folder, words in folds:
-        print(f"\n{folder}:", flush=True)
-        status = max(status, main(words))
+        status = max(status, train_one(words, title=str(folder)))
         import keras  # not before the first fold has started the backend
 
         keras.utils.clear_session()  # frees the fold's memory
@@ -80,12 +85,13 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     team = backend.team()
     answers = trivial_answers(data.age[data.training], data.gender[data.training], options.age_scale)
     description = run.describe(data, options, answers)
+    if team.devices:
+        print(f"{team.devices} devices in {team.processes} processes share each step's {options.batch_size} faces")
+        backend.agree("arguments, or another stopped run", repr((options.plain(), stopped.get("epoch"))))
     with backend.apart():
         teacher = ask_teachers(data, options)  # in full precision, and without a part in the seed's draws
     batches = make_batches(data, options, teacher)
     if team.devices:
-        print(f"{team.devices} devices in {team.processes} processes share each step's {options.batch_size} faces")
-        backend.agree("arguments, or another stopped run", repr((options.plain(), stopped.get("epoch"))))
         batches = shared_out(batches, team)
     model = run.build_model(description, options)
     reports.announce(data, description, model)
@@ -93,7 +99,7 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
         start_from(model, options, data)
         if team.leads:
             forget(folder)  # --restart
-    if options.run:
+    if options.run and team.leads:
         write_arguments(folder, options)
     start, before = start_of(options), None
     if start and team.leads:

@@ -94,8 +94,9 @@ def team() -> Team:
 def join(devices: int | None, distributed: bool, heartbeat: int = HEARTBEAT) -> Team:
     """Has what is built from here on live on several devices, of this process or of all that a launcher started.
 
-    It comes before anything that touches a device. Keras's DataParallel keeps one copy of the weights on each device,
-    all of them the same, and batch norm sees the whole step's batch.
+    It comes before anything that touches a device, and again after keras.utils.clear_session, which forgets it.
+    Keras's DataParallel keeps one copy of the weights on each device, all of them the same, and batch norm sees the
+    whole step's batch.
 
     Args:
         devices: how many of this process; None takes all its GPUs where there are several and JAX computes.
@@ -118,7 +119,7 @@ def join(devices: int | None, distributed: bool, heartbeat: int = HEARTBEAT) -> 
         raise ValueError("--devices and --distributed need JAX: pip install jax, and set KERAS_BACKEND=jax")
     import jax
 
-    if distributed:
+    if distributed and not jax.distributed.is_initialized():
         _meet(heartbeat)
     names = keras.distribution.list_devices()
     if not (devices or distributed):
@@ -131,8 +132,8 @@ def join(devices: int | None, distributed: bool, heartbeat: int = HEARTBEAT) -> 
     names = names if distributed else names[:devices]
     # Each process makes its own share of a step: later versions of Keras would share that out once more.
     keras.distribution.set_distribution(keras.distribution.DataParallel(devices=names, auto_shard_dataset=False))
-    _team = Team(len(names), jax.process_index(), jax.process_count())
-    if _team.processes > 1:
+    first, _team = _team == Team(), Team(len(names), jax.process_index(), jax.process_count())
+    if first and _team.processes > 1:
         _end_by_force(heartbeat)
         # All add up once: later, who compiles for longer than 30 s would be cut off by the others.
         meet = keras.distribution.distribution().get_data_layout((len(names),)).backend_layout

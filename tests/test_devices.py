@@ -194,17 +194,18 @@ class Run:
         with np.load(f"{self.notes}.{process}.npz") as kept:
             return [kept[name] for name in kept.files]
 
-    def history(self) -> pd.DataFrame:
-        return pd.read_csv(self.output / "history.csv")
+    def history(self, below: str = "") -> pd.DataFrame:
+        return pd.read_csv(self.output / below / "history.csv")
 
 
-def assert_near(one: Run, other: Run, relative: float) -> None:
+def assert_near(one: Run, other: Run, relative: float, below: str = "") -> None:
     """Weights, losses and age errors of two runs; not shares of right answers, of which some are near to ties."""
     for mine, theirs in zip(one.weights(), other.weights(), strict=True):
         assert np.abs(mine - theirs).max() <= relative * max(np.abs(mine).max(), 1e-2)
-    columns = [name for name in one.history() if name.endswith(("loss", "mae"))]
+    mine, theirs = one.history(below), other.history(below)
+    columns = [name for name in mine if name.endswith(("loss", "mae"))]
     assert len(columns) >= 8
-    np.testing.assert_allclose(one.history()[columns], other.history()[columns], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(mine[columns], theirs[columns], rtol=1e-4, atol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -244,6 +245,21 @@ def test_two_processes_train_the_network_of_one_and_end_with_the_same_weights(al
     printed = [[line for line in out.splitlines() if not line.startswith("[Gloo]")] for out, _ in two.said]
     assert any(line.startswith("best: ") for line in printed[0]) and not printed[1]
     assert sorted(path.name for path in two.output.iterdir()) == sorted(path.name for path in alone.output.iterdir())
+
+
+def test_all_folds_and_a_teacher_that_the_first_process_asks_are_as_by_one(folder, database, alone):
+    teacher = max(alone.output.glob("weights.*.hdf5"))
+    words = "--folds", "2", "--fold", "all", "--run", "mine", "--teacher", str(teacher)
+    never = "from training import teachers\nteachers.predict_rows = None"  # process 1 would fail if it asked
+    two = Run(folder, "two_folds", database, 1, 2, *words, before_1=never).wait()
+    one = Run(folder, "one_folds", database, 1, 1, *words).wait()
+    for fold in ("mine/fold_0", "mine/fold_1"):
+        assert_near(two, one, 1e-4, fold)
+        files = [sorted(path.name for path in (run.output / fold).iterdir()) for run in (two, one)]
+        assert files[0] == files[1] and {"args.json", "best.hdf5", "last.hdf5"} <= set(files[0])
+        assert two.said[0][0].count(f"{fold}:\n") == 1 and fold not in two.said[1][0]
+    assert two.said[0][0].count(f"{teacher} teaches") == 2
+    assert all(map(np.array_equal, two.weights(0), two.weights(1)))
 
 
 def test_who_is_killed_ends_all_and_the_run_goes_on_with_as_many_or_with_one(folder, database, two):

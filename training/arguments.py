@@ -387,8 +387,6 @@ def devices_of(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Dev
     """What is said of devices; refuses what does not go together, and copies that know nothing of each other."""
     if args.devices and args.distributed:
         parser.error("--distributed takes all devices of all processes: leave --devices out")
-    if args.distributed and args.run:
-        parser.error("--run names checkpoints, which one process does: leave it out with --distributed")
     if not args.distributed and (copies := launched_copies()) > 1:
         parser.error(
             f"{copies} copies of train.py were launched, which would train the same network {copies} times into one "

@@ -7,6 +7,7 @@ from pathlib import Path
 import keras
 
 from age_gender.files import replacing, write_text
+from networks import backend
 from networks.checkpoints import ARGUMENTS, BEST
 from training.callbacks import KeepBest
 from training.options import Options
@@ -26,7 +27,8 @@ def name_best(path: Path) -> None:
 
 
 class NameCheckpoints(keras.callbacks.Callback):
-    """Writes the last epoch's checkpoint under one name, and copies the best one to another. It stands after `best`.
+    """Writes the last epoch's checkpoint under one name, and copies the best one to another. It stands after
+    `best`. All processes take part, since the averages are swapped in on all devices; the one that leads writes.
 
     Args:
         folder: of the run.
@@ -40,5 +42,5 @@ class NameCheckpoints(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.write(self.folder / LAST, epoch + 1, logs)
-        if self.best.state["epoch"] == epoch + 1:
+        if backend.team().leads and self.best.state["epoch"] == epoch + 1:
             name_best(Path(self.best.state["path"]))

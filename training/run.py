@@ -197,10 +197,10 @@ def watchers(model, plan: Plan) -> tuple[StopAtNan, KeepBest, Journal, Resume, l
     kept = {"arguments": options.plain(), "split": plan.description.split}
     resume = Resume(folder, lambda: kept | {"best": best.state, "history": journal.rows})
     plain_loss = PlainValidationLoss(options.gender_weight, plan.validation.padding if team.devices else 1.0)
-    callbacks = [guard, Epochs(plan.training), *averaged, plain_loss, best]
+    named = [NameCheckpoints(folder, write, best)] if options.run else []
+    callbacks = [guard, Epochs(plan.training), *averaged, plain_loss, best, *named]
     if team.leads:
-        named = [NameCheckpoints(folder, write, best)] if options.run else []
-        callbacks += [*tensorboard(folder), *tracker(folder, options), *named, journal, resume]
+        callbacks += [*tensorboard(folder), *tracker(folder, options), journal, resume]
     return guard, best, journal, resume, callbacks
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from age_gender.files import reading, replacing
 from age_gender.labels import NUM_AGES, NUM_GENDERS, YEARS, fold_ages
-from networks import open_model, predict_rows
+from networks import backend, open_model, predict_rows
 from training.data import Data, Teacher
 from training.options import Options
 from training.starting import say_if_it_saw
@@ -21,13 +21,14 @@ ANSWERS_SUFFIX = ".answers.h5"
 
 
 def ask_teachers(data: Data, options: Options) -> Teacher | None:
-    """What the --teacher checkpoints say of the training faces on average: (n, 2) and (n, k), zeros elsewhere."""
+    """What the --teacher checkpoints say of the training faces on average: (n, 2) and (n, k), zeros elsewhere. Of
+    several processes the first asks, and hands the answers on."""
     if not options.teacher:
         return None
     scale, rows = options.age_scale, data.training
     gender = np.zeros((len(data.image), NUM_GENDERS), np.float32)
     age = np.zeros((len(data.image), len(scale.groups)), np.float32)
-    for path in options.teacher:
+    for path in options.teacher if backend.team().leads else ():
         if holds_answers(path):
             print(f"{path} teaches", flush=True)
             genders, ages = read_answers(path, data.databases)
@@ -43,7 +44,7 @@ def ask_teachers(data: Data, options: Options) -> Teacher | None:
         ages, _ = fold_ages(ages, description.age_scale, scale)
         for mean, said in ((gender, genders), (age, ages)):
             mean[rows] += said / len(options.teacher)
-    return gender, age
+    return backend.from_leader(gender), backend.from_leader(age)
 
 
 def holds_answers(path: Path) -> bool:
