@@ -101,7 +101,7 @@ def add_faces_and_output(parser: argparse.ArgumentParser) -> None:
         help="folder for annotated images or video, predictions.csv and predictions.json",
     )
     output.add_argument("--no_display", action="store_true", help="open no window")
-    cli.add_scheduler(parser)
+    cli.add_scheduler(parser, more=". The tables alone are written: no picture is annotated")
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -167,13 +167,13 @@ def add_workers(group: Any, do: str) -> None:
     add_scheduler(group)
 
 
-def add_scheduler(group: Any) -> None:
-    """Adds --scheduler, a Dask scheduler whose workers do the work."""
+def add_scheduler(group: Any, more: str = "") -> None:
+    """Adds --scheduler, a Dask scheduler whose workers do the work, with what else its help shall say."""
     group.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         help="have the workers of a Dask scheduler read the photos, such as tcp://192.0.2.1:8786; local: start one "
-        "here. They must see the photos under the same names and import the suite (docs/SCALING.md)",
+        f"here. They must see the photos under the same names and import the suite (docs/SCALING.md){more}",
     )
 
 
