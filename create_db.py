@@ -166,15 +166,15 @@ def read_exclusions(lists: list[Path], folder: Path, records: Records) -> set[st
     Raises:
         ValueError: if a list cannot be read, or none of its names is a photo of the dataset.
     """
-    from age_gender.files import path_below, plain_path, read_names
+    from age_gender.files import paths_below, plain_path, read_names
 
-    excluded, given = set(), f"{plain_path(str(folder))}/"
+    excluded, given, below = set(), f"{plain_path(str(folder))}/", paths_below(folder)
     for path in lists:
         try:
             names = read_names(path)
         except ValueError as error:
             raise ValueError(f"--exclude {error}") from None
-        names = {path_below(name, folder).removeprefix(given) for name in names}
+        names = {below(name).removeprefix(given) for name in names}
         found = names_found(names, records)
         if names and not found:
             raise ValueError(

@@ -298,12 +298,18 @@ def newest(paths: Iterable[Path], time_of: Callable[[Path], float] | None = None
     return max((path for path in paths if not path.name.startswith(".")), key=age, default=None)
 
 
-def path_below(text: str, folder: Path) -> str:
-    """A path as readers write it, relative to a folder where it is an absolute one below it."""
-    path = plain_path(text)
-    for top in (folder.absolute(), folder.resolve()):
-        path = path.removeprefix(f"{plain_path(str(top))}/")
-    return path
+def paths_below(folder: Path) -> Callable[[str], str]:
+    """A function of a path that gives it as readers write it, relative to a folder where it is an absolute one below
+    it. The folder is looked at once."""
+    tops = [f"{plain_path(str(top))}/" for top in (folder.absolute(), folder.resolve())]
+
+    def path_below(text: str) -> str:
+        path = plain_path(text)
+        for top in tops:
+            path = path.removeprefix(top)
+        return path
+
+    return path_below
 
 
 def digest(content: bytes) -> int:

@@ -4,7 +4,7 @@ import math
 import re
 from pathlib import Path
 
-from age_gender.files import path_below, read_cells
+from age_gender.files import paths_below, read_cells
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 from readers.records import OTHER_CELLS, Records, person_number, table_rows, whole_years
 from readers.sources import CHECKED_HERE, Expected, Source
@@ -122,16 +122,16 @@ def _columns(table: Path, columns: list[tuple[str, str]]) -> dict[str, str]:
 
 def _rows(table: Path, named: dict[str, str], meaning: dict[str, int], folder: Path):
     """The rows that are understood, those that are not by reason, and the numbers of the parts by name."""
-    rows, skipped, parts, seen = [], {}, {}, set()
+    rows, skipped, parts, below = {}, {}, {}, paths_below(folder)  # rows are the keys, in their order, each once
     for line, cells in table_rows(table, tuple(named.values())):
         if not cells:
             skipped.setdefault(OTHER_CELLS, []).append(f"{table.name}, line {line}")
             continue
         row = {field: cells[name] for field, name in named.items()}
-        path = path_below(row["path"], folder)
+        path = below(row["path"])
         age, std = age_of(row.get("age", "")), _number(row.get("age_std", ""), OLDEST)
         gender = meaning.get(row.get("gender", "").lower())
-        box = [_number(row.get(field, ""), FARTHEST) for field in BOX]
+        box = tuple(_number(row.get(field, ""), FARTHEST) for field in BOX)
         if not path:
             skipped.setdefault("no path", []).append(f"{table.name}, line {line}")
         elif age is None or std is None or None in box:
@@ -142,11 +142,9 @@ def _rows(table: Path, named: dict[str, str], meaning: dict[str, int], folder: P
             person = person_number(row["subject"]) if row.get("subject") else UNKNOWN
             part = parts.setdefault(row["part"], len(parts)) if row.get("part") else UNKNOWN
             found = (path, *age, std if std > 0 else math.nan, gender, person, part, box)
-            if str(found) in seen:
+            if found in rows:  # NaN is math.nan here, which is itself
                 skipped.setdefault("repeated row", []).append(path)
-            else:
-                seen.add(str(found))
-                rows.append(found)
+            rows[found] = None
     return rows, skipped, parts
 
 

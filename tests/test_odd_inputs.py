@@ -2,6 +2,7 @@
 
 import csv
 import os
+from pathlib import Path
 
 import cv2
 import h5py
@@ -50,6 +51,15 @@ def build(folder, *options):
 
 
 # ------------------------------------------------------------------------------------------------- tables
+
+
+def test_the_folder_of_a_table_is_looked_at_once_and_not_for_each_row(tmp_path, monkeypatch):
+    looked, resolve = [], Path.resolve
+    monkeypatch.setattr(Path, "resolve", lambda path, *more: looked.append(path) or resolve(path, *more))
+    lines = [f"{folder}{number}.jpg,{number}" for number in range(90) for folder in ("", f"{tmp_path}/sub/../")]
+    records = read(tmp_path, "path,age", *lines)
+    assert len(looked) <= 3
+    assert records.path == [f"{number}.jpg" for number in range(90)] and len(records.skipped["repeated row"]) == 90
 
 
 @pytest.mark.parametrize(
