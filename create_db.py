@@ -23,9 +23,10 @@ from age_gender.cluster import connected, once
 from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, in_any_thread
 from age_gender.files import alone, write_rows
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
+from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 from readers.cleaning import names_found
-from readers.cutting import Cut, Find, StillThere, decoded_blocks
+from readers.cutting import Cut, Find, StillThere, complaints, decoded_blocks
 from readers.parts import name_parts, part_of
 
 
@@ -150,14 +151,23 @@ def main(argv: list[str] | None = None) -> None:
     announce(output, len(kept), cut.image_size)
     scalars = {"img_size": cut.image_size, "min_score": args.min_score, "margin": cut.margin, "align": cut.align}
     texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}  # none: it came cropped, or with boxes of its own
-    with alone(output), connected(args.scheduler, "readers.cutting", args.workers) as client:
-        blocks = decoded_blocks(records, kept, folder, cut, args.workers, client)
+    doubted: list[int] = []
+    with (
+        alone(output),
+        connected(args.scheduler, "readers.cutting", args.workers) as client,
+        native_stderr_kept() as known,
+    ):
+        blocks = decoded_blocks(records, kept, folder, cut, args.workers, client, doubted)
         written, failures = write_database(output, records, kept, folder, blocks, cut.image_size, scalars, texts)
+        damaged = complaints(folder, list(dict.fromkeys(records.path[row] for row in sorted(doubted))))
+        known.update(line for lines in damaged.values() for line in lines)
     for reason, paths in failures.items():
         dropped[reason] = dropped.get(reason, 0) + len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
     cli.result(output=output, faces=len(written), left_out=dropped)
     list_failures(output, [*records.skipped.items(), *failures.items()])
+    failed = {path for paths in failures.values() for path in paths}
+    list_damaged(output, {path: lines for path, lines in damaged.items() if path not in failed})
 
 
 def read_exclusions(lists: list[Path], folder: Path, records: Records) -> set[str]:
@@ -312,13 +322,30 @@ def list_failures(output: Path, failures: list[tuple[str, list[str]]]) -> None:
     """Writes the photos that could not be used beside the database, as a list that --exclude takes."""
     rows = [(path, reason) for reason, paths in failures for path in paths]
     listing = output.with_suffix(".failed.csv")
-    if not rows:
-        listing.unlink(missing_ok=True)  # of an earlier run
+    if not write_list(listing, rows):
         return
-    write_rows(listing, [("path", "reason"), *rows])
     shown = "".join(f"\n  {path}: {reason}" for path, reason in rows[:5])
     more = f"\n  and {len(rows) - 5:,} more" if len(rows) > 5 else ""
     print(f"\n{len(rows):,} photos could not be used; all are listed in {listing}:{shown}{more}")
+
+
+def list_damaged(output: Path, damaged: dict[str, list[str]]) -> None:
+    """Writes the photos that were read although their decoder complained, with its words, as such a list too."""
+    listing = output.with_suffix(".damaged.csv")
+    if write_list(listing, [(path, "; ".join(lines)) for path, lines in damaged.items()]):
+        print(
+            f"\n{len(damaged):,} photos are damaged but were read, such as {next(iter(damaged))}; all are listed in "
+            f"{listing}, which --exclude takes"
+        )
+
+
+def write_list(listing: Path, rows: list[tuple[str, str]]) -> bool:
+    """Writes paths and reasons where there are any, which it returns; else removes the list of an earlier run."""
+    if not rows:
+        listing.unlink(missing_ok=True)
+        return False
+    write_rows(listing, [("path", "reason"), *rows])
+    return True
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -51,3 +51,29 @@ def held_back_stderr() -> Iterator[Callable[[], str]]:
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+@contextmanager
+def native_stderr_kept() -> Iterator[set[str]]:
+    """Keeps what native code writes to stderr until the block ends, each line once; Python's own words go on.
+
+    Yields:
+        A set, for lines that need not be written then: they are said in other words.
+    """
+    own, real, known = sys.stderr, sys.__stderr__, set[str]()
+    lines: list[str] = []
+    with ExitStack() as stack:
+        if real and own is real:
+            terminal = open(os.dup(2), "w", buffering=1, encoding=real.encoding, errors=real.errors)
+            sys.stderr = stack.enter_context(terminal)
+        try:
+            with held_back_stderr() as said:
+                try:
+                    yield known
+                finally:
+                    lines = said().splitlines()
+        finally:
+            sys.stderr = own
+            for line in dict.fromkeys(lines):
+                if line not in known:
+                    print(line, file=sys.stderr)

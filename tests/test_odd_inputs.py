@@ -2,6 +2,8 @@
 
 import csv
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -18,6 +20,7 @@ import demo
 from age_gender.faces import decode
 from age_gender.files import alone, files_below, guarded, read_cells, read_names, unguarded
 from age_gender.labels import FEMALE, MALE, UNKNOWN
+from age_gender.machine import native_stderr_kept
 from age_gender.sources import find_images
 from readers import read_records
 from utils import read_paths
@@ -48,6 +51,55 @@ def build(folder, *options):
     create_db.main([str(word) for word in (*arguments, "--overwrite", *options)])
     with h5py.File(output) as file:
         return file["age"][:, 0].tolist(), file["gender"][:, 0].tolist()
+
+
+# ------------------------------------------------------------------------------------------------- damaged photos
+
+
+def damaged_jpeg(path):
+    """A JPEG with a stray marker in it, which libjpeg reads, with a complaint that names no file."""
+    content = cv2.imencode(".jpg", cv2.GaussianBlur(noise(1, 200)[0], (7, 7), 3))[1].tobytes()
+    path.write_bytes(content[:1500] + b"\xff\xd0\x11\x22" + content[1500:])
+
+
+def test_photos_that_libjpeg_complains_of_are_named_and_listed(tmp_path, capfd):
+    names = [f"{number}.png" for number in range(40)]
+    photos(tmp_path, *names)
+    for name in ("a.jpg", "b.jpg"):
+        damaged_jpeg(tmp_path / name)
+    (tmp_path / "c.jpg").write_bytes((tmp_path / "a.jpg").read_bytes()[:300])
+    given = [*names[:20], "b.jpg", "c.jpg", *names[20:], "a.jpg"]
+    table(tmp_path, "path,age", *(f"{name},30" for name in given))
+    ages, _ = build(tmp_path, "--workers", "4")
+    assert len(ages) == 42
+    said, warned = capfd.readouterr()
+    listing = tmp_path / "out.damaged.csv"
+    assert f"2 photos are damaged but were read, such as b.jpg; all are listed in {listing}" in said
+    assert "JPEG" not in warned and "43" in warned  # the progress is shown
+    listed = list(csv.DictReader(open(listing)))
+    assert [row["path"] for row in listed] == ["b.jpg", "a.jpg"]
+    assert all(row["reason"].startswith("Corrupt JPEG data") for row in listed)
+    ages, _ = build(tmp_path, "--exclude", str(listing))
+    assert len(ages) == 40 and not listing.exists()
+
+
+def test_what_else_native_code_says_is_written_at_the_end_once(capfd):
+    with native_stderr_kept() as known:
+        os.write(2, b"damaged\nlow memory\nlow memory\n")
+        print("from Python", file=sys.stderr)
+        known.add("damaged")
+    assert capfd.readouterr().err == "from Python\nlow memory\n"
+
+
+def test_pythons_own_words_are_not_kept_back():
+    program = (
+        "import os, sys\nfrom age_gender.machine import native_stderr_kept\n"
+        "with native_stderr_kept():\n os.write(2, b'native\\n')\n print('own', file=sys.stderr)\n"
+        " raise SystemExit('the end')"
+    )
+    root = Path(__file__).parents[1]
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=root)
+    assert done.stderr.splitlines() == ["own", "native", "the end"]
 
 
 # ------------------------------------------------------------------------------------------------- tables
