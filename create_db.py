@@ -333,10 +333,8 @@ def list_damaged(output: Path, damaged: dict[str, list[str]]) -> None:
     """Writes the photos that were read although their decoder complained, with its words, as such a list too."""
     listing = output.with_suffix(".damaged.csv")
     if write_list(listing, [(path, "; ".join(lines)) for path, lines in damaged.items()]):
-        print(
-            f"\n{len(damaged):,} photos are damaged but were read, such as {next(iter(damaged))}; all are listed in "
-            f"{listing}, which --exclude takes"
-        )
+        first, listed = next(iter(damaged)), f"all are listed in {listing}, which --exclude takes"
+        print(f"\n{len(damaged):,} photos are damaged but were read, such as {first}; {listed}")
 
 
 def write_list(listing: Path, rows: list[tuple[str, str]]) -> bool:
