@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from age_gender import __version__
-from age_gender.labels import AGE_SCALES, age_scale
 from age_gender.machine import available_cores
 
 T = TypeVar("T")
@@ -150,6 +149,8 @@ def add_trust(group: Any) -> None:
 
 def add_age_scale(group: Any, text: str) -> None:
     """Adds --age_scale, other groups than the model's own; the text says what for."""
+    from age_gender.labels import AGE_SCALES, age_scale  # NumPy, which not every command needs
+
     group.add_argument(
         "--age_scale",
         type=checked(age_scale),

@@ -54,7 +54,8 @@ def _what_to_fetch(name: str, error: Exception) -> str:
         todo = f"fetch {address[0]} elsewhere and put it at {folder / file}"
     else:
         todo = f"the file that Keras names belongs in {folder}"
-    return f"ImageNet's weights of {name} could not be fetched ({reason}): {todo}; --weight_file none trains from scratch"
+    scratch = "--weight_file none trains from scratch"
+    return f"ImageNet's weights of {name} could not be fetched ({reason}): {todo}; {scratch}"
 
 
 def published_network(path: Path) -> str | None:

@@ -290,7 +290,7 @@ def test_a_download_that_fails_says_which_file_goes_where(tmp_path, monkeypatch)
     said = str(raised.value)
     file = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
     assert "\n" not in said
-    assert f"/{file} elsewhere and put it at {tmp_path / 'home' / 'models' / file}; --weights none" in said
+    assert f"/{file} elsewhere and put it at {tmp_path / 'home' / 'models' / file}; --weight_file none" in said
     assert not list((tmp_path / "run").iterdir())
 
 

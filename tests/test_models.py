@@ -515,13 +515,14 @@ def test_no_checkpoint_is_an_error_that_says_what_to_do(tmp_path, monkeypatch):
 
 
 def test_a_backbone_is_built_by_the_image_size_its_arguments_and_the_age_scale():
-    for name, arguments in {"wide_resnet": {"depth": 10, "width": 1}, "mobilenet_v3_small": {}}.items():
+    tried = {"wide_resnet": {"depth": 10, "width": 1}, "dlib_resnet": {}, "mobilenet_v3_small": {}}
+    for name, arguments in tried.items():
         for ordinal in (False, True):
             said = Description(name, {**arguments, "ordinal": ordinal}, 32, age_scale=AGE_SCALES["adience"])
             model = build(said)
             assert model.output_names == ["pred_gender", "pred_age"] and model.input_shape == (None, 32, 32, 3)
             assert [output.shape[1] for output in model.outputs] == [2, 8]
-    assert set(backbones.BACKBONES) == set(backbones.STAGES) == {"wide_resnet", *NETWORKS}
+    assert set(backbones.BACKBONES) == set(backbones.STAGES) == {"wide_resnet", "dlib_resnet", *NETWORKS}
     assert asdict(Description("wide_resnet", {}, 64))["genders"] == ("F", "M")
 
 

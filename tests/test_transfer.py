@@ -292,9 +292,9 @@ def test_weights_of_another_network_or_for_another_are_refused(faces, earlier, t
     assert "is a wide_resnet, not a vgg16: --model wide_resnet" in error("--model", "vgg16", "--weights", str(earlier))
     vgg16 = write_keras_2_weights(tmp_path / "any_name.h5", vggface_vgg16())
     resnet50 = write_keras_2_weights(tmp_path / "other.h5", vggface_resnet50())
-    assert "has VGGFace's weights of vgg16, not of wide_resnet: --model vgg16" in error("--weights", str(vgg16))
+    assert "has the weights of a vgg16, not of a wide_resnet: --model vgg16" in error("--weights", str(vgg16))
     said = error("--model", "vgg16", "--weights", str(resnet50))
-    assert "has VGGFace's weights of resnet50, not of vgg16: --model resnet50" in said
+    assert "has the weights of a resnet50, not of a vgg16: --model resnet50" in said
     said = error("--model", "vgg16", "--weights", "data/rcmalli_vggface_tf_notop_vgg16.h5")
     assert "is not there: fetch https://github.com/rcmalli/keras-vggface/releases/" in said
     assert "/rcmalli_vggface_tf_notop_vgg16.h5 and name its path" in said
