@@ -221,9 +221,12 @@ def write_noise(path: Path, faces: int, image_size: int, sparse: bool = False) -
         path: of the database.
         faces: how many.
         image_size: height and width, in pixels.
-        sparse: write the last images alone; HDF5 leaves a hole in the file for the others, which reads as zeros.
+        sparse: write the last images alone; HDF5 leaves a hole in the file for the others, which reads as zeros. The
+            file has no digests of blocks then.
     """
-    from utils import writing_database
+    import h5py
+
+    from utils import BLOCK_DIGESTS, writing_database
 
     rng = np.random.default_rng(0)
     gender, age = noise_labels(faces)
@@ -235,6 +238,9 @@ def write_noise(path: Path, faces: int, image_size: int, sparse: bool = False) -
             shape = (min(left, NOISE_BLOCK), image_size, image_size, 3)
             writer.append(rng.integers(0, 256, shape, np.uint8))
         writer.finish({"gender": gender, "age": age, "digest": digest}, {"margin": 0.4}, {"db": "noise"})
+        if sparse:
+            with h5py.File(writer.path, "r+") as file:
+                del file[BLOCK_DIGESTS]
 
 
 # ---------------------------------------------------------------------------------------------- results
