@@ -18,6 +18,7 @@ from age_gender.intervals import UNSURE_BELOW, age_interval, tempered
 from age_gender.labels import FEMALE, MALE, UNKNOWN, expected_age
 
 SURE = 0.95
+LEAST_FACES = 20  # that a share of a decade is said of
 GROUPS = ((0, 2), (3, 7), (8, 12), (13, 19), (20, 36), (37, 65), (66, 100))  # years, of Images of Groups
 
 
@@ -129,13 +130,16 @@ def guesses(truth: tuple, said: Answers) -> list[str]:
     right = ((said.p_male >= 0.5) == (gender == MALE))[known]
     sure = sureness >= SURE
     cells = [shown("gender_unsure", found), shown("gender_accuracy_sure", found)]
-    cells += [f"{sureness.mean():.1%}, {right.mean():.1%}", f"{sure.mean():.1%}, {right[sure].mean():.1%}"]
+    cells += [
+        f"{sureness.mean():.1%}, {right.mean():.1%}",
+        f"{sure.mean():.1%}, {right[sure].mean() if sure.any() else np.nan:.1%}",
+    ]
     if said.first is None or not np.any(age != UNKNOWN):
         return [*cells, "-", "-", "-"]
     decade, inside = said.expected_age // 10, (said.first <= age) & (age <= said.last)
     shares = {int(each): inside[(decade == each) & (age != UNKNOWN)] for each in np.unique(decade)}
-    least = min((share.mean(), each, len(share)) for each, share in shares.items() if len(share) >= 20)
-    worst = f"{least[0]:.0%} of {least[2]} said to be {least[1] * 10}-{least[1] * 10 + 9}"
+    many = [(share.mean(), each, len(share)) for each, share in shares.items() if len(share) >= LEAST_FACES]
+    worst = "{0:.0%} of {2} said to be {1}0-{1}9".format(*min(many)) if many else "-"
     return [*cells, shown("interval_coverage", found), shown("interval_width", found), worst]
 
 
@@ -146,6 +150,8 @@ def bands(low: np.ndarray, said: np.ndarray, before: np.ndarray) -> list[tuple]:
     rows = []
     for number, (first, last) in enumerate(GROUPS):
         here = (truth == number) & (low != UNKNOWN)
+        if not here.any():
+            continue
         away = np.abs(found - truth)[here]
         medians = (f"{np.median(years[here]):.1f}" for years in (said, before))
         rows.append((f"{first}-{last}", here.sum(), *medians, f"{(away == 0).mean():.1%}", f"{(away <= 1).mean():.1%}"))

@@ -1,6 +1,7 @@
 """The drawn dataset: laid out as WIKI is, dirty as WIKI is, the same for the same seed, and read as it was drawn."""
 
 import csv
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -233,3 +234,58 @@ def test_the_mean_of_two_checkpoints_lies_between_them(tmp_path, capsys):
     with pytest.raises(ValueError, match="are not of one network"):
         average.main(words)
     assert inspect(tmp_path / "m.hdf5") == said
+
+
+def test_genders_are_evened_on_the_faces_that_chose_the_checkpoint(tmp_path, capsys):
+    from conftest import noise, write_database
+
+    import even_genders
+    from age_gender.description import Description
+    from networks.backbones import build
+    from networks.checkpoints import load, save
+    from networks.split import sides_of
+    from utils import open_database
+
+    rng = np.random.default_rng(0)
+    gender = rng.integers(0, 2, 4000)
+    odds = 3 * (2 * gender - 1) + rng.logistic(size=4000) + 0.7  # men are said too often
+    assert even_genders.even_shift(1 / (1 + np.exp(-odds)), gender) == pytest.approx(-0.7, abs=0.1)
+
+    file = write_database(tmp_path / "faces_db.mat", noise(40, 32), age=np.full(40, 30), gender=np.arange(40) % 2)
+    database, description = open_database(file), Description("wide_resnet", {"depth": 10, "width": 1}, 32)
+    rows = np.arange(20), np.arange(20, 40), np.arange(0)
+    sides, _ = sides_of([database], rows)
+    model = build(description)
+    kernel, bias = model.get_layer("pred_gender").get_weights()
+    model.get_layer("pred_gender").set_weights([kernel, bias + [0, 1.5]])
+    save(model, tmp_path / "m.hdf5", replace(description, sides=sides, split={"databases": [database.fingerprint()]}))
+    even_genders.main(["--weight_file", str(tmp_path / "m.hdf5"), "--input", str(file)])
+    assert "to the log odds of male, from 20 faces" in capsys.readouterr().out
+    after, said = load(tmp_path / "m.hdf5")
+    moved = after.get_layer("pred_gender").get_weights()[1] - (bias + [0, 1.5])
+    assert moved[1] - moved[0] == pytest.approx(said.training["gender_shift"], abs=1e-5) and said.calibration is None
+    (tmp_path / "other").mkdir()
+    other = write_database(tmp_path / "other" / "x_db.mat", noise(8, 32), age=np.full(8, 30), gender=np.zeros(8, int))
+    with pytest.raises(ValueError, match="have no women and men that chose"):
+        even_genders.main(["--weight_file", str(tmp_path / "m.hdf5"), "--input", str(other)])
+
+
+def test_the_models_card_counts_the_faces_kept_apart(tmp_path, tiny_checkpoint_file, capsys):
+    from conftest import noise, write_database
+
+    import card
+    import teach
+    from utils import open_database
+
+    low = np.tile([0, 13, 20, 66], 100)
+    columns = {"age": np.full(400, -1), "age_low": low, "age_high": low + 6, "gender": np.arange(400) % 2}
+    grouped = write_database(tmp_path / "grouped_db.mat", noise(400, 32), texts={"db": "csv"}, **columns)
+    whole = write_database(tmp_path / "whole_db.mat", noise(30, 32), age=np.arange(30), gender=np.arange(30) % 2)
+    models = ["--weight_file", str(tiny_checkpoint_file), "--before", str(tiny_checkpoint_file)]
+    card.main([*models, "--input", str(grouped), "--whole", str(whole)])
+    said = capsys.readouterr().out
+    kept = len(teach.kept_apart(open_database(grouped)))
+    assert 40 < kept < 120
+    assert re.findall(r"^\| (grouped|whole) +\| (\d+) +\|", said, re.M) == [("grouped", str(kept)), ("whole", "30")]
+    assert said.count("+0.0 (+0.0 to +0.0)") == 2  # a model differs in nothing from itself
+    assert re.findall(r"^\| grouped \| (\d+-\d+|all) ", said, re.M) == ["0-2", "13-19", "20-36", "66-100", "all"]
