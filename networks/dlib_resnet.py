@@ -78,8 +78,7 @@ def dlib_resnet(
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     if dropout:
         x = layers.Dropout(dropout, name="features_dropout")(x)
-    outputs = two_heads(x, weight_decay / 2, num_ages=num_ages, ordinal=ordinal)
-    return keras.Model(image, outputs, name="dlib_resnet")
+    return keras.Model(image, two_heads(x, weight_decay / 2, num_ages=num_ages, ordinal=ordinal), name="dlib_resnet")
 
 
 def is_dlib(path: Path) -> bool:

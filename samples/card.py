@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> None:
         rows = np.arange(len(database)) if path in args.whole else teach.kept_apart(database)
         said, said_before = (Answers(model, database, rows) for model in (new, old))
         name, truth = path.stem.removesuffix("_db"), (database.age[rows], database.gender[rows])
-        tables["overall"].append((name, len(rows), *overall(truth, said, said_before)))
+        tables["overall"].append((name, len(rows), *overall(said, said_before)))
         tables["gender"].append((name, *by_gender(truth, said), *by_gender(truth, said_before)))
         tables["guesses"].append((name, *guesses(truth, said)))
         if database.label_low is not None and np.any(database.label_low[rows] != UNKNOWN):
@@ -102,7 +102,7 @@ def shown(name: str, found, signed: bool = False) -> str:
     return with_interval(name, found[name], signed) if name in found and not np.isnan(found[name].value) else "-"
 
 
-def overall(truth: tuple, said: Answers, before: Answers) -> list[str]:
+def overall(said: Answers, before: Answers) -> list[str]:
     """Age error, that of the earlier model and the difference, bias; the same of the gender."""
     from evaluation.metrics import compare
 

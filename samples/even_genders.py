@@ -27,6 +27,8 @@ def main(argv: list[str] | None = None) -> None:
     cli.add_databases(parser, "databases of its training")
     parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="where to write it (default: in its place)")
     args = parser.parse_args(argv)
+    if not args.input:
+        parser.error("--input names the databases of its training")
     from networks import open_model, predict_rows
     from networks.checkpoints import choose, load, save
     from networks.split import past_of
