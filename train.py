@@ -27,7 +27,7 @@ from training.folds import every_fold
 from training.options import Options
 from training.reports import Outcome
 from training.resume import forget
-from training.starting import start_of
+from training.starting import start_from, start_of
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -79,12 +79,12 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     from training import reports, run
     from training.named import write_arguments
     from training.sharing import shared_out
-    from training.starting import start_from
     from training.teachers import ask_teachers
 
     team = backend.team()
     answers = trivial_answers(data.age[data.training], data.gender[data.training], options.age_scale)
-    description = run.describe(data, options, answers)
+    start, before = start_of(options.weights), None
+    description = run.describe(data, options, answers, start)
     if team.devices:
         print(f"{team.devices} devices in {team.processes} processes share each step's {options.batch_size} faces")
         backend.agree("arguments, or another stopped run", repr((options.plain(), stopped.get("epoch"))))
@@ -96,17 +96,16 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     model = run.build_model(description, options)
     reports.announce(data, description, model)
     if not stopped:
-        start_from(model, options, data)
+        start_from(start, model, options, data)
         if team.leads:
             forget(folder)  # --restart
     if options.run and team.leads:
         write_arguments(folder, options)
-    start, before = start_of(options), None
-    if start and team.leads:
+    if start.checkpoint and team.leads:
         with backend.apart():
-            before = outcomes_on(start, data.databases, *data.validation_faces(), options.age_scale)
+            before = outcomes_on(start.path, data.databases, *data.validation_faces(), options.age_scale)
         words = worth_in_words(before, options.seed)
-        print(f"{start} on the {len(data.validation):,} validation faces: {words}", flush=True)
+        print(f"{start.path} on the {len(data.validation):,} validation faces: {words}", flush=True)
     trivial = reports.trivial_scores(data, description)
     outcome = run.fit(model, run.Plan(options, description, *batches, folder, stopped, trivial))
     if not team.leads:
@@ -138,7 +137,7 @@ def conclude(
         name_best(model.path)
     if before:
         after = outcomes_of(answers, description.age_scale, *labels, options.age_scale)
-        print(f"gained over {start_of(options)}: {gain_in_words(after, before, options.seed)}")
+        print(f"gained over {options.weights}: {gain_in_words(after, before, options.seed)}")
         print("  (95% intervals, paired bootstrap; these faces chose the checkpoint, which flatters a little)")
     forget(folder)
     return 1 if reports.say_if_it_collapsed(outcome, data, options) else 0

@@ -27,6 +27,7 @@ from training.losses import age_loss
 from training.options import DEFAULT_RATES, Options
 from training.resume import RESUME_ATTRIBUTE, RESUME_FILE
 from training.schedules import Phase, StepDecay, learning_rate
+from training.starting import Start
 from training.teachers import ask_teachers, write_answers
 from utils import open_database
 
@@ -312,7 +313,7 @@ def test_the_largest_database_decides_how_the_demo_cuts_and_what_is_unlike_it_is
     for paths in ((few, many), (many, few)):
         chosen = training_options("-i", *paths, *TINY)
         data = load_data(chosen)
-        description = run.describe(data, chosen, {"age": 30, "gender": 1})
+        description = run.describe(data, chosen, {"age": 30, "gender": 1}, Start())
         assert (description.margin, description.detector, description.align) == (0.1, "yunet", True)
         reports.announce(data, description, SimpleNamespace(name="net", count_params=lambda: 5))
         said = capsys.readouterr().out

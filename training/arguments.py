@@ -16,19 +16,19 @@ from pathlib import Path
 from typing import NamedTuple
 
 from age_gender import cli
+from age_gender.description import Description
 from age_gender.labels import AGE_SCALES, YEARS, age_scale
 from networks.applications import NETWORKS
 from networks.backbones import BACKBONES, STAGES
 from networks.backend import HEARTBEAT, KERAS_CLUSTER
-from networks.checkpoints import choose, inspect
-from networks.published import published_network
+from networks.checkpoints import choose
 from readers.parts import with_all_parts
 from training.augmentations import AUGMENTATIONS
 from training.data import newest_database
 from training.losses import AGE_LOSSES, SOFT_LOSSES
 from training.options import DEFAULT_RATES, MONITORS, PUBLISHED, TRACKERS, WIDE_RESNET_ARGUMENTS, Options
 from training.resume import RESUME_FILE, read_resume, reading_resume
-from training.starting import weights_file
+from training.starting import start_of
 
 EVERYDAY = {  # what --help shows
     *("help", "version", "help_all", "input", "aug", "model", "width", "weights"),
@@ -427,12 +427,14 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
             f"{left} is a stopped run: --resume continues it, --restart discards it, "
             "another --output_dir leaves it alone"
         )
-    args = _inherited(parser, argv, args)
+    start = start_of(args.weights)
+    if start.checkpoint:
+        args = _inherited(parser, argv, args, start.checkpoint)
     _refuse_contradictions(parser, args)
     _refuse_idle_network_options(parser, args)
     args.input = args.input or with_all_parts(newest_database())
     # Files, since a folder's newest run may be this one when it is resumed.
-    args.weights = str(weights_file(args.weights) or args.weights or "") or None
+    args.weights = str(start.path) if start.path else args.weights
     args.teacher = [choose(path) for path in args.teacher or ()]
     return Options.of(vars(args)), folder, {}, devices
 
@@ -445,12 +447,11 @@ def files_first(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
     return sorted(argv, key=lambda word: not word.startswith("@"))
 
 
-def _inherited(parser: argparse.ArgumentParser, argv: list[str], args: argparse.Namespace) -> argparse.Namespace:
-    """The arguments, with the network and the loss of what --weight_file names where nothing else is typed."""
-    path = weights_file(args.weights)
-    if path is None or published_network(path):
-        return args
-    found = inspect(path)
+def _inherited(
+    parser: argparse.ArgumentParser, argv: list[str], args: argparse.Namespace, found: Description
+) -> argparse.Namespace:
+    """The arguments, with the network and the loss of the checkpoint that --weight_file names where nothing else is
+    typed."""
     kept = {**found.training.get("arguments", {}), **found.arguments, "model": found.network, "mirror": found.mirror}
     kept = {name: kept[name] for name in INHERITED if kept.get(name) is not None}
     parser.set_defaults(**kept)
@@ -459,10 +460,10 @@ def _inherited(parser: argparse.ArgumentParser, argv: list[str], args: argparse.
         return args
     other = same.age_loss != kept.get("age_loss")
     if other or same.age_loss not in SOFT_LOSSES:
-        parser.set_defaults(age_sigma=None)
+        same.age_sigma = args.age_sigma  # as it is typed, if it is
     if other or same.age_loss != "dldl_v2":
-        parser.set_defaults(age_error_weight=None)
-    return parser.parse_args(argv)
+        same.age_error_weight = args.age_error_weight
+    return same
 
 
 def _resumed(parser: argparse.ArgumentParser, argv: list[str], stopped: dict, folder: Path) -> Options:

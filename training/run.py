@@ -13,8 +13,7 @@ from age_gender.description import Description
 from networks import backend, description_of
 from networks.applications import VGGFACE_MEANS_BGR
 from networks.backbones import STAGES, build
-from networks.checkpoints import inspect, save
-from networks.published import published_network
+from networks.checkpoints import save
 from networks.split import sides_of
 from training.callbacks import Epochs, Journal, KeepBest, PlainValidationLoss, Resume, StopAtNan, train_last_stages
 from training.data import Data, split_of
@@ -25,39 +24,37 @@ from training.options import MONITORS, WIDE_RESNET_ARGUMENTS, Options
 from training.reports import Outcome
 from training.resume import reading_resume, set_dropout_seeds
 from training.schedules import learning_rate, phases
-from training.starting import history_of, weights_file
+from training.starting import Start, history_of
 from training.teachers import holds_answers
 from training.tracking import tracker
 
 TENSORBOARD = "tensorboard"  # the folder of its logs, within a run's
 
 
-def describe(data: Data, options: Options, trivial: dict[str, int]) -> Description:
+def describe(data: Data, options: Options, trivial: dict[str, int], start: Start) -> Description:
     """What every checkpoint of this run will say of itself.
 
     Args:
         data: the faces.
         options: of the run.
         trivial: the answers that use no picture, see Description.
+        start: what the run starts from.
 
     Raises:
         FileNotFoundError, ValueError: if what the run starts or learns from is not there, or is another network's.
     """
     versions = {"keras": version("keras"), "backend": keras.backend.backend(), "numpy": np.__version__}
     training = {"arguments": options.plain(), "versions": versions}
-    path = weights_file(options.weights)
-    published = published_network(path) if path else None
     arguments = {name: getattr(options, name) for name in WIDE_RESNET_ARGUMENTS if options.model == "wide_resnet"}
-    earlier = inspect(path) if path and not published else None
-    found = published or (earlier and earlier.network) or options.model
+    earlier = start.checkpoint
+    found = start.published or (earlier and earlier.network) or options.model
     if found != options.model:
-        of = f"has the weights of a {found}, not of a" if published else f"is a {found}, not a"
-        raise ValueError(f"{path} {of} {options.model}: --model {found}")
-    starts = [earlier] if earlier else []
+        of = f"has the weights of a {found}, not of a" if start.published else f"is a {found}, not a"
+        raise ValueError(f"{start.path} {of} {options.model}: --model {found}")
     if earlier:
         training["start"] = history_of(earlier)
     if options.model in VGGFACE_MEANS_BGR:
-        arguments["vggface"] = bool(published or (earlier and earlier.arguments.get("vggface")))
+        arguments["vggface"] = bool(start.published or (earlier and earlier.arguments.get("vggface")))
     if options.age_loss == "coral":
         arguments["ordinal"] = True
     teachers = [description_of(path) for path in options.teacher if not holds_answers(path)]
@@ -65,7 +62,8 @@ def describe(data: Data, options: Options, trivial: dict[str, int]) -> Descripti
         teacher.age_scale.folds_onto(options.age_scale)
     if teachers:
         training["teachers"] = [history_of(teacher) for teacher in teachers]
-    sides, untold = sides_of(data.databases, (data.training, data.validation, data.test), [*starts, *teachers])
+    models = [earlier, *teachers] if earlier else teachers
+    sides, untold = sides_of(data.databases, (data.training, data.validation, data.test), models)
     if untold:
         training["untold"] = True
     database = data.database

@@ -1,38 +1,48 @@
 """What a run starts from: the weights that `--weight_file` names, and whether they may have seen this run's faces."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from age_gender.description import Description
+from networks.checkpoints import choose, inspect
+from networks.published import VGGFACE_URL, load_imagenet, load_published, published_network, shortened
 from networks.split import past_of
+from networks.starting import copy_weights
 from training.data import Data
-from training.options import Options
+from training.options import PUBLISHED, Options
 
 
-def weights_file(weights: str | None) -> Path | None:
-    """The file that `--weight_file` means; None where it means imagenet or none.
+class Start(NamedTuple):
+    """What a run starts from.
+
+    Attributes:
+        path: the file of weights; None of random ones and of ImageNet's.
+        published: the network that a published file is for; None of a checkpoint.
+        checkpoint: what a checkpoint says of itself; None of a published file.
+    """
+
+    path: Path | None = None
+    published: str | None = None
+    checkpoint: Description | None = None
+
+
+def start_of(weights: str | None) -> Start:
+    """What `--weight_file` means, a file, or a folder's newest run.
 
     Raises:
         FileNotFoundError: if it is not there; of a published VGGFace file, with its address.
+        ValueError: if it is no file to start from.
     """
-    from networks.checkpoints import choose
-    from networks.published import VGGFACE_URL
-
-    if weights in (None, "none", "imagenet"):
-        return None
+    if weights is None or weights in PUBLISHED:
+        return Start()
     path = Path(weights)
     if path.name.startswith("rcmalli_vggface") and not path.exists():
         raise FileNotFoundError(f"{path} is not there: fetch {VGGFACE_URL}{path.name} and name its path")
-    return choose(path)
-
-
-def start_of(options: Options) -> Path | None:
-    """The checkpoint that a run goes on from; None of random weights and of published ones."""
-    from networks.published import published_network
-
-    path = weights_file(options.weights)
-    return path if path and not published_network(path) else None
+    path = choose(path)
+    published = published_network(path)
+    return Start(path, published, None if published else inspect(path))
 
 
 def history_of(earlier: Description) -> dict[str, object]:
@@ -40,37 +50,29 @@ def history_of(earlier: Description) -> dict[str, object]:
     return {**earlier.training, "split": earlier.split}
 
 
-def start_from(model, options: Options, data: Data) -> None:
-    """Takes the weights that --weight_file names, says what of them, and whether they may have seen this run's faces.
+def start_from(start: Start, model, options: Options, data: Data) -> None:
+    """Gives a model the weights that a run starts from, says what of them, and whether they may have seen its faces.
 
     Raises:
         ValueError: if they cannot be fetched, or are another network's.
     """
-    from networks.checkpoints import inspect
-    from networks.published import load_imagenet, load_published, published_network, shortened
-    from networks.starting import copy_weights
-
+    path, earlier = start.path, start.checkpoint
     if options.weights == "imagenet":
         print(load_imagenet(model, options.model), flush=True)
-        return
-    path = weights_file(options.weights)
-    if not path:
-        if options.weights == "none":
-            print("--weight_file none: every weight is random")
-        return
-    if published_network(path):
+    elif options.weights == "none":
+        print("--weight_file none: every weight is random")
+    elif start.published:
         print(f"{path}: {load_published(model, options.model, path)}", flush=True)
-        return
-    earlier = inspect(path)
-    fresh = copy_weights(path, model, ["pred_age"] if earlier.age_scale != options.age_scale else [])
-    if (options.freeze_epochs or options.unfreeze_stages) and (random := set(fresh) - set(model.output_names)):
-        raise ValueError(
-            f"{path} is another network: of this one {len(random)} layers beside the heads would be new, such as "
-            f"{min(random)}, and frozen layers must not be; train without --freeze_epochs and --unfreeze_stages"
-        )
-    weighty = sum(bool(layer.weights) for layer in model.layers)
-    print(f"{path}: the weights of {weighty - len(fresh)} of {weighty} layers; new: {shortened(fresh)}")
-    say_if_it_saw(earlier, data)
+    elif path and earlier:
+        fresh = copy_weights(path, model, ["pred_age"] if earlier.age_scale != options.age_scale else [])
+        if (options.freeze_epochs or options.unfreeze_stages) and (random := set(fresh) - set(model.output_names)):
+            raise ValueError(
+                f"{path} is another network: of this one {len(random)} layers beside the heads would be new, such as "
+                f"{min(random)}, and frozen layers must not be; train without --freeze_epochs and --unfreeze_stages"
+            )
+        weighty = sum(bool(layer.weights) for layer in model.layers)
+        print(f"{path}: the weights of {weighty - len(fresh)} of {weighty} layers; new: {shortened(fresh)}")
+        say_if_it_saw(earlier, data)
 
 
 def say_if_it_saw(earlier: Description, data: Data) -> None:
