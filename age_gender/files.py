@@ -7,6 +7,7 @@ import hashlib
 import os
 import posixpath
 import re
+import secrets
 import shutil
 import socket
 import tempfile
@@ -34,12 +35,10 @@ def replacing(path: Path) -> Iterator[Path]:
     path = path.resolve() if path.is_symlink() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
-    handle, name = tempfile.mkstemp(prefix=_mine(), suffix="".join(path.suffixes), dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(_mine() + secrets.token_hex(4) + "".join(path.suffixes))
+    temporary.touch(exist_ok=False)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
@@ -141,12 +140,6 @@ def _sync(path: Path) -> None:
             raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 @contextmanager
