@@ -47,19 +47,12 @@ def folder_of(names: list[str], path: Path) -> np.ndarray:
         names: paths below a dataset's folder; the file's paths end in them. What two of them end in is neither.
         path: the file.
     """
-    folders = folders_in(path)
-    tails: dict[int, dict[str, int]] = {}
-    found = np.full(len(names), UNKNOWN)
-    for row, name in enumerate(names):
-        parts = name.count("/") + 1
-        if parts not in tails:
-            tails[parts] = {}
-            for entry, folder in folders.items():
-                tail = "/".join(entry.split("/")[-parts:])
-                same = tails[parts].setdefault(tail, folder)
-                tails[parts][tail] = folder if same == folder else UNKNOWN
-        found[row] = tails[parts].get(name, UNKNOWN) if name else UNKNOWN
-    return found
+    tails: dict[str, int] = {"": UNKNOWN}
+    for entry, folder in folders_in(path).items():
+        parts = entry.split("/")
+        for tail in ("/".join(parts[start:]) for start in range(len(parts))):
+            tails[tail] = folder if tails.setdefault(tail, folder) == folder else UNKNOWN
+    return np.array([tails.get(name, UNKNOWN) for name in names], np.int64)
 
 
 def sides_in(names: list[str], path: Path, split: int) -> np.ndarray:

@@ -76,25 +76,21 @@ class Options:
     def of(cls, values: Mapping[str, Any]) -> "Options":
         """The options of parsed arguments or of `plain`, with the defaults that hang on other options filled in."""
         chosen = {each.name: values[each.name] for each in fields(cls)}
-        wide = chosen["model"] == "wide_resnet"
-
-        def default(name: str, value: object) -> None:
-            if chosen[name] is None:
-                chosen[name] = value
-
-        default("lr", DEFAULT_RATES[chosen["opt"]])
-        default("weight_decay", DEFAULT_DECAYS[chosen["opt"]])
-        default("mixup_alpha", AUGMENTATIONS[chosen["aug"]]["mixup_alpha"])
-        default("age_sigma", 2.0)
-        default("age_error_weight", 1.0)
-        default("teacher_weight", 0.5)
-        if wide:
-            for name, value in WIDE_RESNET_ARGUMENTS.items():
-                default(name, value)
+        defaults = {
+            "lr": DEFAULT_RATES[chosen["opt"]],
+            "weight_decay": DEFAULT_DECAYS[chosen["opt"]],
+            "mixup_alpha": AUGMENTATIONS[chosen["aug"]]["mixup_alpha"],
+            "age_sigma": 2.0,
+            "age_error_weight": 1.0,
+            "teacher_weight": 0.5,
+        }
+        if chosen["model"] == "wide_resnet":
+            defaults |= WIDE_RESNET_ARGUMENTS
         if chosen["model"] in NETWORKS:
-            default("weights", "imagenet")
+            defaults["weights"] = "imagenet"
         if chosen["freeze_epochs"]:
-            default("fine_tune_lr", FINE_TUNE_SHARE * chosen["lr"])
+            defaults["fine_tune_lr"] = FINE_TUNE_SHARE * (chosen["lr"] or defaults["lr"])
+        chosen |= {name: value for name, value in defaults.items() if chosen[name] is None}
         scale = chosen["age_scale"]
         return cls(
             **chosen

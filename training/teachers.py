@@ -29,19 +29,16 @@ def ask_teachers(data: Data, options: Options) -> Teacher | None:
     gender = np.zeros((len(data.image), NUM_GENDERS), np.float32)
     age = np.zeros((len(data.image), len(scale.groups)), np.float32)
     for path in options.teacher if backend.team().leads else ():
-        if holds_answers(path):
-            print(f"{path} teaches", flush=True)
-            genders, ages = read_answers(path, data.databases)
-            ages, _ = fold_ages(ages, YEARS, scale)
-            for mean, said in ((gender, genders), (age, ages)):
-                mean[rows] += said[rows] / len(options.teacher)
-            continue
-        model = open_model(path)
-        description = model.description
         print(f"{path} teaches", flush=True)
-        say_if_it_saw(description, data)
-        genders, ages = predict_rows(model, ImageStack(data.databases, description.image_size), rows)
-        ages, _ = fold_ages(ages, description.age_scale, scale)
+        if holds_answers(path):
+            genders, ages = (said[rows] for said in read_answers(path, data.databases))
+            own = YEARS
+        else:
+            model = open_model(path)
+            own = model.description.age_scale
+            say_if_it_saw(model.description, data)
+            genders, ages = predict_rows(model, ImageStack(data.databases, model.description.image_size), rows)
+        ages, _ = fold_ages(ages, own, scale)
         for mean, said in ((gender, genders), (age, ages)):
             mean[rows] += said / len(options.teacher)
     return backend.from_leader(gender), backend.from_leader(age)
