@@ -60,9 +60,11 @@ def wide_resnet(
     scale, offset = (1.0, 0.0) if original else (1 / 127.5, -1.0)
     x = layers.Rescaling(scale, offset, name="normalise")(image)
     kernel = 8 if stem_stride == 4 else 3
-    x = _convolution(x, 16, kernel, stem_stride, penalty, "stem")  # size x size x 16, for a stride of 1
+    x = convolution(x, 16, kernel, stem_stride, penalty, "stem")  # size x size x 16, for a stride of 1
     for stage in range(stages):  # size x size x 16 k, size/2 x size/2 x 32 k, size/4 x size/4 x 64 k
-        x = _group(x, 16 * 2**stage * width, min(stage, 1) + 1, depth, penalty, dropout, f"group{stage + 1}")
+        for block in range((depth - 4) // 6):
+            stride = 2 if stage and not block else 1
+            x = _block(x, 16 * 2**stage * width, stride, penalty, dropout, f"group{stage + 1}_block{block + 1}")
     x = _activated(x, "final")
     if original:
         x = layers.AveragePooling2D(8, strides=1, padding="same", name="pool")(x)
@@ -74,23 +76,17 @@ def wide_resnet(
     return keras.Model(image, outputs, name=f"wide_resnet_{depth}_{width}{more}")
 
 
-def _group(x, channels: int, stride: int, depth: int, penalty: float, dropout: float, name: str):
-    for block in range((depth - 4) // 6):
-        x = _block(x, channels, stride if block == 0 else 1, penalty, dropout, f"{name}_block{block + 1}")
-    return x
-
-
 def _block(x, channels: int, stride: int, penalty: float, dropout: float, name: str):
     """BN-ReLU-conv twice, beside a shortcut (figure 1c); a shortcut that changes width starts at the first ReLU."""
     activated = _activated(x, f"{name}_1")
     shortcut = x
     if x.shape[-1] != channels:
-        shortcut = _convolution(activated, channels, 1, stride, penalty, f"{name}_shortcut")
-    x = _convolution(activated, channels, 3, stride, penalty, f"{name}_conv1")
+        shortcut = convolution(activated, channels, 1, stride, penalty, f"{name}_shortcut")
+    x = convolution(activated, channels, 3, stride, penalty, f"{name}_conv1")
     x = _activated(x, f"{name}_2")
     if dropout:
         x = layers.Dropout(dropout, name=f"{name}_dropout")(x)
-    x = _convolution(x, channels, 3, 1, penalty, f"{name}_conv2")
+    x = convolution(x, channels, 3, 1, penalty, f"{name}_conv2")
     return layers.Add(name=f"{name}_add")([x, shortcut])
 
 
@@ -100,13 +96,15 @@ def _activated(x, name: str):
     return layers.ReLU(name=f"{name}_relu")(x)
 
 
-def _convolution(x, channels: int, kernel: int, stride: int, penalty: float, name: str):
+def convolution(x, channels: int, kernel: int, stride: int, penalty: float, name: str, use_bias=False, activation=None):
+    """What our own networks are made of: it pads as "same" does, and has the first weights of He et al."""
     return layers.Conv2D(
         channels,
         kernel,
         strides=stride,
         padding="same",
-        use_bias=False,
+        use_bias=use_bias,
+        activation=activation,
         kernel_initializer="he_normal",
         kernel_regularizer=_l2(penalty),
         name=name,
@@ -135,7 +133,7 @@ def two_heads(x, penalty: float = 0.0, use_bias: bool = True, num_ages: int = NU
     Returns:
         [(n, 2), (n, num_ages)], rows sum to 1.
     """
-    regularizer = keras.regularizers.L2(penalty) if penalty else None
+    regularizer = _l2(penalty)
 
     def softmax(classes, name):
         return layers.Dense(

@@ -44,41 +44,27 @@ def dlib_resnet(
     import keras
     from keras import layers
 
-    from wide_resnet import two_heads
+    from wide_resnet import convolution, two_heads
 
-    penalty = keras.regularizers.L2(weight_decay / 2) if weight_decay else None
-
-    def convolution(x, channels, kernel, name, stride=1, relu=True, use_bias=True):
-        return layers.Conv2D(
-            channels,
-            kernel,
-            strides=stride,
-            padding="same",
-            activation="relu" if relu else None,
-            use_bias=use_bias,
-            kernel_initializer="he_normal",
-            kernel_regularizer=penalty,
-            name=name,
-        )(x)
-
+    penalty, relu = weight_decay / 2, {"use_bias": True, "activation": "relu"}
     image = keras.Input((image_size, image_size, 3), dtype="uint8", name="image")
     x = layers.Rescaling(1 / 256, [-mean / 256 for mean in MEANS_BGR], name="normalise")(image)
-    x = convolution(x, 32, 7, "stem", stride=2)
+    x = convolution(x, 32, 7, 2, penalty, "stem", **relu)
     x = layers.MaxPooling2D(3, strides=2, padding="same", name="stem_pool")(x)
     for stage, (channels, blocks) in enumerate(BLOCKS, 1):
         for block in range(1, blocks + 1):
             name, stride = f"stage{stage}_block{block}", 2 if stage > 1 and block == 1 else 1
-            y = convolution(x, channels, 3, f"{name}_conv1", stride)
-            y = convolution(y, channels, 3, f"{name}_conv2", relu=False)
+            y = convolution(x, channels, 3, stride, penalty, f"{name}_conv1", **relu)
+            y = convolution(y, channels, 3, 1, penalty, f"{name}_conv2", use_bias=True)
             if stride == 2:
                 x = layers.AveragePooling2D(2, padding="same", name=f"{name}_pool")(x)
             if x.shape[-1] != channels:
-                x = convolution(x, channels, 1, f"{name}_shortcut", relu=False, use_bias=False)
+                x = convolution(x, channels, 1, 1, penalty, f"{name}_shortcut")
             x = layers.ReLU(name=f"{name}_relu")(layers.Add(name=f"{name}_add")([y, x]))
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     if dropout:
         x = layers.Dropout(dropout, name="features_dropout")(x)
-    return keras.Model(image, two_heads(x, weight_decay / 2, num_ages=num_ages, ordinal=ordinal), name="dlib_resnet")
+    return keras.Model(image, two_heads(x, penalty, num_ages=num_ages, ordinal=ordinal), name="dlib_resnet")
 
 
 def is_dlib(path: Path) -> bool:
