@@ -27,10 +27,8 @@ from age_gender.machine import available_cores
 BLOCK = 256  # faces that a digest is of
 BLOCK_DIGESTS, LABEL_DIGEST = "block_digest", "label_digest"
 LABELS = ("age", "gender", "digest", "subject", "age_low", "age_high", "age_std", "race", "part")  # what it is of
-READ = (
-    *("image", "age", "gender", "db", "margin", "detector", "align", "subject", "digest", "race", "race_names"),
-    *("age_low", "age_high", "age_std", "part", "part_names", BLOCK_DIGESTS, LABEL_DIGEST),
-)  # datasets of a database that are read when it is opened
+# Datasets of a database that are read when it is opened.
+READ = (*LABELS, "image", "db", "margin", "detector", "align", "race_names", "part_names", BLOCK_DIGESTS, LABEL_DIGEST)
 FILE = "(file)"  # among what was read: the open file, under a name that no dataset has
 SMALL, MOST_COMPRESSED = 1 << 26, 200  # bytes; times its file's size: what a dataset may hold
 USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
@@ -251,6 +249,11 @@ def label_digest(columns: dict[str, np.ndarray | None]) -> int:
         if (column := columns.get(name)) is not None:
             kind = "<f8" if column.dtype.kind == "f" else "<i8"
             content.update(name.encode() + np.ascontiguousarray(column, kind).tobytes())
+    return _number_of(content)
+
+
+def _number_of(content) -> int:
+    """64 bits of what a digest of hashlib comes to, as a signed integer."""
     return int.from_bytes(content.digest()[:8], "little", signed=True)
 
 
@@ -278,7 +281,7 @@ class BlockDigests:
         return np.array(self._found, np.int64)
 
     def _close(self) -> None:
-        self._found.append(int.from_bytes(self._open.digest()[:8], "little", signed=True))
+        self._found.append(_number_of(self._open))
         self._open, self._count = hashlib.sha256(), 0
 
 
@@ -444,15 +447,11 @@ def _text(units: np.ndarray) -> str:
 
 
 def _read_matlab5(path: Path) -> dict[str, object]:
-    try:
-        content = _load_matlab5(path)
-    except MemoryError:
-        raise
-    except Exception as error:  # scipy raises many types for a file that is cut off or is no MATLAB file
-        raise ValueError(f"{path} is no face database: {error}") from None
+    with reading(path, f"{path} is no face database"):
+        loaded = _load_matlab5(path)
     content = {
         name: tuple(value) if value.dtype.kind == "U" else value
-        for name, value in content.items()
+        for name, value in loaded.items()
         if not name.startswith("__")
     }
     if _first(content.get("db"), "") in ORIGINAL_UTKFACE and "gender" in content:
@@ -468,11 +467,11 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
     if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or image.shape[1] != image.shape[2]:
         raise ValueError(f"{path}: 'image' must be (n, size, size, 3) uint8; received {image.shape} {image.dtype}")
 
-    def column(name, kind=np.int64):
+    def column(name, kind=np.int64, entries=None):
         if content.get(name) is None:
             return None
         values = np.asarray(content[name]).reshape(-1)
-        if len(values) != len(image):
+        if len(values) != (entries or len(image)):
             raise ValueError(f"{path}: '{name}' has {len(values)} entries for {len(image)} images")
         return values.astype(kind)
 
@@ -504,19 +503,10 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         label_high=labels.pop("age_high"),
         race_names=content.get("race_names", ()),
         part_names=content.get("part_names", ()),
-        block_digest=_blocks(path, content.get(BLOCK_DIGESTS), len(image)),
+        block_digest=column(BLOCK_DIGESTS, entries=-(-len(image) // BLOCK)),
         file=content.get(FILE),
         **labels,
     )
-
-
-def _blocks(path: Path, digests, faces: int) -> np.ndarray | None:
-    if digests is None:
-        return None
-    digests = np.asarray(digests).reshape(-1)
-    if len(digests) != -(-faces // BLOCK):
-        raise ValueError(f"{path}: '{BLOCK_DIGESTS}' has {len(digests)} entries for {faces} images")
-    return digests.astype(np.int64)
 
 
 def damaged_faces(database: Database) -> list[range]:
@@ -529,9 +519,7 @@ def damaged_faces(database: Database) -> list[range]:
     starts = range(0, len(database), BLOCK)
 
     def digest_of(start: int) -> int:
-        block = BlockDigests()
-        block.add(np.ascontiguousarray(database.image[start : start + BLOCK]))
-        return int(block.finished()[0])
+        return _number_of(hashlib.sha256(np.ascontiguousarray(database.image[start : start + BLOCK])))
 
     with ThreadPoolExecutor(available_cores()) as pool:
         found = pool.map(digest_of, starts)
