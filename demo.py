@@ -44,9 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="images and folders of images, or one video, the number of a webcam, or the address of a stream",
     )
     source = parser.add_argument_group("source (the webcam, if none is given)").add_mutually_exclusive_group()
-    source.add_argument("--image_dir", type=Path, metavar="DIR", help="folder of images, searched with its subfolders")
-    source.add_argument("--image", type=Path, metavar="FILE", help="one image")
-    source.add_argument("--video", type=Path, metavar="FILE", help="video file")
+    source.add_argument("--image_dir", **cli.FOLDER, help="folder of images, searched with its subfolders")
+    source.add_argument("--image", **cli.FILE, help="one image")
+    source.add_argument("--video", **cli.FILE, help="video file")
     source.add_argument("--camera", **cli.numeric("N", int, 0, default=0), help="number of the webcam")
     source.add_argument("--browser", action="store_true", help="open a page on this machine that reads all of these")
     parser.add_argument(
@@ -60,8 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     network = parser.add_argument_group("network")
     network.add_argument(
         "--weight_file",
-        type=Path,
-        metavar="FILE",
+        **cli.FILE,
         help="checkpoint of this suite or of the original one, or a folder: its newest (default: checkpoints)",
     )
     cli.add_trust(network)
@@ -95,10 +94,7 @@ def add_faces_and_output(parser: argparse.ArgumentParser) -> None:
     )
     output = parser.add_argument_group("output")
     output.add_argument(
-        "--output_dir",
-        type=Path,
-        metavar="DIR",
-        help="folder for annotated images or video, predictions.csv and predictions.json",
+        "--output_dir", **cli.FOLDER, help="folder for annotated images or video, predictions.csv and predictions.json"
     )
     output.add_argument("--no_display", action="store_true", help="open no window")
     cli.add_scheduler(parser, more=". The tables alone are written: no picture is annotated")
@@ -194,9 +190,7 @@ def understand_paths(parser: argparse.ArgumentParser, args: argparse.Namespace) 
 
 def refuse_to_overwrite(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Results keep the names of their inputs, so they must not go where the inputs are."""
-    source = args.image_dir or (args.image and args.image.parent) or (args.video and args.video.parent)
-    source = source or (args.several and common_folder(args.several))
-    output = args.output_dir or DEFAULT_OUTPUT
+    source, output = top_folder(args), args.output_dir or DEFAULT_OUTPUT
     if source and source.resolve() == output.resolve():
         parser.error(
             f"results in {output} would overwrite what they are made of; name another folder with --output_dir"
@@ -253,14 +247,12 @@ def open_source(args: argparse.Namespace):
     return sources.Camera(args.camera), None
 
 
-def top_folder(args: argparse.Namespace) -> Path:
-    """The folder that results of a folder, or of several paths, are named relative to."""
-    return common_folder(args.several) if args.several else args.image_dir.absolute()
-
-
-def common_folder(paths: list[Path]) -> Path:
-    """The folder below which all of some images and folders lie: results are named relative to it."""
-    return Path(os.path.commonpath([path.absolute().parent for path in paths]))
+def top_folder(args: argparse.Namespace) -> Path | None:
+    """The folder below which all that is named lies: results are named relative to it; None of a camera."""
+    if args.image_dir:
+        return args.image_dir.absolute()
+    files = args.several or [path for path in (args.image, args.video) if path]
+    return Path(os.path.commonpath([path.absolute().parent for path in files])) if files else None
 
 
 def output_without_display(live: bool, wanted: bool) -> Path:

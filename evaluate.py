@@ -58,9 +58,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="first fit age intervals that hold nine of ten ages, and the gender's temperature, on the checkpoint's "
         "validation part and store them in the checkpoint, as train.py does at its end",
     )
-    parser.add_argument(
-        "--output_dir", type=Path, default=Path("evaluation_output"), metavar="DIR", help="folder for the results"
-    )
+    parser.add_argument("--output_dir", **cli.FOLDER, default=Path("evaluation_output"), help="folder for the results")
     parser.add_argument(
         "--seed", **cli.numeric("N", int, 0, default=0), help="random seed of the bootstrap and of the sample of faces"
     )

@@ -53,25 +53,19 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--weight_file",
-        type=Path,
-        metavar="FILE",
+        **cli.FILE,
         help="checkpoint of this suite or of the original one, or a folder: its newest (default: checkpoints, and "
         "before there is a run the model that comes with the suite)",
     )
     parser.add_argument(
-        "--output",
-        "-o",
-        type=Path,
-        metavar="FILE",
-        help=f"file, or a SavedModel's folder (default: {OUTPUT}/age_gender)",
+        "--output", "-o", **cli.FILE, help=f"file, or a SavedModel's folder (default: {OUTPUT}/age_gender)"
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what is there")
     proof = parser.add_argument_group("proof")
     cli.add_databases(proof, "databases (default: those the checkpoint was trained on, if they are there)")
     proof.add_argument(
         "--image_dir",
-        type=Path,
-        metavar="DIR",
+        **cli.FOLDER,
         help="photos whose faces are taken in place of a database's (default for int8 without a database: "
         "samples/portraits)",
     )

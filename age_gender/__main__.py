@@ -12,7 +12,6 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from age_gender import cli
@@ -24,9 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = cli.parser_for(__doc__ or "", "age-gender PATH... [--json] [options]", quiet=False)
     parser.add_argument("paths", **cli.PATHS, metavar="PATH", help="photos, or folders of photos")
     parser.add_argument("--json", action="store_true", help="a line of JSON a face instead of CSV")
-    parser.add_argument(
-        "--weight_file", type=Path, metavar="FILE", help="a model that export.py wrote (default: the one shipped)"
-    )
+    parser.add_argument("--weight_file", **cli.FILE, help="a model that export.py wrote (default: the one shipped)")
     parser.add_argument(
         "--detector",
         choices=DETECTORS,

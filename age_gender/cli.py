@@ -34,7 +34,10 @@ class Paths(argparse.Action):
         setattr(namespace, self.dest, [found for path in values for found in expanded(path)])
 
 
-PATHS: dict[str, Any] = {"type": Path, "action": Paths, "nargs": "+"}  # what add_argument takes for paths and wildcards
+# What add_argument takes for a file, for a folder, and for paths and wildcards.
+FILE: dict[str, Any] = {"type": Path, "metavar": "FILE"}
+FOLDER: dict[str, Any] = {"type": Path, "metavar": "DIR"}
+PATHS: dict[str, Any] = {"type": Path, "action": Paths, "nargs": "+"}
 
 
 def expanded(path: str | Path) -> list[Path]:
@@ -188,8 +191,8 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, readers: Mapping[str,
     group = parser.add_argument_group("dataset")
     group.add_argument("--db", choices=readers, default="wiki", metavar="NAME", help="dataset, one of those below")
     text = "the dataset's folder (default: named below, or the table's)"
-    group.add_argument("--data_dir", type=Path, metavar="DIR", help=text)
-    group.add_argument("--table", type=Path, metavar="FILE", help="csv: the table of photos and labels")
+    group.add_argument("--data_dir", **FOLDER, help=text)
+    group.add_argument("--table", **FILE, help="csv: the table of photos and labels")
     group.add_argument(
         "--columns",
         type=_column,

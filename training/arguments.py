@@ -320,11 +320,7 @@ def _add_output(parser: argparse.ArgumentParser) -> None:
     """Where it goes, and what of a stopped run becomes of it."""
     group = parser.add_argument_group("output")
     group.add_argument(
-        "--output_dir",
-        type=Path,
-        default=Path("checkpoints"),
-        metavar="DIR",
-        help="folder for checkpoints and logs",
+        "--output_dir", **cli.FOLDER, default=Path("checkpoints"), help="folder for checkpoints and logs"
     )
     group.add_argument(
         "--run",
