@@ -15,24 +15,21 @@ class MlflowTracker(keras.callbacks.Callback):
     def __init__(self, folder: Path, options: Options):
         super().__init__()
         self.name, self.arguments, self.run_id = folder.name, options.plain(), None
+        import mlflow
+
+        self.mlflow = mlflow
 
     def on_train_begin(self, logs=None):
-        import mlflow
-
         anew = self.run_id is None  # else this is a later phase of the run
-        self.run_id = mlflow.start_run(run_id=self.run_id, run_name=self.name if anew else None).info.run_id
+        self.run_id = self.mlflow.start_run(run_id=self.run_id, run_name=self.name if anew else None).info.run_id
         if anew:
-            mlflow.log_params(self.arguments)
+            self.mlflow.log_params(self.arguments)
 
     def on_epoch_end(self, epoch, logs=None):
-        import mlflow
-
-        mlflow.log_metrics({name: float(value) for name, value in logs.items()}, step=epoch + 1)
+        self.mlflow.log_metrics({name: float(value) for name, value in logs.items()}, step=epoch + 1)
 
     def on_train_end(self, logs=None):
-        import mlflow
-
-        mlflow.end_run()
+        self.mlflow.end_run()
 
 
 class WandbTracker(keras.callbacks.Callback):
