@@ -18,7 +18,7 @@ from age_gender.description import Description
 from mixup_generator import NO_AUGMENTATION, Augmentation, Labels, MixupGenerator
 from networks.checkpoints import seal
 from training.augmentations import AUGMENTATIONS
-from training.callbacks import Epochs, Journal, KeepBest, Resume, StopAtNan
+from training.callbacks import Journal, KeepBest, Resume, StopAtNan, epochs_of
 from training.curve import save_training_curve
 from training.losses import age_loss
 from training.metrics import AgeError, AgeSpread, MaleShare, weighted_metrics
@@ -53,7 +53,7 @@ def fit(model, batches, epochs=1, first=0, callbacks=()):
         initial_epoch=first,
         shuffle=False,
         verbose=0,
-        callbacks=[Epochs(batches), *callbacks],
+        callbacks=[epochs_of(batches), *callbacks],
     ).history
 
 
@@ -237,7 +237,7 @@ def test_a_checkpoint_holds_the_averaged_weights_and_the_training_goes_on_from_i
             noise(8, seed=5), Labels(np.arange(8) % 2, np.arange(8) * 9), batch_size=8, shuffle=False
         )
         watch = watch(model)
-        callbacks = [Epochs(batches()), *callbacks, watch]
+        callbacks = [epochs_of(batches()), *callbacks, watch]
         model.fit(batches(), epochs=4, shuffle=False, verbose=0, validation_data=validation, callbacks=callbacks)
         return model, watch, validation
 

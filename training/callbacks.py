@@ -44,15 +44,9 @@ def train_last_stages(model, stages: Sequence[str], last: int | None) -> None:
         layer.trainable = place >= first or layer.name in model.output_names
 
 
-class Epochs(keras.callbacks.Callback):
+def epochs_of(batches: MixupGenerator) -> keras.callbacks.Callback:
     """Tells the generator which epoch it is."""
-
-    def __init__(self, batches: MixupGenerator):
-        super().__init__()
-        self.batches = batches
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.batches.set_epoch(epoch)
+    return keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: batches.set_epoch(epoch))
 
 
 class PlainValidationLoss(keras.callbacks.Callback):

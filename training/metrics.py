@@ -8,24 +8,18 @@ from age_gender.labels import MALE, YEARS, AgeScale
 from training.losses import expected_age
 
 
-class AgeError(keras.metrics.Mean):
+class AgeError(keras.metrics.MeanMetricWrapper):
     """Mean absolute error of the expected age, in years; labels may be mixtures."""
 
     def __init__(self, name: str, centres: np.ndarray = YEARS.centres):
-        super().__init__(name=name)
-        self.centres = centres
-
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        error = ops.abs(expected_age(y_true, self.centres) - expected_age(y_pred, self.centres))
-        return super().update_state(error, sample_weight)
+        super().__init__(lambda true, said: ops.abs(expected_age(true, centres) - expected_age(said, centres)), name)
 
 
-class OneOff(keras.metrics.Mean):
+class OneOff(keras.metrics.MeanMetricWrapper):
     """Share of faces whose likeliest age group is the true one or a neighbour of it (Eidinger et al. 2014)."""
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        away = ops.abs(ops.argmax(y_true, axis=-1) - ops.argmax(y_pred, axis=-1))
-        return super().update_state(ops.cast(away <= 1, "float32"), sample_weight)
+    def __init__(self, name: str):
+        super().__init__(lambda true, said: ops.abs(ops.argmax(true, axis=-1) - ops.argmax(said, axis=-1)) <= 1, name)
 
 
 class AgeSpread(keras.metrics.Metric):
