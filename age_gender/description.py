@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from age_gender.detectors import NO_DETECTOR, found_by
+from age_gender.files import reading
 from age_gender.intervals import Calibration
 from age_gender.labels import AGE_SCALES, GENDERS, YEARS, AgeScale
 
@@ -116,7 +117,7 @@ class Description:
         Raises:
             ValueError: if it cannot be understood.
         """
-        try:
+        with reading(path, f"{path}: what it says of itself cannot be understood"):
             said = json.loads(text)
             if not isinstance(said, dict):
                 raise ValueError("it is no JSON object")
@@ -128,8 +129,6 @@ class Description:
                 for name in ("version", "source", "precision", "colours"):
                     said.pop(name, None)
             description = _checked(cls(**{**said, **_decoded(said)}, path=Path(path)))
-        except (AttributeError, TypeError, KeyError, ValueError, OverflowError, RecursionError) as error:
-            raise ValueError(f"{path}: what it says of itself cannot be understood: {error}") from None
         if description.genders != GENDERS:
             raise ValueError(
                 f"{path} was trained for genders {description.genders}; this version reads genders {GENDERS} in this "

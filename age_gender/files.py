@@ -147,7 +147,8 @@ def reading(path: Path, problem: str) -> Iterator[None]:
     """Turns whatever a library raises of a damaged file into one ValueError that names the file.
 
     Libraries raise many types: h5py OSError, RuntimeError, KeyError, TypeError. What names the file already passes, and
-    so does a file that is not there. A lack of memory is said as such: it is none of the file's faults.
+    so do a file that is not there and a package that cannot be imported. A lack of memory is said as such: it is none
+    of the file's faults.
 
     Args:
         path: the file that is read.
@@ -155,7 +156,7 @@ def reading(path: Path, problem: str) -> Iterator[None]:
     """
     try:
         yield
-    except (FileNotFoundError, PermissionError):
+    except (FileNotFoundError, PermissionError, ImportError):
         raise
     except MemoryError:
         raise MemoryError(f"{path} needs more memory than there is") from None

@@ -9,6 +9,7 @@ import os
 import sys
 import zipfile
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -18,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from age_gender.description import KEY, Description
+from age_gender.files import reading
 from age_gender.labels import NUM_GENDERS
 from age_gender.machine import available_cores, held_back_stderr
 
@@ -124,14 +126,8 @@ def open_model(path: Path, threads: int | None = None) -> Model:
         )
     form = FORMATS[name]
     require([(form.module, form.package)], f"{path}, which {form.title} runs,")
-    try:
+    with reading_exported(path):
         run, text, device = form.open(path, threads or available_cores())
-    except (OSError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise damaged(path, error) from None
-    except Exception as error:  # ONNX Runtime has types of its own, which derive from nothing else
-        if type(error).__module__.partition(".")[0] != form.module.partition(".")[0]:
-            raise
-        raise damaged(path, error) from None
     words = f"{form.title} {version(form.package.partition('>')[0])}, {device}"
     return exported_model(path, Description.from_json(text, path), run, words)
 
@@ -141,22 +137,17 @@ def exported_model(path: Path, description: Description, run: Run, device: str) 
 
     def predict(images: np.ndarray) -> list[np.ndarray]:
         said = run(images)
+        if lacking := [name for name in ("pred_gender", "pred_age") if name not in said]:
+            raise ValueError(f"{path} has no output '{lacking[0]}'; export.py writes pred_gender and pred_age")
         return [said["pred_gender"], said["pred_age"]]
 
-    try:
+    with reading_exported(path):  # a graph may take other images than it says
         return Model(description, predict, device, path, run)
-    except KeyError as error:
-        raise ValueError(f"{path} has no output {error}; export.py writes pred_gender and pred_age") from None
-    except ValueError:
-        raise
-    except Exception as error:  # a graph that takes other images than it says: each runtime has a type of its own
-        raise damaged(path, error) from None
 
 
-def damaged(path: Path, error: Exception) -> ValueError:
-    """What to raise of an exported file that cannot be opened."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return ValueError(f"{path} was not written by export.py, or it is damaged: {reason}")
+def reading_exported(path: Path) -> AbstractContextManager[None]:
+    """The block in which an exported file is opened and tried: whatever is wrong with it becomes one ValueError."""
+    return reading(path, f"{path} was not written by export.py, or it is damaged")
 
 
 def require(packages: Iterable[tuple[str, str]], what: str) -> None:

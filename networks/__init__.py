@@ -58,11 +58,11 @@ def _open_saved_model(path: Path, trust: bool) -> Model:
 
     from networks import backend
 
-    try:
+    with runtimes.reading_exported(path):
+        if not (path / SAVED_MODEL_JSON).is_file():
+            raise ValueError(f"there is no {SAVED_MODEL_JSON} in it")
         text = (path / SAVED_MODEL_JSON).read_text(encoding="utf-8")
         run = backend.saved_model_run(path)
-    except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise runtimes.damaged(path, error) from None
     device = f"TensorFlow {version('tensorflow')}, CPU"
     return runtimes.exported_model(path, Description.from_json(text, path), run, device)
 

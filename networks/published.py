@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from age_gender.files import reading
 from networks.applications import NETWORKS
 from networks.dlib_resnet import is_dlib, load_dlib
 
@@ -141,12 +142,9 @@ def _give(model, layers: list, found: list[list[np.ndarray]], source: object) ->
             )
     for layer, new in zip(layers, found, strict=True):
         set_weights(layer, new)
-    changed = [
-        not np.array_equal(old, new)
-        for layer, olds in zip(layers, before, strict=True)
-        for old, new in zip(olds, layer.get_weights(), strict=True)
-    ]
-    kernels = [array.ndim > 1 for olds in before for array in olds]
+    pairs = [pair for old, new in zip(before, found, strict=True) for pair in zip(old, new, strict=True)]
+    changed = [not np.array_equal(old, new) for old, new in pairs]
+    kernels = [old.ndim > 1 for old, _ in pairs]
     if untouched := sum(kernel and not moved for kernel, moved in zip(kernels, changed, strict=True)):
         raise ValueError(f"{source} changes nothing in {untouched} of the {sum(kernels)} kernels of {model.name}")
     return f"{sum(changed)} of {len(changed)} tensors of the base changed; new: {', '.join(model.output_names)}"
@@ -157,14 +155,11 @@ def read_weights(path: Path) -> dict[str, list[np.ndarray]]:
     import h5py
 
     layers = {}
-    try:
-        with h5py.File(path, "r") as file:
-            for layer in layer_names(file):
-                group = _root(file)[layer]
-                if arrays := [group[_text(name)][()] for name in group.attrs["weight_names"]]:
-                    layers[layer] = arrays
-    except (OSError, KeyError) as error:
-        raise ValueError(f"{path} is cut off or damaged: {error}") from None
+    with reading(path, f"{path} is cut off or damaged"), h5py.File(path, "r") as file:
+        for layer in layer_names(file):
+            group = _root(file)[layer]
+            if arrays := [group[_text(name)][()] for name in group.attrs["weight_names"]]:
+                layers[layer] = arrays
     return layers
 
 
