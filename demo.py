@@ -301,18 +301,22 @@ def run(stream, source, total: int | None, output, shown: bool | None, tracker) 
     except KeyboardInterrupt as error:
         stopped = error
     finally:
+        people = tracker and tracker.summary()
         if output:
-            output.close(tracker and tracker.summary())
+            output.close(people)
     seconds = time.perf_counter() - started
     kind = "images" if still else "frames"
+    followed = f", {len(people)} {'person' if len(people) == 1 else 'people'} followed" if tracker else ""
     print(
-        f"{read} {kind}, {faces} faces, {unreadable} unreadable, {seconds:.1f} s, "
+        f"{read} {kind}, {faces} faces{followed}, {unreadable} unreadable, {seconds:.1f} s, "
         f"{read / max(seconds, 1e-9):.1f} {kind}/s"
     )
     cli.result(read=read, faces=faces, unreadable=unreadable, output_dir=output and output.folder)
     if output:
         tables = f"predictions.csv, predictions.json{', summary.csv' if tracker else ''}"
         print(f"results in {output.folder}/: {f'annotated {kind}, ' * pictures}{tables}")
+    if not faces and read > unreadable:
+        print("no face found; another --detector may find more: see docs/detectors.md")
     if stopped:
         raise stopped
     if lost := getattr(source, "lost", 0):
