@@ -337,10 +337,12 @@ def annotated(image: np.ndarray, faces: list[Face], tracked: list[Tracked | None
     """
     height, width = image.shape[:2]
     texts: tuple[str, ...] = GROUP_LEGENDS if any(face.group for face in faces) else LEGENDS
-    if tracked is not None:
-        texts = tuple(f"{text}; # person" for text in texts)
     if not faces:
         texts = NO_FACE
+    elif not any(face.group or face.interval for face in faces):
+        texts = tuple(text.rpartition(";")[0] for text in texts)  # a model that was not calibrated has no intervals
+    if tracked is not None and faces:
+        texts = tuple(f"{text}; # person" for text in texts)
     picture = np.vstack([image, _legend(width, texts)])
     people = tracked or [None] * len(faces)
     said = [

@@ -230,4 +230,8 @@ def test_the_picture_above_the_line_is_the_picture_and_the_callers_is_not_change
     with_one = annotated(image, [face((50, 80, 120, 150))], [Tracked(3, face((50, 80, 120, 150)))])
     assert np.array_equal(image, before) and not np.array_equal(with_one[:200], before)
     assert np.array_equal(with_one[200:], captions._legend(200, tuple(f"{text}; # person" for text in LEGENDS)))
+    unknown = annotated(image, [face((50, 80, 120, 150), interval=None)])  # nothing is said of intervals
+    said = tuple(text[: text.rindex(";")] for text in LEGENDS)
+    assert all(text.endswith("unsure") for text in said)
+    assert np.array_equal(unknown[200:], captions._legend(200, said))
     assert Caption is type(caption_of(face((0, 0, 5, 5)), 3)) and caption_of(face((0, 0, 5, 5)), 3).small == "21-36 #3"
