@@ -85,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
     cli.check_dataset_arguments(parser, args, READERS)
     output = args.output or Path("data") / ("doubts.csv" if args.weight_file else f"{args.db}_check.csv")
     if output.suffix != ".csv":
-        parser.error(f"--output {output} must end in .csv")
+        parser.error(f"--output {output} must end in .csv: it is the list; the page goes beside it, as .html")
     page = output.with_suffix(".html")
     for path in (output, page):
         if path.exists() and not args.overwrite:
@@ -150,9 +150,9 @@ def check_labels(files: list[Path], paths: list[Path] | None, below: float, outp
     doubts = doubted(judgement, databases, below)
     write_rows(output, [tuple(doubts), *doubts.assign(probability=doubts.probability.map("{:.2g}".format)).values])
     counts = [("faces", count), ("judged", judged), *doubts.reason.value_counts().items()]
-    says = f"{judged:,} of {count:,} faces were judged, by models that they did not train"
-    says += "" if judged == count else f"; the other {count - judged:,} trained every model that was given"
-    says += f". Of {len(doubts):,} the age or the gender has a probability below {below:g}."
+    says = f"{judged:,} of {count:,} faces were judged, each by models that had not trained on it"
+    says += "" if judged == count else f"; every model had trained on the other {count - judged:,}"
+    says += f". The models find the age or the gender of {len(doubts):,} unlikely: below {below:.2g} in probability."
     shown = doubts[:SHOWN_DOUBTS]
     captions = [doubt_in_words(each) for each in shown.itertuples()]
     images = ImageStack(databases)[shown.index.to_numpy()] if len(shown) else []
@@ -202,7 +202,10 @@ def report(check: Check, output: Path) -> None:
     print(f"{len(records):,} files as labelled, before any cleaning: {in_words(records, slice(None))}\n")
     rows = [*check.findings, ("in all", None, None, len(listed))]
     print(tabulate(rows, headers=("", "groups", "files", "listed"), intfmt=","))
-    print(f"\n{len(listed):,} files are listed in {output}; create_db.py --exclude {output} leaves them out")
+    if listed:
+        print(f"\n{len(listed):,} files are listed in {output}; create_db.py --exclude {output} leaves them out")
+    else:
+        print(f"\nno file has to be left out: the list {output} is empty")
     others = [path for path in records.path if path not in listed and path.rsplit("/", 1)[-1] in listed]
     if others:
         print(f"and with them {len(others):,} more that bear the name of a listed one, such as {others[0]}")
@@ -241,8 +244,8 @@ def write_report(path: Path, check: Check) -> None:
     pages.write_page(
         path,
         "dataset.html",
-        title=f"What is in {check.name}",
-        source=f"{READERS[check.name].says}; read from {check.folder}",
+        title=f"What is in {check.folder}",
+        source=f"Read by --db {check.name}: {READERS[check.name].says}. Before any cleaning",
         labelled=in_words(records, slice(None)),
         cleaning=[
             ("records", total),
@@ -250,7 +253,7 @@ def write_report(path: Path, check: Check) -> None:
             ("kept", len(kept)),
         ],
         kept=in_words(records, kept),
-        ages=plots.draw_ages(records.age, records.age[kept], records.gender[kept]),
+        ages=plots.draw_ages(records.age, records.gender, kept),
         scores=scores,
         findings=check.findings,
         sample=faces(sample),

@@ -240,7 +240,9 @@ def open_source(args: argparse.Namespace):
         return sources.images(images, top_folder(args)), len(images)
     if args.image:
         if not args.image.is_file():
-            raise FileNotFoundError(f"{args.image} is no file; --image takes one image, --image_dir a folder")
+            there = args.image.exists()
+            wrong = "is no file; --image takes one image, --image_dir a folder" if there else "is not there"
+            raise FileNotFoundError(f"{args.image} {wrong}")
         return sources.images([args.image], args.image.parent), 1
     if args.video:
         return sources.Video(args.video, args.every), None
@@ -293,18 +295,20 @@ def run(stream, source, total: int | None, output, shown: bool | None, tracker) 
     except KeyboardInterrupt as error:
         stopped = error
     finally:
+        people = tracker and tracker.summary()
         if output:
-            output.close(tracker and tracker.summary())
+            output.close(people)
     seconds = time.perf_counter() - started
     kind = "images" if still else "frames"
-    print(
-        f"{read} {kind}, {faces} faces, {unreadable} unreadable, {seconds:.1f} s, "
-        f"{read / max(seconds, 1e-9):.1f} {kind}/s"
-    )
+    counts = [counted(read, kind), counted(faces, "faces")]
+    counts += [f"{counted(len(people), 'people')} followed"] if tracker else []
+    print(f"{', '.join(counts)}, {unreadable} unreadable, {seconds:.1f} s, {read / max(seconds, 1e-9):.1f} {kind}/s")
     cli.result(read=read, faces=faces, unreadable=unreadable, output_dir=output and output.folder)
     if output:
         tables = f"predictions.csv, predictions.json{', summary.csv' if tracker else ''}"
         print(f"results in {output.folder}/: {f'annotated {kind}, ' * pictures}{tables}")
+    if not faces and read > unreadable:
+        print("no face found; another --detector may find more: see docs/detectors.md")
     if stopped:
         raise stopped
     if lost := getattr(source, "lost", 0):
@@ -313,6 +317,11 @@ def run(stream, source, total: int | None, output, shown: bool | None, tracker) 
     if unreadable == read:
         raise ValueError("nothing could be read: are these images in a format that OpenCV knows, and whole?")
     return 0
+
+
+def counted(number: int, kind: str) -> str:
+    """'3 images', '1 image'."""
+    return f"{number} {kind}" if number != 1 else f"1 {'person' if kind == 'people' else kind[:-1]}"
 
 
 if __name__ == "__main__":

@@ -23,19 +23,22 @@ COLOURS = {
     UNSURE: ((0, 0, 0), (255, 255, 255)),
 }
 LEGENDS = (
-    "large: age in years, F female, M male, ? gender unsure; small: where nine of ten ages lie",
-    "large: age, F female, M male, ? unsure; small: 90% interval",
-    "age, F/M, ?: unsure; 90% interval",
+    "age in years; F female, M male, ? unsure; then the range that holds nine of ten true ages",
+    "age; F female, M male, ? unsure; range of nine in ten ages",
+    "age; F/M, ? unsure; 90% range",
 )
 GROUP_LEGENDS = (
-    "large: age group, F female, M male, ? gender unsure; small: the group's probability",
-    "large: age group, F female, M male, ? unsure; small: probability",
-    "group, F/M, ?: unsure; probability",
+    "age group; F female, M male, ? unsure; then the probability of the age group",
+    "age group; F female, M male, ? unsure; its probability",
+    "group; F/M, ? unsure; probability",
 )
+NO_FACE = ("no face found",)
 SHARE = 0.2  # height of the large letters, of their face's height
 SMALL = 0.62  # height of the small letters, of the large ones'
 LEAST, MOST = 0.36, 4.0  # scales of letters: the smallest that can be read, and the largest
 MOST_PLACES = 4000  # that are tried all over a picture, more or less
+RIM = 0.2  # of a face's box, at each side: hair, ears, chin
+LEASH = 1.5  # of its face's heights: the longest line to a caption that leads over other faces
 SHRINK = (1.0, 0.8, 0.64, 0.5)  # of a caption that finds no room
 
 
@@ -108,6 +111,12 @@ def _lines(box: Box, spots: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return start, np.clip(start, spots[:, :2], spots[:, 2:] - 1)
 
 
+def _distances(box: Box, spots: np.ndarray) -> np.ndarray:
+    """Lengths of these lines, (n,)."""
+    start, end = _lines(box, spots)
+    return np.asarray(np.linalg.norm(end - start, axis=1))
+
+
 def _write(image: np.ndarray, placed: Placed) -> None:
     (x1, y1, x2, y2), _, caption = placed
     ground, ink = COLOURS[caption.letter]
@@ -155,15 +164,21 @@ def _place(caption: Caption, others: np.ndarray, taken: np.ndarray, width: int, 
     extent = _extent(caption, scale)
     away = _everywhere(caption.box, extent, width, height)
     clear = away[~_overlap(away, np.vstack([foreign, caption.box])).any(axis=1)]
-    clear = clear[~_crossed(caption.box, clear, others)]
-    if len(clear):
-        return Placed(_whole(clear[0]), scale, caption)
+    crossed = _crossed(caption.box, clear, others)
+    if not crossed.all():
+        return Placed(_whole(clear[~crossed][0]), scale, caption)
     if inside := _inside(caption, foreign, scale, least, width, height):
         return inside
-    spots = np.vstack([_beside(caption.box, extent, width, height), away])
-    # Another caption is worth more than a part of a face: two captions over each other say nothing.
-    cost = _overlap(spots, np.vstack([others, caption.box])).sum(axis=1) + 4 * _overlap(spots, taken).sum(axis=1)
-    return Placed(_whole(spots[cost.argmin()]), scale, caption)
+    if len(clear) and _distances(caption.box, clear[:1])[0] <= LEASH * (caption.box[3] - caption.box[1]):
+        return Placed(_whole(clear[0]), scale, caption)
+    # Boxes overlap all over. Then the interval is given up before the age, the rims of faces before their middles, and
+    # nearness before another caption: two captions over each other say nothing.
+    shorter = caption._replace(small="")
+    extent = _extent(shorter, scale)
+    spots = np.vstack([kind(caption.box, extent, width, height) for kind in (_within_box, _beside, _everywhere)])
+    covered = _overlap(spots, _middles(np.vstack([others, caption.box]))).sum(axis=1)
+    cost = covered + 4 * _overlap(spots, taken).sum(axis=1) + extent[1] * _distances(caption.box, spots) / 2
+    return Placed(_whole(spots[cost.argmin()]), scale, shorter)
 
 
 def _inside(
@@ -181,9 +196,7 @@ def _inside(
         fitting = _fitting(shorter, scale, x2 - x1, 2 * (y2 - y1) // 3)
         if fitting < least and shorter.large != age:
             continue
-        wide, high = extent = _extent(shorter, fitting)
-        corners = [(x, y) for y in (y2 - high, y1) for x in (x1, (x1 + x2 - wide) // 2, x2 - wide)]
-        spots = _within(np.array(corners), extent, width, height)
+        spots = _within_box(caption.box, _extent(shorter, fitting), width, height)
         free = ~_overlap(spots, foreign).any(axis=1)
         if free.any():
             return Placed(_whole(spots[free.argmax()]), fitting, shorter)
@@ -217,6 +230,23 @@ def _beside(box: Box, extent: tuple[int, int], width: int, height: int) -> np.nd
         *((x, y) for y in (y1, y2 - high, (y1 + y2 - high) // 2) for x in (x2, x1 - wide)),
     ]
     return _within(np.array(corners), extent, width, height)
+
+
+def _within_box(box: Box, extent: tuple[int, int], width: int, height: int) -> np.ndarray:
+    """Places in a face's own box: along its lower edge, its upper one, then from the lower edge up to the middle."""
+    (x1, y1), (x2, y2) = np.ceil(box[:2]).astype(int), np.floor(box[2:]).astype(int)
+    x1, y1, x2, y2 = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+    wide, high = extent
+    step = max(2, high // 4)
+    columns = [x1, (x1 + x2 - wide) // 2, x2 - wide, *range(x1, x2 - wide, step)]
+    rows = [y2 - high, y1, *range(y2 - high, (y1 + y2) // 2, -step), *range(y1, (y1 + y2) // 2 - high, step)]
+    return _within(np.array([(x, y) for y in rows for x in columns]), extent, width, height)
+
+
+def _middles(boxes: np.ndarray) -> np.ndarray:
+    """The middles of faces, (n, 4), where eyes, nose and mouth are."""
+    rim = RIM * (boxes[:, 2:] - boxes[:, :2])
+    return np.hstack([boxes[:, :2] + rim, boxes[:, 2:] - rim])
 
 
 def _everywhere(box: Box, extent: tuple[int, int], width: int, height: int) -> np.ndarray:
@@ -307,8 +337,12 @@ def annotated(image: np.ndarray, faces: list[Face], tracked: list[Tracked | None
     """
     height, width = image.shape[:2]
     texts: tuple[str, ...] = GROUP_LEGENDS if any(face.group for face in faces) else LEGENDS
-    if tracked is not None:
-        texts = tuple(f"{text}, # person" for text in texts)
+    if not faces:
+        texts = NO_FACE
+    elif not any(face.group or face.interval for face in faces):
+        texts = tuple(text.rpartition(";")[0] for text in texts)  # a model that was not calibrated has no intervals
+    if tracked is not None and faces:
+        texts = tuple(f"{text}; # person" for text in texts)
     picture = np.vstack([image, _legend(width, texts)])
     people = tracked or [None] * len(faces)
     said = [

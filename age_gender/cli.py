@@ -306,4 +306,4 @@ def _open_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.name != os.devnull:
         out = sys.stdout
-        sys.stdout = _Plain(out.buffer, out.encoding, "backslashreplace", line_buffering=out.line_buffering)
+        sys.stdout = _Plain(out.buffer, out.encoding, "backslashreplace", line_buffering=True)  # in a pipe too

@@ -65,17 +65,17 @@ def _of_track(one: Tracked | None) -> dict[str, Any]:
 
 
 def in_words(result: Result) -> str:
-    """'27, 21-36, F; 31, 25-38, M', or why there is none."""
+    """'27 F (21-36); 31 M (25-38)', or why there is none."""
     if result.image is None:
         return "unreadable"
     return "; ".join(label(face) for face in result.faces) or "no face"
 
 
 def label(face: Face) -> str:
-    """'27, 21-36, F', without an interval '27, F', of age groups 'adult 97%, F'; 'unsure' where the gender is."""
-    age = f"{face.group} {face.p_group:.0%}" if face.group else f"{face.age:.0f}"
-    interval = f", {face.interval[0]}-{face.interval[1]}" if face.interval else ""
-    return f"{age}{interval}, {'unsure' if face.unsure else face.gender}"
+    """'27 F (21-36)', without an interval '27 F', of age groups 'adult F (97%)'; '27 unsure' where the gender is."""
+    age = face.group or f"{face.age:.0f}"
+    more = f"{face.p_group:.0%}" if face.group else "-".join(map(str, face.interval or ()))
+    return f"{age} {'unsure' if face.unsure else face.gender}{f' ({more})' * bool(more)}"
 
 
 def write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:

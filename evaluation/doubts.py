@@ -75,7 +75,7 @@ def _trained(path: Path, description: Description, databases: list[Database]) ->
                 "faces trained it cannot be told; give the training's own database with --input"
             )
         if database.db in datasets:
-            print(f"{path} was trained on other tables: photos of {database.source} that are in these are not told")
+            print(f"{path} was trained on other tables. If these had photos of {database.source}, that cannot be told")
     return past.trained
 
 

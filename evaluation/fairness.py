@@ -85,9 +85,9 @@ def _gap(outcomes: Outcomes, age: np.ndarray, axis: str, members: list, statisti
         """(r, n) how often each face counts -> (r, groups)."""
         with np.errstate(invalid="ignore", divide="ignore"):
             means = (times @ added) / (times @ belongs)
-        means = means.reshape(len(times), len(members), len(enough))
-        there = np.isfinite(means) * weight  # a resample may lack a decade of a group
-        return (np.nan_to_num(means) * there).sum(axis=2) / there.sum(axis=2)
+            means = means.reshape(len(times), len(members), len(enough))
+            there = np.isfinite(means) * weight  # a resample may lack a decade of a group, or all of them
+            return np.asarray((np.nan_to_num(means) * there).sum(axis=2) / there.sum(axis=2))
 
     values = standardised(np.ones((1, len(age))))[0]
     order = np.argsort(values if statistic in LESS_IS_BETTER else -values, kind="stable")

@@ -37,26 +37,24 @@ def _png(figure) -> bytes:
     return buffer.getvalue()
 
 
-def draw_ages(before: np.ndarray, after: np.ndarray, gender: np.ndarray) -> bytes:
-    """Histograms of ages before and after cleaning, the latter by gender, as a PNG.
+def draw_ages(age: np.ndarray, gender: np.ndarray, kept: np.ndarray) -> bytes:
+    """Histograms of ages by gender, before and after cleaning, as a PNG.
 
     Args:
-        before: (n,) years, -1 unknown; what lies beyond the axis is left out.
-        after, gender: (k,) years and genders of the records that are kept, -1 unknown.
+        age, gender: (n,) years and genders of all records, -1 unknown; ages beyond the axis are left out.
+        kept: (k,) places of those that are kept.
     """
     figure, axes = _figure(1, 2, width=11, height=3.6)
     bins = np.arange(0, NUM_AGES + 1) - 0.5
-    axes[0][0].hist(before[(before >= 0) & (before < NUM_AGES)], bins, color=GREY)
-    axes[0][0].set(title="before", ylabel="records")
-    known = after >= 0
-    chosen = [after[known & (gender == number)] for number in (0, 1, -1)]
-    colours = (FEMALE_COLOUR, MALE_COLOUR, GREY)
-    axes[0][1].hist(chosen, bins, stacked=True, color=colours, label=(*GENDERS, "unknown"))
-    axes[0][1].set(title="after cleaning")
-    axes[0][1].legend()
-    for axis in axes[0]:
-        axis.set(xlabel="age (years)", xlim=(-1, NUM_AGES))
+    colours, names = (FEMALE_COLOUR, MALE_COLOUR, GREY), (*GENDERS, "unknown")
+    for axis, rows, title in zip(axes[0], (slice(None), kept), ("before", "after cleaning"), strict=True):
+        years, known = age[rows], (age[rows] >= 0) & (age[rows] < NUM_AGES)
+        chosen = [years[known & (gender[rows] == number)] for number in (0, 1, -1)]
+        axis.hist(chosen, bins, stacked=True, color=colours, label=names)
+        axis.set(title=title, xlabel="age (years)", xlim=(-1, NUM_AGES))
         axis.grid(alpha=0.3)
+    axes[0][0].set(ylabel="records")
+    axes[0][1].legend()
     return _png(figure)
 
 

@@ -173,10 +173,10 @@ def part_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str
     ]
     small, crossed = ([group for group in groups if is_crossed(group[0]) == wanted] for wanted in (False, True))
     crossed_rows, titles = score_rows(overall, crossed, "")
-    intervals = interval_rows(evaluation)
+    intervals, result = interval_rows(evaluation), result_in_words(evaluation)
     return {
         "prefix": prefix,
-        "result": result_in_words(evaluation),
+        "result": f"{evaluation.weight_file}, {result}" if prefix else result,
         "origin": f"{evaluation.weight_file} on {', '.join(evaluation.input)}: {evaluation.says}.",
         "notes": evaluation.notes,
         "overall": (("", "value (95% interval)", "trivial answer"), rows),

@@ -74,7 +74,7 @@ def runs_table(evaluations: list[Evaluation], comparisons: list[Comparison]) -> 
         difference = found.differences.get(names[0]) if found else None
         cells += [with_interval(names[0], difference, signed=True), f"{difference.p:.3f}"] if difference else ["", ""]
         rows.append((title, each.name, each.overall.n, *cells))
-    titles = ("run", "faces", "n", *map(heading, names), f"{heading(names[0])}, more than the first", "p")
+    titles = ("run", "faces", "n", *map(heading, names), f"{heading(names[0])}, difference from the first", "p")
     faces: dict[str, list[str]] = {}
     for title, each in zip(names_of(evaluations), evaluations, strict=True):
         faces.setdefault(each.says, []).append(title)

@@ -144,7 +144,7 @@ def gap_in_words(gap: Gap) -> str:
     years = gap.statistic == "age_mae"
     value, away, low, high = (number(gap.statistic, v) for v in (gap.worst_value, gap.value, gap.low, gap.high))
     name, unit, more = HEADINGS[gap.statistic][0], " years" if years else "%", "more" if years else "points less"
-    ages = f"at equal ages ({gap.decades} decades, " if gap.decades else "(ages unknown, "
+    ages = f"at equal ages ({gap.decades} decade{'s' * (gap.decades > 1)}, " if gap.decades else "(ages unknown, "
     return (
         f"by {gap.axis} {ages}{gap.n:,} faces): {name} of {gap.worst} {value}{unit}, {away} ({low} to {high}) {more} "
         f"than {gap.best}"
@@ -212,7 +212,7 @@ def across(evaluations: list[Evaluation], comparisons: list[Comparison]) -> list
                 found = each.differences.get(name)
                 cells += [with_interval(name, found, signed=True), f"{found.p:.3f}"] if found else ["-", "-"]
             rows.append((each.weight_file, each.name, each.n, *cells))
-        says = f"More than {comparisons[0].other} on the same faces (95% interval, p of the paired bootstrap):"
+        says = f"Difference from {comparisons[0].other} on the same faces (95% interval, p of the paired bootstrap):"
         tables.append((says, titles, rows))
     return tables
 

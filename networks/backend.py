@@ -4,6 +4,7 @@ Keras chooses the backend by the environment variable KERAS_BACKEND or its own c
 default. `start` comes before anything that imports Keras.
 """
 
+import logging
 import os
 import shutil
 import signal
@@ -25,6 +26,7 @@ from age_gender.runtimes import Predict, Run
 def start() -> str:
     """Imports Keras and its backend, quietly, and says what will compute: 'GPU (NVIDIA H100)' or 'CPU'."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only; the user's own setting wins
+    logging.getLogger("tensorflow").addFilter(_worth_saying)
     with held_back_stderr() as said:
         import keras  # noqa: F401
 
@@ -33,6 +35,11 @@ def start() -> str:
     if found == "CPU" and shutil.which("nvidia-smi"):
         sys.stderr.write(messages)  # there is a GPU, and the backend's own words say why it is not used
     return found
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Not what TensorFlow says of many traced functions: each fold, and each teacher, is a network of its own."""
+    return "tf.function retracing" not in record.getMessage()
 
 
 def _device() -> str:

@@ -192,7 +192,7 @@ def _opened(path: Path) -> tuple[Description, object | None]:
         raise ValueError(f"{path} is an exported model, which demo.py runs; this takes the checkpoint it was made from")
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is not there; train.py makes checkpoints, and one comes with the suite: {SHIPPED.name}"
+            f"{path} is not there; train.py makes checkpoints, and one comes with the suite: checkpoints/{SHIPPED.name}"
         )
     layers = {}
     if path.suffix != ".keras":
@@ -271,7 +271,7 @@ def choose(weight_file: Path | None = None, folder: Path = CHECKPOINTS) -> Path:
         return path
     if weight_file and not path.is_dir():
         raise FileNotFoundError(
-            f"{path} is not there; train.py makes checkpoints, and one comes with the suite: {SHIPPED.name}"
+            f"{path} is not there; train.py makes checkpoints, and one comes with the suite: checkpoints/{SHIPPED.name}"
         )
     folders = [path, *(named.parent for named in path.glob(f"*/{ARGUMENTS}"))]
     if written := newest((file for each in folders for file in each.glob("weights.*.hdf5")), _saved):

@@ -353,7 +353,7 @@ def test_years_are_folded_in_evaluation_and_in_the_demo(drawn, drawn_faces, tiny
     image = read_image(drawn / "photos" / "family.jpg")
     for face, row in zip(predictor(image), [row for row in faces if row["input"] == "family.jpg"], strict=True):
         assert row["age_group"] == face.group and float(row["p_age_group"]) == pytest.approx(face.p_group, abs=1e-4)
-        assert f"{face.group} {face.p_group:.0%}, {'unsure' if face.unsure else face.gender}" in said
+        assert f"{face.group} {'unsure' if face.unsure else face.gender} ({face.p_group:.0%})" in said
     assert all(face.group is None and face.p_group is None for face in plain(image))
 
 

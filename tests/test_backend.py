@@ -1,5 +1,6 @@
 """Prediction as one compiled call gives what Keras's own loop gives, for any number of images and any thread."""
 
+import logging
 import os
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -45,6 +46,14 @@ def test_another_thread_gets_the_same(predict):
         elsewhere = pool.submit(predict, images).result()
     for one, other in zip(elsewhere, predict(images), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6)
+
+
+def test_several_networks_in_one_process_are_no_reason_to_warn():
+    backend.start()
+    log = logging.getLogger("tensorflow")
+    said = ("5 out of the last 9 calls to f triggered tf.function retracing.", "the disk is full")
+    traced, other = (log.makeRecord("tensorflow", logging.WARNING, "", 0, text, (), None) for text in said)
+    assert not log.filter(traced) and log.filter(other)
 
 
 def test_start_names_the_device_and_gives_stderr_back(capfd):

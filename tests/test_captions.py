@@ -110,6 +110,35 @@ def test_where_faces_cover_each_other_captions_stay_whole_and_apart():
     assert whole.box[0] >= 0 and whole.box[2] <= 64 and whole.box[3] <= 64
 
 
+@pytest.mark.parametrize("share", [1.1, 1.2, 1.3])
+def test_where_boxes_overlap_captions_stand_where_their_own_face_is_alone(share):
+    boxes = crowd(6, 4, 900, 700, share)
+    for number, placed in enumerate(places([caption_of(face(box)) for box in boxes], 900, 700)):
+        x1, y1, x2, y2 = placed.box
+        for other, (left, top, right, bottom) in enumerate(boxes):
+            if other == number:
+                assert left <= x1 and top <= y1 and x2 <= right and y2 <= bottom
+            else:
+                assert x2 <= left or right <= x1 or y2 <= top or bottom <= y1
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_in_a_heap_of_faces_captions_stay_apart_and_near_their_faces(seed):
+    rng = np.random.default_rng(seed)
+    corners, sizes = rng.integers((-30, -30), (560, 400), (30, 2)), rng.integers(60, 200, (30, 1))
+    boxes = np.hstack([corners, corners + sizes]).astype(float)
+    found = places([caption_of(face(tuple(box))) for box in boxes.tolist()], 640, 480)
+    covered = np.zeros((480, 640), int)
+    for number, placed in enumerate(found):
+        x1, y1, x2, y2 = placed.box
+        assert 0 <= x1 < x2 <= 640 and 0 <= y1 < y2 <= 480 and placed.scale >= captions.LEAST
+        covered[y1:y2, x1:x2] += 1
+        spot, others = np.array([placed.box]), np.delete(boxes, number, axis=0)
+        near = captions._distances(tuple(boxes[number]), spot)[0] <= captions.LEASH * sizes[number, 0]
+        assert near or not captions._crossed(tuple(boxes[number]), spot, others)[0]
+    assert (covered > 1).sum() <= 0.02 * (covered > 0).sum()
+
+
 def test_letters_grow_with_the_face_and_stay_readable():
     sizes = [places([caption_of(face((300, 600, 300 + s, 600 + s)))], 3000, 3000)[0].scale for s in (20, 100, 400)]
     assert sizes[0] == captions.LEAST and sizes[1] > 1.5 * sizes[0] and sizes[2] == pytest.approx(4 * sizes[1], rel=0.1)
@@ -197,6 +226,12 @@ def test_the_picture_above_the_line_is_the_picture_and_the_callers_is_not_change
     before = image.copy()
     plain = annotated(image, [])
     assert np.array_equal(plain[:200], before) and plain.shape == (200 + captions.legend_height(200), 200, 3)
+    assert np.array_equal(plain[200:], captions._legend(200, captions.NO_FACE)) and (plain[200:] < 100).any()
     with_one = annotated(image, [face((50, 80, 120, 150))], [Tracked(3, face((50, 80, 120, 150)))])
     assert np.array_equal(image, before) and not np.array_equal(with_one[:200], before)
+    assert np.array_equal(with_one[200:], captions._legend(200, tuple(f"{text}; # person" for text in LEGENDS)))
+    unknown = annotated(image, [face((50, 80, 120, 150), interval=None)])  # nothing is said of intervals
+    said = tuple(text[: text.rindex(";")] for text in LEGENDS)
+    assert all(text.endswith("unsure") for text in said)
+    assert np.array_equal(unknown[200:], captions._legend(200, said))
     assert Caption is type(caption_of(face((0, 0, 5, 5)), 3)) and caption_of(face((0, 0, 5, 5)), 3).small == "21-36 #3"

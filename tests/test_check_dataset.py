@@ -120,7 +120,7 @@ def test_what_is_wrong_is_listed_once_with_its_reason(tmp_path, capsys):
 def test_nothing_is_listed_where_nothing_is_wrong(tmp_path, capsys):
     folder = plant(tmp_path / "faces", {"20_0_0_20170101.jpg": b"A", "21_0_0_20170101.jpg": b"B"})
     assert check(folder, tmp_path / "bad.csv") == EXPECTED[:1]
-    assert "0 files are listed in" in capsys.readouterr().out
+    assert f"no file has to be left out: the list {tmp_path / 'bad.csv'} is empty" in capsys.readouterr().out
 
 
 def test_the_list_is_the_same_with_any_number_of_workers_and_blocks(tmp_path, monkeypatch):

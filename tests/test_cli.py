@@ -30,6 +30,11 @@ except KeyboardInterrupt:
     raise"""
 
 
+def test_a_line_is_said_at_once_in_a_pipe_too():
+    done = subprocess.run(script("print('ready')\nimport os\nos._exit(0)"), cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "ready\n"
+
+
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_a_script_as_ctrl_c_does(name, status):
     child = subprocess.Popen(script(WAITS), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

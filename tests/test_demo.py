@@ -278,7 +278,8 @@ def test_people_of_a_video_have_numbers_and_a_summary(tmp_path, capsys):
     [person] = table_of(tmp_path / "out" / "summary.csv")
     assert (person["track"], person["frames"], person["first_second"]) == ("1", "19", "0.1")
     assert float(person["last_second"]) == pytest.approx(1.9) and float(person["seconds_in_view"]) == pytest.approx(1.9)
-    assert "predictions.json, summary.csv" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "20 frames, 20 faces, 1 person followed, 0 unreadable" in said and "predictions.json, summary.csv" in said
 
 
 @pytest.mark.parametrize(

@@ -116,7 +116,8 @@ def test_the_list_leaves_out_what_it_names_and_the_page_shows_it(two_folds, tmp_
     words = ["--weight_file", *map(str, files), "--doubt_below", "0.9", "--output", str(output)]
     assert check_dataset.main(words) == 0
     said = capsys.readouterr().out
-    assert "10 of 12 faces were judged, by models that they did not train; the other 2 trained every model" in said
+    assert "10 of 12 faces were judged, each by models that had not trained on it" in said
+    assert "; every model had trained on the other 2. The models find the age or the gender of" in said
     with open(output, newline="") as file:
         rows = list(csv.DictReader(file))
     probabilities = [float(row["probability"]) for row in rows]

@@ -473,7 +473,7 @@ def test_the_demo_shows_what_the_checkpoint_has(runs, drawn, tmp_path, capsys):
     assert len(rows) == len(without) == 3
     for row, before in zip(rows, without, strict=True):
         assert row["age"] == before["age"] and int(row["age_low"]) <= int(row["age_high"])
-        assert f"{float(row['age']):.0f}, {row['age_low']}-{row['age_high']}, unsure" in said
+        assert f"{float(row['age']):.0f} unsure ({row['age_low']}-{row['age_high']})" in said
         expected = tempered(np.array([float(before["p_male"])]), 3.0)[0]
         assert float(row["p_male"]) == pytest.approx(expected, abs=2e-3) and row["unsure"] == "1"
     predictor = Predictor(open_model(path), age_scale=AGE_SCALES["adult_child"], unsure_below=0.5)

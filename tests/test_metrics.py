@@ -1,6 +1,7 @@
 """Scores against closed forms; intervals and tests against SciPy and against plain bootstrap loops."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -363,6 +364,21 @@ def test_a_gap_at_equal_ages_is_what_remains_when_ages_are_weighed_alike():
     assert found(error, [("group", members[:1])]) == {}  # nothing to compare with
     lone = [("a", a), ("b", ~a & (age == 65))]  # only the decade that both have counts
     assert found(error, [("group", lone)])["age_mae"].decades == 1
+
+
+def test_a_gap_of_few_faces_is_told_without_warnings():
+    from evaluation.fairness import FEW, gaps
+
+    age, a = np.full(2 * FEW, 25), np.arange(2 * FEW) < FEW
+    sums = age_sums(age, age + np.where(a, 1.0, 3.0)) | gender_sums(a.astype(int), a.astype(float))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a resample can lack all faces of a group
+        [gap] = [
+            each
+            for each in gaps(Outcomes(sums, a.astype(int)), age, [("group", [("a", a), ("b", ~a)])])
+            if each.statistic == "age_mae"
+        ]
+    assert gap.value == pytest.approx(2) and gap.low == pytest.approx(2) and gap.high == pytest.approx(2)
 
 
 def test_without_ages_a_gap_is_not_weighed():

@@ -569,6 +569,7 @@ def test_demo_refuses(trained, drawn, tmp_path, capsys, monkeypatch):
     (tmp_path / "empty").mkdir()
     refused(demo, [*weights, "--image_dir", "empty"], "empty holds no image, nor do its subfolders")
     refused(demo, [*weights, "--image", "empty"], "empty is no file; --image takes one image")
+    refused(demo, [*weights, "nowhere.jpg"], "nowhere.jpg is not there")
     (tmp_path / "text.mp4").write_text("no film")
     refused(demo, [*weights, "--video", "text.mp4"], "text.mp4 cannot be played")
     refused(demo, [*weights, "--camera", "77"], "there is no camera 77")

@@ -568,6 +568,9 @@ def test_the_curve_marks_the_best_epoch_the_phases_and_what_one_answer_for_all_r
     assert lines["best checkpoint: epoch 2"][0] == [2, 2] and lines["one answer for all"][1] == [9, 9]
     assert lines["other layers are trained from here"][0] == [2.5, 2.5]
     assert "one answer for all" not in [line.get_label() for line in gender.lines]  # no labels, no answer
+    for count in (1, 2, 3):
+        save_training_curve(rows[:count], tmp_path / "curve.png", 1, (9.0, math.nan))
+        assert all(tick == round(tick) for tick in drawn[-1].axes[0].get_xticks())  # there is no epoch 0.96
 
 
 class Terminal(io.StringIO):

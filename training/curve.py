@@ -44,7 +44,7 @@ def save_training_curve(rows: list[dict], path: Path, best: int, trivial: tuple[
             label = "other layers are trained from here" if place == 0 else None
             axis.axvline(epoch - 0.5, color="black", linestyle="--", linewidth=1, label=label)
         axis.set(title=title, xlabel="epoch")
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axis.grid(alpha=0.3)
     axes[1].legend(fontsize=8)
     with replacing(path) as temporary:
