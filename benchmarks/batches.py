@@ -12,9 +12,7 @@ own code leaves it to backend.py.
 """
 
 import argparse
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import common  # makes the suite's modules importable
@@ -59,14 +57,11 @@ def main(argv: list[str] | None = None) -> None:
         rows = measure_pipelines(stack, in_memory, args)
         parts = measure_parts(stack, in_memory, args)
     os.sched_setaffinity(0, cores)
-    context = multiprocessing.get_context("spawn")  # a fresh process, whose TensorFlow sees all cores
-    with ProcessPoolExecutor(1, context) as pool:
-        seconds = pool.submit(keras_layers, args).result()
+    seconds = common.in_fresh_process(keras_layers, args)  # its TensorFlow sees all cores
     rows.insert(-1, row(KERAS, args.batches * args.batch_size, seconds, len(cores)))
-    columns = {"": ("what", ""), "cores": ("cores", ""), "images/s": ("images_per_second", ",.0f")}
-    common.show(rows, columns)
-    columns = {"part (one core)": ("what", ""), "microseconds a batch": ("microseconds_per_batch", ",.0f")}
-    common.show(parts, columns)
+    common.show(rows, {"": ("what", ""), "cores": ("cores", ""), "images/s": ("images_per_second", ",.0f")})
+    time = ("microseconds_per_batch", ",.0f")
+    common.show(parts, {"part (one core)": ("what", ""), "microseconds a batch": time})
     common.report("batches", args, rows + parts)
 
 

@@ -55,7 +55,7 @@ def on_photos(args) -> list[dict]:
     """Found, missed, extra and milliseconds of each detector."""
     known = known_boxes(args.photos)
     images = {name: read_image(args.photos / name) for name in known}
-    rows, table = [], []
+    rows = []
     detectors = {name: load() for name, load in DETECTORS.items() if name != NO_DETECTOR}
     tasks = {name: lambda detect=detect: list(map(detect, images.values())) for name, detect in detectors.items()}
     seconds = common.interleaved(tasks, args.repeats)
@@ -67,7 +67,7 @@ def on_photos(args) -> list[dict]:
             pairs = matched(boxes, faces)
             hits += pairs
             extra += len(faces) - len(pairs)
-        row = {
+        found = {
             "detector": name,
             "photos": len(known),
             "faces": total,
@@ -77,9 +77,9 @@ def on_photos(args) -> list[dict]:
             "overlap": common.spread(hits) if hits else None,
             "milliseconds": common.spread(1000 * value / len(known) for value in seconds[name]),
         }
-        rows.append(row)
-        table.append((name, row["found"], row["missed"], row["extra"], common.shown(row["milliseconds"], ",.0f")))
-    common.print_table(table, headers=(f"{len(known)} photos", "found", "missed", "extra", "ms a photo"))
+        rows.append(found)
+    counts = {name: (name, "") for name in ("found", "missed", "extra")}
+    common.show(rows, {f"{len(known)} photos": ("detector", ""), **counts, "ms a photo": ("milliseconds", ",.0f")})
     return rows
 
 
@@ -130,7 +130,13 @@ def on_faces(args) -> tuple[list[dict], str]:
     rows = [
         compared(name, ages, age[by_all], sum(face is not None for face in found[name]), len(photos)) for name in ages
     ]
-    show(rows)
+    columns = {
+        **{"": ("detector", ""), f"found of {len(photos)}": ("found", ""), "age MAE": ("age_mae", ".2f")},
+        **{"more than by dlib, mean": ("to_dlib_mean", "+.2f"), "median": ("to_dlib_median", "+.2f")},
+        **{"apart, mean": ("to_dlib_absolute_mean", ".2f"), "apart, median": ("to_dlib_absolute_median", ".2f")},
+    }
+    print(f"\n{by_all.sum()} faces that all found:")
+    common.show(rows, columns, disable_numparse=True)
     return rows, predictor.device
 
 
@@ -142,34 +148,12 @@ def compared(name: str, ages: dict, truth, found: int, photos: int) -> dict:
         "photos": photos,
         "found": found,
         "faces_of_all": len(truth),
-        "age_mae": float(error.mean()),
-        "age_mae_interval": common.mean_interval(error),
-        "to_dlib_mean": float(difference.mean()),
-        "to_dlib_mean_interval": common.mean_interval(difference),
+        **common.mean_of("age_mae", error),
+        **common.mean_of("to_dlib_mean", difference),
         "to_dlib_median": float(np.median(difference)),
         "to_dlib_absolute_mean": float(np.abs(difference).mean()),
         "to_dlib_absolute_median": float(np.median(np.abs(difference))),
     }
-
-
-def show(rows: list[dict]) -> None:
-    """Prints the table of ages."""
-    table = [
-        (
-            row["detector"],
-            f"{row['found']} of {row['photos']}",
-            f"{row['age_mae']:.2f}",
-            f"{row['to_dlib_mean']:+.2f} ({row['to_dlib_mean_interval'][0]:+.2f} to "
-            f"{row['to_dlib_mean_interval'][1]:+.2f})",
-            f"{row['to_dlib_median']:+.2f}",
-            f"{row['to_dlib_absolute_mean']:.2f}",
-            f"{row['to_dlib_absolute_median']:.2f}",
-        )
-        for row in rows
-    ]
-    headers = ("", "found", "age MAE", "more than by dlib, mean", "median", "apart, mean", "median")
-    print(f"\n{rows[0]['faces_of_all']} faces that all found:")
-    common.print_table(table, headers=headers, disable_numparse=True)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ NETWORKS = ((16, 8), (16, 2))  # depth, width
 # Of the one large convolution that shows what the device can do at most
 CONVOLUTION_IMAGES, CONVOLUTION_SIDE, CONVOLUTION_CHANNELS = 8, 32, 256
 CONVOLUTION_MULTIPLICATIONS = CONVOLUTION_IMAGES * CONVOLUTION_SIDE**2 * 9 * CONVOLUTION_CHANNELS**2
+COMPILED = "compiled_predict"
 GROWTH_WARM_UP = 300  # calls after which memory should stand still
 
 
@@ -77,7 +78,7 @@ def images(faces: int, size: int = IMAGE_SIZE):
 def ways(model) -> dict:
     """The ways to predict, by name."""
     return {
-        "compiled_predict": backend.compiled_predict(model),
+        COMPILED: backend.compiled_predict(model),
         "model.predict_on_batch": model.predict_on_batch,
         "model.predict": partial(model.predict, verbose=0),
     }
@@ -160,11 +161,9 @@ def multiplications(model) -> int:
 
 def measure_growth(model, args: argparse.Namespace) -> list[dict]:
     """Memory that the process gains over many calls with the small network."""
-    chosen = ways(model)
     return [
-        growth_row("compiled_predict", chosen["compiled_predict"], args.growth_calls),
-        growth_row("model.predict_on_batch", chosen["model.predict_on_batch"], args.keras_calls),
-        growth_row("model.predict", chosen["model.predict"], args.keras_calls),
+        growth_row(name, predict, args.growth_calls if name == COMPILED else args.keras_calls)
+        for name, predict in ways(model).items()
     ]
 
 

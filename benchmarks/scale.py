@@ -68,7 +68,12 @@ def main(argv: list[str] | None = None) -> None:
                 rows.append({"what": what, "rows": count, **figures})
                 print(f"{count:,} rows, {what}: {figures['seconds']['median']:.1f} s", flush=True)
     del args.epoch  # no setting
-    show(rows)
+    speeds = [{**row, "rows_per_second": row["rows"] / row["seconds"]["median"]} for row in rows]
+    columns = {
+        **{"": ("what", ""), "rows": ("rows", ","), "s": ("seconds", ",.1f")},
+        **{"rows/s": ("rows_per_second", ",.0f"), "peak MB": ("peak_mb", ",.0f")},
+    }
+    common.show(speeds, columns)
     common.report("scale", args, rows)
     draw(rows, (args.output or common.RESULTS / f"scale{'.quick' if args.quick else ''}.json").with_suffix(".png"))
 
@@ -107,15 +112,6 @@ def make_batches(database: Path) -> None:
     batches = MixupGenerator(ImageStack([opened]), labels, training, 32, Augmentation(**AUGMENTATIONS["classic"]))
     for index in range(len(batches)):
         batches[index]
-
-
-def show(rows: list[dict]) -> None:
-    """Prints the table."""
-    columns = {
-        **{"": ("what", ""), "rows": ("rows", ","), "s": ("seconds", ",.1f")},
-        **{"rows/s": ("rows_per_second", ",.0f"), "peak MB": ("peak_mb", ",.0f")},
-    }
-    common.show([{**row, "rows_per_second": row["rows"] / row["seconds"]["median"]} for row in rows], columns)
 
 
 def draw(rows: list[dict], path: Path) -> None:
