@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import OTHER_CELLS, Records, require, table_rows, whole_number
+from readers.records import Records, require, table_rows, whole_number
 from readers.sources import CHECKED_HERE, Expected, Source
 
 ADIENCE = Source(
@@ -48,10 +48,7 @@ def read_adience(folder: Path) -> Records:
         table = folder / f"{name}_data.txt"
         named = "the folder with Adience's fold_0_data.txt to fold_4_data.txt and its folder aligned/ or faces/"
         require(table.is_file(), table, named)
-        for line, row in table_rows(table, COLUMNS, delimiter="\t"):
-            if not row:
-                skipped.setdefault(OTHER_CELLS, []).append(f"{table.name}, line {line}")
-                continue
+        for _, row in table_rows(table, COLUMNS, skipped, delimiter="\t"):
             path = f"{tree}/{row['user_id']}/{beginning}.{row['face_id']}.{row['original_image']}"
             person, years = whole_number(row["face_id"], highest=10**9), _years(row["age"])
             if person is None or not row["user_id"] or not row["original_image"]:
