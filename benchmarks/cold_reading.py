@@ -18,7 +18,7 @@ import common  # makes the suite's modules importable
 import numpy as np
 
 from age_gender import cli
-from utils import open_database
+from utils import ImageStack, open_database
 
 MAP, READ = "memory map", "Database.faces"
 MEMORY, DISK = "batches from memory", "batches from the disk"
@@ -26,7 +26,7 @@ MEMORY, DISK = "batches from memory", "batches from the disk"
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = common.parser_for(__doc__, "cold_reading.py")
+    parser = common.parser_for(__doc__, "cold_reading.py", repeats=3)
     parser.add_argument("--faces", type=cli.number(int, 2048), default=100_000, metavar="N", help="in the database")
     parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
     parser.add_argument("--batch_size", type=cli.number(int, 1), default=32, metavar="N", help="faces in a batch")
@@ -35,7 +35,6 @@ def build_parser() -> argparse.ArgumentParser:
         "--step_ms", type=cli.number(float, 0.01), default=100.0, metavar="MS", help="of a network's step"
     )
     parser.add_argument("--folder", type=Path, metavar="DIR", help="gets a temporary folder with the database")
-    parser.set_defaults(repeats=3)
     return parser
 
 
@@ -80,16 +79,11 @@ def measure(way: str, path: Path, size: int, count: int) -> dict[str, float]:
 
 def batches(database, way: str, size: int):
     """Makes a batch by its index, as train.py --aug does."""
-    from mixup_generator import Augmentation, Labels, MixupGenerator
-    from training.augmentations import AUGMENTATIONS
-    from utils import ImageStack
-
-    stack = ImageStack([database])
-    images = stack[np.arange(len(stack))] if way == MEMORY else stack
+    images = ImageStack([database])
     if way == MEMORY:
+        images = images[np.arange(len(images))]
         common.drop_from_cache(database.source)
-    labels = Labels(database.gender, database.age)
-    return MixupGenerator(images, labels, None, size, Augmentation(**AUGMENTATIONS["classic"])).__getitem__
+    return common.training_batches(images, database.gender, database.age, size).__getitem__
 
 
 def from_disk() -> int:

@@ -44,10 +44,10 @@ NOISE_BLOCK = 1024  # faces written at a time
 # ---------------------------------------------------------------------------------------------- options
 
 
-def parser_for(docstring: str, script: str) -> argparse.ArgumentParser:
+def parser_for(docstring: str, script: str, repeats: int = 5) -> argparse.ArgumentParser:
     """A parser with the options that every benchmark has."""
     parser = cli.parser_for(docstring, f"{script} [options]")
-    parser.add_argument("--repeats", type=cli.number(int, 1), default=5, metavar="N", help="repetitions that count")
+    parser.add_argument("--repeats", type=cli.number(int, 1), default=repeats, metavar="N", help="that count")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the script; not a measurement")
     parser.add_argument("--output", type=Path, metavar="FILE", help="result (default: benchmarks/results/{name}.json)")
     return parser
@@ -257,6 +257,22 @@ def write_noise(path: Path, faces: int, image_size: int, sparse: bool = False) -
         if sparse:
             with h5py.File(writer.path, "r+") as file:
                 del file[BLOCK_DIGESTS]
+
+
+def training_batches(images, gender, age, size: int, rows: np.ndarray | None = None, augmentation: str = "classic"):
+    """Batches as train.py --aug makes them, or with another of its augmentations.
+
+    Args:
+        images: (n, size, size, 3) uint8, or what takes arrays of rows as that does.
+        gender, age: (n,) labels.
+        size: faces in a batch.
+        rows: those that are trained on; None is all.
+        augmentation: a name in training.augmentations.
+    """
+    from mixup_generator import Augmentation, Labels, MixupGenerator
+    from training.augmentations import AUGMENTATIONS
+
+    return MixupGenerator(images, Labels(gender, age), rows, size, Augmentation(**AUGMENTATIONS[augmentation]))
 
 
 # ---------------------------------------------------------------------------------------------- results

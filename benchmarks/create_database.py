@@ -38,14 +38,13 @@ COLUMNS = {
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = common.parser_for(__doc__, "create_database.py")
+    parser = common.parser_for(__doc__, "create_database.py", repeats=3)
     parser.add_argument("--photos", type=cli.number(int, 1), default=WIKI_PHOTOS, metavar="N", help="in the dataset")
     parser.add_argument("--distinct", type=cli.number(int, 1), default=400, metavar="N", help="of them that differ")
     parser.add_argument("--photo_size", type=cli.number(int, 32), default=200, metavar="PIXELS", help="of each photo")
     parser.add_argument("--sizes", type=cli.number(int, 32), nargs="+", default=[64, 128, 224], metavar="PIXELS")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="gets a temporary folder of some gigabytes")
     parser.add_argument("--without_plain", action="store_true", help="leave out the plain loop that keeps all faces")
-    parser.set_defaults(repeats=3)
     return parser
 
 

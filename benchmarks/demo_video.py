@@ -42,11 +42,10 @@ STREAM, WRITTEN = "stream, WRN-16-2", "stream, WRN-16-2, written"
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = common.parser_for(__doc__, "demo_video.py")
+    parser = common.parser_for(__doc__, "demo_video.py", repeats=3)
     parser.add_argument("--video", type=Path, metavar="FILE", help="to work through (default: a drawn one)")
     parser.add_argument("--frames", type=cli.number(int, 3), default=150, metavar="N", help="of the drawn one")
     parser.add_argument("--without_plain", action="store_true", help="leave out the plain sequence, which is slow")
-    parser.set_defaults(repeats=3)
     return parser
 
 

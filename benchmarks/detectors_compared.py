@@ -17,7 +17,7 @@ from pathlib import Path
 
 import common  # makes the suite's modules importable
 import numpy as np
-from crop import add_kept_out, faces_kept_out
+from crop import add_kept_out, detect, faces_kept_out
 
 from age_gender import cli, sources
 from age_gender.detectors import DETECTORS, NO_DETECTOR, overlap
@@ -57,13 +57,13 @@ def on_photos(args) -> list[dict]:
     images = {name: read_image(args.photos / name) for name in known}
     rows = []
     detectors = {name: load() for name, load in DETECTORS.items() if name != NO_DETECTOR}
-    tasks = {name: lambda detect=detect: list(map(detect, images.values())) for name, detect in detectors.items()}
+    tasks = {name: lambda find=find: list(map(find, images.values())) for name, find in detectors.items()}
     seconds = common.interleaved(tasks, args.repeats)
     total = sum(map(len, known.values()))
-    for name, detect in detectors.items():
+    for name, find in detectors.items():
         hits, extra = [], 0
         for photo, boxes in known.items():
-            faces = detect(images[photo])
+            faces = find(images[photo])
             pairs = matched(boxes, faces)
             hits += pairs
             extra += len(faces) - len(pairs)
@@ -114,22 +114,16 @@ def on_faces(args) -> tuple[list[dict], str]:
     weight_file = checkpoints.choose(args.weight_file, Path("checkpoints"))
     predictor = Predictor(open_model(weight_file))
     _, age, _, paths = faces_kept_out(args, predictor.description)
-    photos = [read_image(args.data_dir / path) for path in paths]
-    if any(photo is None for photo in photos):
-        raise ValueError(f"{args.data_dir} lacks photos of the databases; --data_dir names the dataset's folder")
     found = {}
-    for name, load in DETECTORS.items():  # one detector is let go before the next is made
-        detect = load()
-        found[name] = [next(iter(detect(photo)), None) for photo in photos]
+    for name in DETECTORS:  # one detector is let go before the next is made
+        photos, found[name] = detect(args.data_dir, paths, name)
     by_all = np.array([all(faces) for faces in zip(*found.values(), strict=True)])
     size, ages = predictor.description.image_size, {}
-    for name, faces in found.items():
-        margin = 0 if name == "none" else predictor.margin
-        crops = [crop_face(photos[row], faces[row].box, margin, size) for row in np.flatnonzero(by_all)]
+    for name, boxes in found.items():
+        margin = 0 if name == NO_DETECTOR else predictor.margin
+        crops = [crop_face(photos[row], boxes[row], margin, size) for row in np.flatnonzero(by_all)]
         ages[name], _ = predictor.predict(np.stack(crops))
-    rows = [
-        compared(name, ages, age[by_all], sum(face is not None for face in found[name]), len(photos)) for name in ages
-    ]
+    rows = [compared(name, ages, age[by_all], sum(map(bool, found[name])), len(photos)) for name in ages]
     columns = {
         **{"": ("detector", ""), f"found of {len(photos)}": ("found", ""), "age MAE": ("age_mae", ".2f")},
         **{"more than by dlib, mean": ("to_dlib_mean", "+.2f"), "median": ("to_dlib_median", "+.2f")},
