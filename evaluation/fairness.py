@@ -91,7 +91,7 @@ def _gap(outcomes: Outcomes, age: np.ndarray, axis: str, members: list, statisti
 
     values = standardised(np.ones((1, len(age))))[0]
     best, *_, worst = np.argsort(worse * values, kind="stable").tolist()
-    drawn = np.concatenate([standardised(times)[:, [best, worst]] for times in resamples(len(age), seed)])
+    drawn = np.concatenate([worse * standardised(times)[:, [best, worst]] for times in resamples(len(age), seed)])
     return Gap(
         axis,
         statistic,
@@ -100,7 +100,7 @@ def _gap(outcomes: Outcomes, age: np.ndarray, axis: str, members: list, statisti
         float(values[worst]),
         float(values[best]),
         float(abs(values[worst] - values[best])),
-        *percentiles(worse * (drawn[:, 1] - drawn[:, 0])),
+        *percentiles(drawn[:, 1] - drawn[:, 0]),
         len(enough) if weighed else 0,
         int(inside.sum()),
     )
