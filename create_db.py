@@ -294,27 +294,16 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
     table = [("records", total), *((f"- {reason}", count) for reason, count in dropped.items()), ("kept", len(written))]
     print(tabulate(table, headers=("", "faces"), intfmt=","))
     age, gender = records.age[written], records.gender[written]
+    groups = {GENDERS[FEMALE]: gender == FEMALE, GENDERS[MALE]: gender == MALE, "unknown": gender == UNKNOWN}
     rows = []
-    for name, chosen in (
-        (GENDERS[FEMALE], gender == FEMALE),
-        (GENDERS[MALE], gender == MALE),
-        ("unknown", gender == UNKNOWN),
-        ("all", gender >= UNKNOWN),
-    ):
+    for name, chosen in {**groups, "all": gender >= UNKNOWN}.items():
         if name == "unknown" and not chosen.any():
             continue
         ages = age[chosen & (age != UNKNOWN)]
         quantiles = np.quantile(ages, (0, 0.25, 0.5, 0.75, 1)) if len(ages) else ()
         rows.append((name, int(chosen.sum()), len(ages), *quantiles))
-    print()
-    print(
-        tabulate(
-            rows,
-            headers=("gender", "faces", "with age", "youngest", "quarter", "median age", "three quarters", "oldest"),
-            intfmt=",",
-            floatfmt=".0f",
-        )
-    )
+    headers = ("gender", "faces", "with age", "youngest", "quarter", "median age", "three quarters", "oldest")
+    print(f"\n{tabulate(rows, headers=headers, intfmt=',', floatfmt='.0f')}")
     print(f"\n{output}: {output.stat().st_size / 1e6:,.1f} MB in {seconds:.1f} s")
 
 

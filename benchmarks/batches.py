@@ -12,12 +12,11 @@ own code leaves it to backend.py.
 """
 
 import argparse
-import multiprocessing
 import os
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
 import common  # makes the suite's modules importable
+import numpy as np
 
 from age_gender import cli
 from age_gender.labels import NUM_AGES, NUM_GENDERS
@@ -29,12 +28,11 @@ WARM_UP_BATCHES = 20
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = common.parser_for(__doc__, "batches.py")
+    parser = common.parser_for(__doc__, "batches.py", repeats=7)
     parser.add_argument("--faces", type=cli.number(int, 64), default=38138, metavar="N", help="in the database")
     parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
     parser.add_argument("--batch_size", type=cli.number(int, 1), default=32, metavar="N", help="faces in a batch")
     parser.add_argument("--batches", type=cli.number(int, 1), default=400, metavar="N", help="in each repetition")
-    parser.set_defaults(repeats=7)
     return parser
 
 
@@ -43,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     quick = {"faces": 2048, "batches": 40, "repeats": 3}
     args = common.parse(build_parser(), argv, quick)
     cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[-1:])  # before NumPy and OpenCV count the cores
+    os.sched_setaffinity(0, cores[-1:])  # before OpenCV counts the cores
     import cv2
 
     from networks import backend
@@ -59,14 +57,11 @@ def main(argv: list[str] | None = None) -> None:
         rows = measure_pipelines(stack, in_memory, args)
         parts = measure_parts(stack, in_memory, args)
     os.sched_setaffinity(0, cores)
-    context = multiprocessing.get_context("spawn")  # a fresh process, whose TensorFlow sees all cores
-    with ProcessPoolExecutor(1, context) as pool:
-        seconds = pool.submit(keras_layers, args).result()
+    seconds = common.in_fresh_process(keras_layers, args)  # its TensorFlow sees all cores
     rows.insert(-1, row(KERAS, args.batches * args.batch_size, seconds, len(cores)))
-    columns = {"": ("what", ""), "cores": ("cores", ""), "images/s": ("images_per_second", ",.0f")}
-    common.show(rows, columns)
-    columns = {"part (one core)": ("what", ""), "microseconds a batch": ("microseconds_per_batch", ",.0f")}
-    common.show(parts, columns)
+    common.show(rows, {"": ("what", ""), "cores": ("cores", ""), "images/s": ("images_per_second", ",.0f")})
+    time = ("microseconds_per_batch", ",.0f")
+    common.show(parts, {"part (one core)": ("what", ""), "microseconds a batch": time})
     common.report("batches", args, rows + parts)
 
 
@@ -77,19 +72,13 @@ def row(name: str, images: int, seconds: list[float], cores: int = 1) -> dict:
 
 def measure_pipelines(stack, in_memory, args: argparse.Namespace) -> list[dict]:
     """Whole batches on one core."""
-    import numpy as np
-
-    from mixup_generator import NO_AUGMENTATION, Augmentation, Labels, MixupGenerator
-    from training.augmentations import AUGMENTATIONS
-
-    gender, age = common.noise_labels(args.faces)
-    labels, size, classic = Labels(gender, age), args.batch_size, Augmentation(**AUGMENTATIONS["classic"])
+    labels, size = common.noise_labels(args.faces), args.batch_size
     batch = in_memory[:size]
     copy = np.empty_like(batch)
     pipelines = {
-        IN_MEMORY: MixupGenerator(in_memory, labels, None, size, classic).__getitem__,
-        MAPPED: MixupGenerator(stack, labels, None, size, classic).__getitem__,
-        PLAIN: MixupGenerator(stack, labels, None, size, NO_AUGMENTATION).__getitem__,
+        IN_MEMORY: common.training_batches(in_memory, *labels, size).__getitem__,
+        MAPPED: common.training_batches(stack, *labels, size).__getitem__,
+        PLAIN: common.training_batches(stack, *labels, size, augmentation="none").__getitem__,
         LIMIT: lambda index: np.copyto(copy, batch),
     }
     whole = args.faces // size  # the last, smaller batch is left out
@@ -113,8 +102,6 @@ def measure_parts(stack, in_memory, args: argparse.Namespace) -> list[dict]:
 
 def parts(stack, in_memory, args: argparse.Namespace) -> dict:
     """The steps of MixupGenerator.__getitem__ as tasks of their own."""
-    import numpy as np
-
     from mixup_generator import Augmentation, mix_images, mix_labels, one_hot, shift_and_flip
     from random_eraser import draw_rectangles, erase_in_place
     from training.augmentations import AUGMENTATIONS
@@ -151,7 +138,6 @@ def keras_layers(args: argparse.Namespace) -> list[float]:
     from networks import backend
 
     backend.start()
-    import numpy as np
     import tensorflow as tf
 
     tf.config.set_visible_devices([], "GPU")  # tf.data computes on the CPU, and the arrays belong there

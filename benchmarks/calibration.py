@@ -43,7 +43,12 @@ def main(argv: list[str] | None = None) -> None:
     rows.append(check("dlib, a tenth larger", faces, "larger"))
     for name in WITH_LANDMARKS:
         rows.append({**check(name, faces, name), **factors(name, faces)})
-    show(rows[1:])
+    columns = {
+        **{"": ("detector", ""), "faces": ("checked_on", ""), "factor": ("factor", ".3f")},
+        **{"side, log": ("side", apart), "to the right": ("right", apart), "down": ("down", apart)},
+        "overlap": ("overlap", ".2f"),
+    }
+    common.show(rows[1:], columns)
     common.report("calibration", args, rows)
 
 
@@ -108,18 +113,9 @@ def check(name: str, faces: list[dict], key: str) -> dict:
     }
 
 
-def show(rows: list[dict]) -> None:
-    """Prints the table."""
-
-    def apart(figure: dict[str, float]) -> str:
-        return f"{figure['median']:+.3f} (sd {figure['deviation']:.3f})"
-
-    columns = {
-        **{"": ("detector", ""), "faces": ("checked_on", ""), "factor": ("factor", ".3f")},
-        **{"side, log": ("side", apart), "to the right": ("right", apart), "down": ("down", apart)},
-        "overlap": ("overlap", ".2f"),
-    }
-    common.show(rows, columns)
+def apart(figure: dict[str, float]) -> str:
+    """A difference for the table."""
+    return f"{figure['median']:+.3f} (sd {figure['deviation']:.3f})"
 
 
 if __name__ == "__main__":

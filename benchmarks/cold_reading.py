@@ -12,16 +12,13 @@ Each repetition is a fresh process.
 """
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import common  # makes the suite's modules importable
 import numpy as np
 
 from age_gender import cli
-from utils import open_database
+from utils import ImageStack, open_database
 
 MAP, READ = "memory map", "Database.faces"
 MEMORY, DISK = "batches from memory", "batches from the disk"
@@ -29,7 +26,7 @@ MEMORY, DISK = "batches from memory", "batches from the disk"
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = common.parser_for(__doc__, "cold_reading.py")
+    parser = common.parser_for(__doc__, "cold_reading.py", repeats=3)
     parser.add_argument("--faces", type=cli.number(int, 2048), default=100_000, metavar="N", help="in the database")
     parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
     parser.add_argument("--batch_size", type=cli.number(int, 1), default=32, metavar="N", help="faces in a batch")
@@ -38,55 +35,41 @@ def build_parser() -> argparse.ArgumentParser:
         "--step_ms", type=cli.number(float, 0.01), default=100.0, metavar="MS", help="of a network's step"
     )
     parser.add_argument("--folder", type=Path, metavar="DIR", help="gets a temporary folder with the database")
-    parser.add_argument("--measure", nargs=2, metavar=("HOW", "FILE"), help=argparse.SUPPRESS)  # the fresh process
-    parser.set_defaults(repeats=3)
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Write the database, measure in processes of their own, report."""
     args = common.parse(build_parser(), argv, {"faces": 8192, "batches": 20, "repeats": 1})
-    if args.measure:
-        print(json.dumps(measure(*args.measure, args)))
-        return
-    ways = (MAP, READ, MEMORY, DISK)
-    figures = {way: [] for way in ways}
+    figures = {way: [] for way in (MAP, READ, MEMORY, DISK)}
     with common.work_folder(args.folder) as folder:
         path = folder / "faces.mat"
         common.write_noise(path, args.faces, args.image_size)
-        for way in common.in_turns(ways, args.repeats):
+        for way in common.in_turns(figures, args.repeats):
             common.drop_from_cache(path)
-            figures[way].append(in_fresh_process(way, path, args))
-    rows = [
-        {"what": way, **{key: common.spread(run[key] for run in runs) for key in runs[0]}}
-        for way, runs in figures.items()
-    ]
+            figures[way].append(common.in_fresh_process(measure, way, path, args.batch_size, args.batches))
+    rows = [{"what": way, **common.spreads(runs)} for way, runs in figures.items()]
     waited = rows[3]["milliseconds_per_batch"]["median"] - rows[2]["milliseconds_per_batch"]["median"]
     rows[3]["share_of_a_step"] = waited / args.step_ms
-    show(rows, args)
-    del args.measure  # no setting
+    columns = {
+        **{"": ("what", ""), "faces/s": ("faces_per_second", ",.0f")},
+        **{"bytes read for each": ("read_for_each_byte", ".2f"), "ms a batch": ("milliseconds_per_batch", ".2f")},
+        f"of a step of {args.step_ms:g} ms": ("share_of_a_step", ".1%"),
+    }
+    common.show(rows, columns)
     common.report("cold_reading", args, rows)
 
 
-def in_fresh_process(way: str, path: Path, args: argparse.Namespace) -> dict[str, float]:
-    """The figures of one repetition."""
-    given = {"--batch_size": args.batch_size, "--batches": args.batches, "--measure": way}
-    command = [sys.executable, __file__, *(str(part) for pair in given.items() for part in pair), str(path)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
-
-
-def measure(way: str, path: str, args: argparse.Namespace) -> dict[str, float]:
-    """Faces a second, bytes from the disk for each that was asked for, and milliseconds a batch."""
+def measure(way: str, path: Path, size: int, count: int) -> dict[str, float]:
+    """Faces a second, bytes from the disk for each that was asked for, and milliseconds for each of `count` batches."""
     database = open_database(path)
-    size, count = args.batch_size, args.batches
     rows = np.random.default_rng(0).permutation(len(database))[: size * count].reshape(-1, size)
     if way in (MEMORY, DISK):
-        make = batches(database, way, size)
+        make, asked = batches(database, way, size), range(len(rows))
     else:
-        source = database.image if way == MAP else None
-        make = (lambda index: source[rows[index]]) if way == MAP else (lambda index: database.faces(rows[index]))
+        make, asked = database.image.__getitem__ if way == MAP else database.faces, rows
     before = from_disk()
-    seconds = common.seconds_of(lambda: [make(index) for index in range(len(rows))])
+    seconds = common.seconds_of(lambda: list(map(make, asked)))
     return {
         "faces_per_second": rows.size / seconds,
         "read_for_each_byte": (from_disk() - before) / (rows.size * database.image[:1].nbytes),
@@ -96,32 +79,17 @@ def measure(way: str, path: str, args: argparse.Namespace) -> dict[str, float]:
 
 def batches(database, way: str, size: int):
     """Makes a batch by its index, as train.py --aug does."""
-    from mixup_generator import Augmentation, Labels, MixupGenerator
-    from training.augmentations import AUGMENTATIONS
-    from utils import ImageStack
-
-    stack = ImageStack([database])
-    images = stack[np.arange(len(stack))] if way == MEMORY else stack
+    images = ImageStack([database])
     if way == MEMORY:
+        images = images[np.arange(len(images))]
         common.drop_from_cache(database.source)
-    labels = Labels(database.gender, database.age)
-    return MixupGenerator(images, labels, None, size, Augmentation(**AUGMENTATIONS["classic"])).__getitem__
+    return common.training_batches(images, database.gender, database.age, size).__getitem__
 
 
 def from_disk() -> int:
     """Bytes that this process has had read from a disk (Linux)."""
     lines = dict(line.split(": ") for line in common.lines_of("/proc/self/io"))
     return int(lines["read_bytes"])
-
-
-def show(rows: list[dict], args: argparse.Namespace) -> None:
-    """Prints the table."""
-    columns = {
-        **{"": ("what", ""), "faces/s": ("faces_per_second", ",.0f")},
-        **{"bytes read for each": ("read_for_each_byte", ".2f"), "ms a batch": ("milliseconds_per_batch", ".2f")},
-        f"of a step of {args.step_ms:g} ms": ("share_of_a_step", ".1%"),
-    }
-    common.show(rows, columns)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ Times are wall times in seconds and megabytes are 1e6 bytes. Nothing here passes
 import argparse
 import contextlib
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -14,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,10 +44,10 @@ NOISE_BLOCK = 1024  # faces written at a time
 # ---------------------------------------------------------------------------------------------- options
 
 
-def parser_for(docstring: str, script: str) -> argparse.ArgumentParser:
+def parser_for(docstring: str, script: str, repeats: int = 5) -> argparse.ArgumentParser:
     """A parser with the options that every benchmark has."""
     parser = cli.parser_for(docstring, f"{script} [options]")
-    parser.add_argument("--repeats", type=cli.number(int, 1), default=5, metavar="N", help="repetitions that count")
+    parser.add_argument("--repeats", type=cli.number(int, 1), default=repeats, metavar="N", help="that count")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the script; not a measurement")
     parser.add_argument("--output", type=Path, metavar="FILE", help="result (default: benchmarks/results/{name}.json)")
     return parser
@@ -94,6 +96,11 @@ def spread(values: Iterable[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values), "repeats": len(values)}
 
 
+def spreads(runs: list[dict[str, float]]) -> dict[str, dict[str, float]]:
+    """The spread of each figure over some repetitions."""
+    return {key: spread(run[key] for run in runs) for key in runs[0]}
+
+
 def rates(count: float, seconds: Iterable[float]) -> dict[str, float]:
     """The spread of `count` things for each of some times, in things a second."""
     return spread(count / value for value in seconds)
@@ -119,16 +126,19 @@ def show(rows: Iterable[dict], columns: dict[str, tuple[str, str | Callable]], *
     Args:
         rows: the figures.
         columns: heading -> the figure's key, and the format of it or of its spread, or a function that makes it a text;
-            a figure that is not there is an empty cell.
+            a figure that is not there is an empty cell. A mean with an interval is two figures, KEY and KEY_interval.
         style: as `print_table` takes it.
     """
 
-    def cell(value, form) -> object:
+    def cell(row, key, form) -> object:
+        value, interval = row.get(key), row.get(f"{key}_interval")
         if value is None or callable(form):
             return "" if value is None else form(value)
+        if interval:
+            return f"{value:{form}} ({interval[0]:{form}} to {interval[1]:{form}})"
         return shown(value, form) if isinstance(value, dict) else format(value, form) if form else value
 
-    print_table([[cell(row.get(key), form) for key, form in columns.values()] for row in rows], list(columns), **style)
+    print_table([[cell(row, *column) for column in columns.values()] for row in rows], list(columns), **style)
 
 
 def print_table(rows: Iterable[Sequence[object]], headers: Sequence[str], **style: object) -> None:
@@ -167,6 +177,12 @@ def run_process(command: Sequence[object]) -> Run:
         if done.returncode:
             raise ValueError(f"{command[0]} could not be started: {done.stderr.strip()}")
         return Run(**json.loads(report.read_text(encoding="utf-8")), output=done.stdout, errors=done.stderr)
+
+
+def in_fresh_process(task: Callable, *given: object):
+    """What a function of a benchmark makes of some arguments, in a process of its own, whose imports are not in it."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(task, *given).result()
 
 
 def memory_mb(name: str) -> float:
@@ -243,6 +259,22 @@ def write_noise(path: Path, faces: int, image_size: int, sparse: bool = False) -
                 del file[BLOCK_DIGESTS]
 
 
+def training_batches(images, gender, age, size: int, rows: np.ndarray | None = None, augmentation: str = "classic"):
+    """Batches as train.py --aug makes them, or with another of its augmentations.
+
+    Args:
+        images: (n, size, size, 3) uint8, or what takes arrays of rows as that does.
+        gender, age: (n,) labels.
+        size: faces in a batch.
+        rows: those that are trained on; None is all.
+        augmentation: a name in training.augmentations.
+    """
+    from mixup_generator import Augmentation, Labels, MixupGenerator
+    from training.augmentations import AUGMENTATIONS
+
+    return MixupGenerator(images, Labels(gender, age), rows, size, Augmentation(**AUGMENTATIONS[augmentation]))
+
+
 # ---------------------------------------------------------------------------------------------- results
 
 
@@ -295,10 +327,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def mean_interval(numbers, seed: int = 0) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean: (n,) -> low, high; NaN for fewer than two."""
+def mean_of(key: str, numbers: np.ndarray) -> dict[str, object]:
+    """Figures by a key: the mean of (n,) numbers, and its percentile bootstrap interval, NaN for fewer than two."""
     from evaluation.metrics import percentiles, resamples
 
-    if len(numbers) < 2:
-        return float("nan"), float("nan")
-    return percentiles(np.concatenate([counts @ numbers / len(numbers) for counts in resamples(len(numbers), seed)]))
+    n, interval = len(numbers), (float("nan"), float("nan"))
+    if n > 1:
+        interval = percentiles(np.concatenate([counts @ numbers / n for counts in resamples(n, seed=0)]))
+    return {key: float(numbers.mean()), f"{key}_interval": interval}

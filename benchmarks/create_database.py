@@ -11,6 +11,7 @@ all of them. A few hundred drawn photos are copied to all names, so that there a
 """
 
 import argparse
+import itertools
 import os
 import re
 import sys
@@ -18,7 +19,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import common  # makes the suite's modules importable
-import numpy as np
 import scipy.io
 
 from age_gender import cli
@@ -29,18 +29,22 @@ ALL_CORES, ONE_WORKER = "create_db.py", "create_db.py --workers 1"
 PLAIN, DECODE, LIMIT = "plain loop", "plain loop, read and resize only", "limit: read the bytes only"
 PLAIN_COPIES = 3  # of all faces, that the plain loop has at once: list, array, and the array as savemat writes it
 WARM_UP_PHOTOS = 64
+COLUMNS = {
+    **{"px": ("image_size", ""), "": ("what", ""), "photos/s": ("photos_per_second", ",.0f")},
+    **{"wall s": ("seconds", ".2f"), "CPU s": ("cpu_seconds", ".2f"), "peak MB": ("peak_mb", ",.0f")},
+    **{"s it prints": ("seconds_it_prints", ".1f"), "failed": ("failed", "")},
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = common.parser_for(__doc__, "create_database.py")
+    parser = common.parser_for(__doc__, "create_database.py", repeats=3)
     parser.add_argument("--photos", type=cli.number(int, 1), default=WIKI_PHOTOS, metavar="N", help="in the dataset")
     parser.add_argument("--distinct", type=cli.number(int, 1), default=400, metavar="N", help="of them that differ")
     parser.add_argument("--photo_size", type=cli.number(int, 32), default=200, metavar="PIXELS", help="of each photo")
     parser.add_argument("--sizes", type=cli.number(int, 32), nargs="+", default=[64, 128, 224], metavar="PIXELS")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="gets a temporary folder of some gigabytes")
     parser.add_argument("--without_plain", action="store_true", help="leave out the plain loop that keeps all faces")
-    parser.set_defaults(repeats=3)
     return parser
 
 
@@ -57,7 +61,7 @@ def main(argv: list[str] | None = None) -> None:
         for size in args.sizes:
             measure(commands(warm_up_set, size, folder, args), 1)
             measured = rows_of(size, args.photos, measure(commands(dataset, size, folder, args), args.repeats))
-            show(measured)
+            common.show(measured, COLUMNS)
             rows += measured
     common.report("create_database", args, rows)
 
@@ -65,24 +69,14 @@ def main(argv: list[str] | None = None) -> None:
 def write_dataset(folder: Path, count: int, distinct: int, photo_size: int) -> float:
     """Writes `count` clean records with their photos and wiki.mat; returns the megabytes of the photos."""
     _, sample_sets = common.import_samples()
-    rng = np.random.default_rng(0)
-    records = []
-    for index, age in enumerate(sample_sets.draw_ages(count, rng)):
-        taken = int(rng.integers(1965, 2016))
-        birth = sample_sets.birth_of(int(age), taken, rng)
-        path = f"{index % 100:02d}/{100_000 + index}_{birth.isoformat()}_{taken}.jpg"
-        serial = birth.toordinal() + sample_sets.MATLAB_DAYS
-        gender = int(rng.integers(2))
-        records.append(
-            sample_sets.Record(sample_sets.CLEAN, path, serial, taken, int(age), gender, photo_size, (0, index))
-        )
+    drawn = sample_sets.draw_records(max(2 * count, 10 * sample_sets.MIN_COUNT), seed=0)
+    records = [record._replace(size=photo_size) for record in drawn if record.kind == sample_sets.CLEAN][:count]
     with ThreadPoolExecutor(available_cores()) as pool:
         photos = list(pool.map(lambda record: sample_sets.jpeg(sample_sets.paint_record(record)), records[:distinct]))
     for hundred in range(100):
         (folder / f"{hundred:02d}").mkdir(parents=True, exist_ok=True)
-    total = 0
-    for index, record in enumerate(records):
-        total += (folder / record.path).write_bytes(photos[index % len(photos)])
+    pairs = zip(records, itertools.cycle(photos), strict=False)
+    total = sum((folder / record.path).write_bytes(photo) for record, photo in pairs)
     scipy.io.savemat(folder / "wiki.mat", {"wiki": sample_sets.wiki_columns(records, 0)})
     return total / common.MEGABYTE
 
@@ -123,7 +117,7 @@ def rows_of(size: int, photos: int, runs: dict[str, list[common.Run]]) -> list[d
         failed = next((run for run in repetitions if run.status), None)
         said = [float(match[1]) for run in repetitions if (match := re.search(r" MB in ([\d.]+) s", run.output))]
         seconds = [run.seconds for run in repetitions]
-        row = {
+        figures = {
             "image_size": size,
             "what": name,
             "seconds": common.spread(seconds),
@@ -133,7 +127,7 @@ def rows_of(size: int, photos: int, runs: dict[str, list[common.Run]]) -> list[d
             "seconds_it_prints": common.spread(said) if said else None,
             "failed": reason(failed) if failed else None,
         }
-        rows.append(row)
+        rows.append(figures)
     return rows
 
 
@@ -141,16 +135,6 @@ def reason(run: common.Run) -> str:
     """The last line of what a failed run said."""
     lines = run.errors.strip().splitlines()
     return f"status {run.status}: {lines[-1] if lines else 'said nothing'}"
-
-
-def show(rows: list[dict]) -> None:
-    """Prints the table."""
-    columns = {
-        **{"px": ("image_size", ""), "": ("what", ""), "photos/s": ("photos_per_second", ",.0f")},
-        **{"wall s": ("seconds", ".2f"), "CPU s": ("cpu_seconds", ".2f"), "peak MB": ("peak_mb", ",.0f")},
-        **{"s it prints": ("seconds_it_prints", ".1f"), "failed": ("failed", "")},
-    }
-    common.show(rows, columns)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ own crop of the same face. Peer: that crop. Intervals: 95%, bootstrap over faces
 """
 
 import argparse
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from age_gender import cli
-from age_gender.detectors import DETECTORS
+from age_gender.detectors import in_any_thread
 from age_gender.faces import crop_face, read_image
 from age_gender.labels import MALE, UNKNOWN
 from age_gender.machine import available_cores
@@ -71,7 +70,12 @@ def main(argv: list[str] | None = None) -> None:
             if box is not None
         ]
         rows.append(row(f"margin {margin:g}", margin, *errors(crops), *reference))
-    show(rows)
+    columns = {
+        **{"": ("crop", ""), "age MAE": ("age_mae", ".2f")},
+        "more than the dataset's own crop": ("age_mae_difference", "+.2f"),
+        **{"CS@5": ("cs5", ".1%"), "gender": ("gender_accuracy", ".1%")},
+    }
+    common.show(rows, columns, disable_numparse=True, colalign=("left", *["right"] * 4))
     print(f"the checkpoint's margin is {checkpoint.margin:g}")
     detector = {"faces": len(found), "found": int(found.sum()), "margin_of_checkpoint": checkpoint.margin}
     common.report("crop", args, [detector, *rows], predictor.device)
@@ -95,15 +99,13 @@ def faces_kept_out(args: argparse.Namespace, checkpoint):
 
 def detect(folder: Path, paths: list[str], detector: str):
     """The photos and the surest box in each, None where no face is found; on all cores."""
-    own = threading.local()
+    find = in_any_thread(detector)
 
     def task(path):
-        if not hasattr(own, "detect"):
-            own.detect = DETECTORS[detector]()
         photo = read_image(folder / path)
         if photo is None:
             raise ValueError(f"{folder / path} is not there or cannot be read; --data_dir names the dataset's folder")
-        found = own.detect(photo)
+        found = find(photo)
         return photo, found[0].box if found else None
 
     with ThreadPoolExecutor(available_cores()) as pool:
@@ -113,34 +115,15 @@ def detect(folder: Path, paths: list[str], detector: str):
 
 def row(name: str, margin: float | None, error, hit, own_error, own_hit) -> dict:
     """Errors of a crop, and what they exceed those of the dataset's own crop by."""
-
     return {
         "crop": name,
         "margin": margin,
         "age_mae": float(error.mean()),
         "cs5": float((error <= 5).mean()),
         "gender_accuracy": float(hit.mean()),
-        "age_mae_difference": float((error - own_error).mean()),
-        "age_mae_difference_interval": common.mean_interval(error - own_error),
+        **common.mean_of("age_mae_difference", error - own_error),
         "gender_difference": float(hit.mean() - own_hit.mean()),
     }
-
-
-def show(rows: list[dict]) -> None:
-    """Prints the table."""
-    table = [
-        (
-            row["crop"],
-            f"{row['age_mae']:.2f}",
-            f"{row['age_mae_difference']:+.2f} ({row['age_mae_difference_interval'][0]:+.2f} to "
-            f"{row['age_mae_difference_interval'][1]:+.2f})",
-            f"{row['cs5']:.1%}",
-            f"{row['gender_accuracy']:.1%}",
-        )
-        for row in rows
-    ]
-    headers = ("", "age MAE", "more than the dataset's own crop", "CS@5", "gender")
-    common.print_table(table, headers, disable_numparse=True, colalign=("left", *["right"] * 4))
 
 
 if __name__ == "__main__":

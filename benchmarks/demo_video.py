@@ -23,7 +23,7 @@ import numpy as np
 from age_gender import cli
 from age_gender.captions import annotated
 from age_gender.description import Description
-from age_gender.detectors import DEFAULT_DETECTOR, DETECTORS
+from age_gender.detectors import DEFAULT_DETECTOR, DETECTORS, in_any_thread
 from age_gender.faces import crop_face
 from age_gender.machine import available_cores
 from age_gender.predictor import Predictor
@@ -42,11 +42,10 @@ STREAM, WRITTEN = "stream, WRN-16-2", "stream, WRN-16-2, written"
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = common.parser_for(__doc__, "demo_video.py")
+    parser = common.parser_for(__doc__, "demo_video.py", repeats=3)
     parser.add_argument("--video", type=Path, metavar="FILE", help="to work through (default: a drawn one)")
     parser.add_argument("--frames", type=cli.number(int, 3), default=150, metavar="N", help="of the drawn one")
     parser.add_argument("--without_plain", action="store_true", help="leave out the plain sequence, which is slow")
-    parser.set_defaults(repeats=3)
     return parser
 
 
@@ -65,7 +64,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"{len(frames)} frames, {found} faces found, on {predictor.device}", flush=True)
         seconds = common.interleaved(tasks(video, frames, predictor, files, folder, args), args.repeats)
     rows = rows_of(seconds, len(frames), found)
-    show(rows)
+    limits = {"to detector, one thread": ("to_one_thread", ".2f"), "to detector, all cores": ("to_all_cores", ".2f")}
+    common.show(rows, {"": ("what", ""), "frames/s": ("frames_per_second", ",.1f"), **limits})
     common.report("demo_video", args, rows, predictor.device)
 
 
@@ -105,11 +105,11 @@ def save_network(path: Path, depth: int, width: int) -> Path:
 
 def tasks(video: Path, frames: list, predictor, files: dict[str, Path], folder: Path, args) -> dict:
     """What is measured, by name; each task works through the whole video. `files` are the networks' checkpoints."""
-    detect, *others = (DETECTORS[DEFAULT_DETECTOR]() for _ in range(available_cores()))  # one for each thread
+    detect, pool = in_any_thread(DEFAULT_DETECTOR), ThreadPoolExecutor(available_cores())
     chosen = {
         READ: lambda: deque((frame.read() for frame in Video(video)), maxlen=0),
         ONE_THREAD: lambda: deque(map(detect, frames), maxlen=0),
-        ALL_CORES: partial(detect_on_all_cores, [detect, *others], frames),
+        ALL_CORES: lambda: deque(pool.map(detect, frames), maxlen=0),
         STREAM: lambda: deque(predictor.stream(Video(video)), maxlen=0),
         WRITTEN: partial(stream_and_write, video, predictor, folder / "found"),
     }
@@ -119,22 +119,6 @@ def tasks(video: Path, frames: list, predictor, files: dict[str, Path], folder: 
             chosen[f"plain, {name}, a call for each frame"] = partial(sequence, face_by_face=False)
             chosen[f"plain, {name}, a call for each face"] = partial(sequence, face_by_face=True)
     return chosen
-
-
-def detect_on_all_cores(detectors: list, frames: list) -> None:
-    """The detector alone, the next frame to whoever is free; each thread has a detector of its own."""
-    waiting = deque(frames)
-
-    def work(detect) -> None:
-        while True:
-            try:
-                frame = waiting.popleft()
-            except IndexError:
-                return
-            detect(frame)
-
-    with ThreadPoolExecutor(len(detectors)) as pool:
-        list(pool.map(work, detectors))
 
 
 def stream_and_write(video: Path, predictor, folder: Path) -> None:
@@ -167,12 +151,6 @@ def rows_of(seconds: dict[str, list[float]], frames: int, faces: int) -> list[di
             row[key] = common.spread(alone / value for alone, value in zip(seconds[limit], values, strict=True))
         rows.append(row)
     return rows
-
-
-def show(rows: list[dict]) -> None:
-    """Prints the table."""
-    limits = {"to detector, one thread": ("to_one_thread", ".2f"), "to detector, all cores": ("to_all_cores", ".2f")}
-    common.show(rows, {"": ("what", ""), "frames/s": ("frames_per_second", ",.1f"), **limits})
 
 
 if __name__ == "__main__":

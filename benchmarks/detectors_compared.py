@@ -17,7 +17,7 @@ from pathlib import Path
 
 import common  # makes the suite's modules importable
 import numpy as np
-from crop import add_kept_out, faces_kept_out
+from crop import add_kept_out, detect, faces_kept_out
 
 from age_gender import cli, sources
 from age_gender.detectors import DETECTORS, NO_DETECTOR, overlap
@@ -55,19 +55,19 @@ def on_photos(args) -> list[dict]:
     """Found, missed, extra and milliseconds of each detector."""
     known = known_boxes(args.photos)
     images = {name: read_image(args.photos / name) for name in known}
-    rows, table = [], []
+    rows = []
     detectors = {name: load() for name, load in DETECTORS.items() if name != NO_DETECTOR}
-    tasks = {name: lambda detect=detect: list(map(detect, images.values())) for name, detect in detectors.items()}
+    tasks = {name: lambda find=find: list(map(find, images.values())) for name, find in detectors.items()}
     seconds = common.interleaved(tasks, args.repeats)
     total = sum(map(len, known.values()))
-    for name, detect in detectors.items():
+    for name, find in detectors.items():
         hits, extra = [], 0
         for photo, boxes in known.items():
-            faces = detect(images[photo])
+            faces = find(images[photo])
             pairs = matched(boxes, faces)
             hits += pairs
             extra += len(faces) - len(pairs)
-        row = {
+        found = {
             "detector": name,
             "photos": len(known),
             "faces": total,
@@ -77,9 +77,9 @@ def on_photos(args) -> list[dict]:
             "overlap": common.spread(hits) if hits else None,
             "milliseconds": common.spread(1000 * value / len(known) for value in seconds[name]),
         }
-        rows.append(row)
-        table.append((name, row["found"], row["missed"], row["extra"], common.shown(row["milliseconds"], ",.0f")))
-    common.print_table(table, headers=(f"{len(known)} photos", "found", "missed", "extra", "ms a photo"))
+        rows.append(found)
+    counts = {name: (name, "") for name in ("found", "missed", "extra")}
+    common.show(rows, {f"{len(known)} photos": ("detector", ""), **counts, "ms a photo": ("milliseconds", ",.0f")})
     return rows
 
 
@@ -114,23 +114,23 @@ def on_faces(args) -> tuple[list[dict], str]:
     weight_file = checkpoints.choose(args.weight_file, Path("checkpoints"))
     predictor = Predictor(open_model(weight_file))
     _, age, _, paths = faces_kept_out(args, predictor.description)
-    photos = [read_image(args.data_dir / path) for path in paths]
-    if any(photo is None for photo in photos):
-        raise ValueError(f"{args.data_dir} lacks photos of the databases; --data_dir names the dataset's folder")
     found = {}
-    for name, load in DETECTORS.items():  # one detector is let go before the next is made
-        detect = load()
-        found[name] = [next(iter(detect(photo)), None) for photo in photos]
+    for name in DETECTORS:  # one detector is let go before the next is made
+        photos, found[name] = detect(args.data_dir, paths, name)
     by_all = np.array([all(faces) for faces in zip(*found.values(), strict=True)])
     size, ages = predictor.description.image_size, {}
-    for name, faces in found.items():
-        margin = 0 if name == "none" else predictor.margin
-        crops = [crop_face(photos[row], faces[row].box, margin, size) for row in np.flatnonzero(by_all)]
+    for name, boxes in found.items():
+        margin = 0 if name == NO_DETECTOR else predictor.margin
+        crops = [crop_face(photos[row], boxes[row], margin, size) for row in np.flatnonzero(by_all)]
         ages[name], _ = predictor.predict(np.stack(crops))
-    rows = [
-        compared(name, ages, age[by_all], sum(face is not None for face in found[name]), len(photos)) for name in ages
-    ]
-    show(rows)
+    rows = [compared(name, ages, age[by_all], sum(map(bool, found[name])), len(photos)) for name in ages]
+    columns = {
+        **{"": ("detector", ""), f"found of {len(photos)}": ("found", ""), "age MAE": ("age_mae", ".2f")},
+        **{"more than by dlib, mean": ("to_dlib_mean", "+.2f"), "median": ("to_dlib_median", "+.2f")},
+        **{"apart, mean": ("to_dlib_absolute_mean", ".2f"), "apart, median": ("to_dlib_absolute_median", ".2f")},
+    }
+    print(f"\n{by_all.sum()} faces that all found:")
+    common.show(rows, columns, disable_numparse=True)
     return rows, predictor.device
 
 
@@ -142,34 +142,12 @@ def compared(name: str, ages: dict, truth, found: int, photos: int) -> dict:
         "photos": photos,
         "found": found,
         "faces_of_all": len(truth),
-        "age_mae": float(error.mean()),
-        "age_mae_interval": common.mean_interval(error),
-        "to_dlib_mean": float(difference.mean()),
-        "to_dlib_mean_interval": common.mean_interval(difference),
+        **common.mean_of("age_mae", error),
+        **common.mean_of("to_dlib_mean", difference),
         "to_dlib_median": float(np.median(difference)),
         "to_dlib_absolute_mean": float(np.abs(difference).mean()),
         "to_dlib_absolute_median": float(np.median(np.abs(difference))),
     }
-
-
-def show(rows: list[dict]) -> None:
-    """Prints the table of ages."""
-    table = [
-        (
-            row["detector"],
-            f"{row['found']} of {row['photos']}",
-            f"{row['age_mae']:.2f}",
-            f"{row['to_dlib_mean']:+.2f} ({row['to_dlib_mean_interval'][0]:+.2f} to "
-            f"{row['to_dlib_mean_interval'][1]:+.2f})",
-            f"{row['to_dlib_median']:+.2f}",
-            f"{row['to_dlib_absolute_mean']:.2f}",
-            f"{row['to_dlib_absolute_median']:.2f}",
-        )
-        for row in rows
-    ]
-    headers = ("", "found", "age MAE", "more than by dlib, mean", "median", "apart, mean", "median")
-    print(f"\n{rows[0]['faces_of_all']} faces that all found:")
-    common.print_table(table, headers=headers, disable_numparse=True)
 
 
 if __name__ == "__main__":

@@ -61,20 +61,16 @@ def training_seconds(args: argparse.Namespace) -> dict[str, list[float]]:
     import keras
 
     from age_gender.description import Description
-    from age_gender.labels import NUM_AGES
-    from mixup_generator import Augmentation, Labels, MixupGenerator
     from networks.backbones import build
-    from training.augmentations import AUGMENTATIONS
 
     arguments = {"depth": 16, "width": args.width, "stages": 3, "stem_stride": 1}
     model = build(Description("wide_resnet", arguments, args.image_size), weight_decay=5e-4, dropout=0.0)
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True)
     model.compile(optimizer, ["categorical_crossentropy"] * 2)
-    rng = np.random.default_rng(0)
     count = max(FACES if args.repeats > 1 else 0, args.batch_size)
-    faces = rng.integers(0, 256, (count, args.image_size, args.image_size, 3), np.uint8)
-    labels = Labels(rng.integers(0, 2, count), rng.integers(0, NUM_AGES, count))
-    batches = MixupGenerator(faces, labels, None, args.batch_size, Augmentation(**AUGMENTATIONS["classic"]))
+    shape = (count, args.image_size, args.image_size, 3)
+    faces = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    batches = common.training_batches(faces, *common.noise_labels(count), args.batch_size)
     images, targets, weights = batches[0]
 
     def step() -> float:

@@ -12,10 +12,7 @@ system cannot take back.
 """
 
 import argparse
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import common  # makes the suite's modules importable
@@ -39,16 +36,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
     parser.add_argument("--batch_size", type=cli.number(int, 1), default=32, metavar="N", help="faces in a batch")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="gets a temporary folder with the databases")
-    parser.add_argument("--measure", nargs=2, metavar=("HOW", "FILE"), help=argparse.SUPPRESS)  # the fresh process
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Write the databases, measure each in processes of their own, report."""
     args = common.parse(build_parser(), argv, {"faces": 1024, "gigabytes": 1.0, "repeats": 2})
-    if args.measure:
-        print(json.dumps(measure(*args.measure, args.image_size, args.batch_size)))
-        return
     with common.work_folder(args.folder) as folder:
         cases = write_databases(folder, args)
         figures = {(name, cached): [] for name in cases for cached in (True, False)}
@@ -57,9 +50,25 @@ def main(argv: list[str] | None = None) -> None:
                 found = in_fresh_process(*cases[name], cached, args)
                 if repetition >= 0:
                     figures[name, cached].append(found)
-        rows = [row_of(name, cases[name][1], cached, runs) for (name, cached), runs in figures.items()]
-    show(rows)
-    del args.measure  # no setting
+        rows = [
+            {
+                "what": name,
+                "file_mb": cases[name][1].stat().st_size / common.MEGABYTE,
+                "in_page_cache": cached,
+                **common.spreads(runs),
+            }
+            for (name, cached), runs in figures.items()
+        ]
+    in_cache = ["no", "yes"].__getitem__
+    columns = {
+        **{"": ("what", ""), "file MB": ("file_mb", ",.0f"), "in cache": ("in_page_cache", in_cache)},
+        **{
+            "ms": ("milliseconds", ",.2f"),
+            "MB gained": ("resident_mb", ",.1f"),
+            "of it private": ("private_mb", ",.1f"),
+        },
+    }
+    common.show(rows, columns)
     common.report("open_database", args, rows)
 
 
@@ -88,14 +97,13 @@ def in_fresh_process(how: str, path: Path, cached: bool, args: argparse.Namespac
     """Measures in a process of its own, with the file in the page cache or dropped from it."""
     if not cached:
         common.drop_from_cache(path)
-    sizes = ["--image_size", str(args.image_size), "--batch_size", str(args.batch_size)]
-    command = [sys.executable, __file__, *sizes, "--measure", how, str(path)]
+    given = measure, how, path, args.image_size, args.batch_size
     if cached:
-        subprocess.run(command, check=True, capture_output=True)  # brings into the cache what it needs
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        common.in_fresh_process(*given)  # brings into the cache what it needs
+    return common.in_fresh_process(*given)
 
 
-def measure(how: str, path: str, image_size: int, batch_size: int) -> dict[str, float]:
+def measure(how: str, path: Path, image_size: int, batch_size: int) -> dict[str, float]:
     """Opens a file and reads a batch of random rows; returns milliseconds and the memory gained in MB."""
     face_bytes = image_size**2 * 3
     read = {"suite": with_suite, "loadmat": with_loadmat, "bytes": lambda *given: with_pread(*given, face_bytes)}[how]
@@ -111,44 +119,25 @@ def measure(how: str, path: str, image_size: int, batch_size: int) -> dict[str, 
     }
 
 
-def with_suite(path: str, rows):
+def with_suite(path: Path, rows):
     """The suite's way; returns what stays in use."""
     database = open_database(path)
     return database, database.image[rows]
 
 
-def with_loadmat(path: str, rows):
+def with_loadmat(path: Path, rows):
     """The classic way: all of the file is read."""
     content = scipy.io.loadmat(path)
     return content, content["image"][rows]
 
 
-def with_pread(path: str, rows, length: int):
+def with_pread(path: Path, rows, length: int):
     """The bytes alone, from where such rows lie in the file, more or less."""
     file = os.open(path, os.O_RDONLY)
     try:
         return [os.pread(file, length, int(row) * length) for row in rows]
     finally:
         os.close(file)
-
-
-def row_of(name: str, path: Path, cached: bool, runs: list[dict]) -> dict:
-    """The figures of one case."""
-    figures = {key: common.spread(run[key] for run in runs) for key in runs[0]}
-    return {"what": name, "file_mb": path.stat().st_size / 1e6, "in_page_cache": cached, **figures}
-
-
-def show(rows: list[dict]) -> None:
-    """Prints the table."""
-    columns = {
-        **{"": ("what", ""), "file MB": ("file_mb", ",.0f"), "in cache": ("in_page_cache", ["no", "yes"].__getitem__)},
-        **{
-            "ms": ("milliseconds", ",.2f"),
-            "MB gained": ("resident_mb", ",.1f"),
-            "of it private": ("private_mb", ",.1f"),
-        },
-    }
-    common.show(rows, columns)
 
 
 if __name__ == "__main__":

@@ -26,16 +26,16 @@ NETWORKS = ((16, 8), (16, 2))  # depth, width
 # Of the one large convolution that shows what the device can do at most
 CONVOLUTION_IMAGES, CONVOLUTION_SIDE, CONVOLUTION_CHANNELS = 8, 32, 256
 CONVOLUTION_MULTIPLICATIONS = CONVOLUTION_IMAGES * CONVOLUTION_SIDE**2 * 9 * CONVOLUTION_CHANNELS**2
+COMPILED = "compiled_predict"
 GROWTH_WARM_UP = 300  # calls after which memory should stand still
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = common.parser_for(__doc__, "predict.py")
+    parser = common.parser_for(__doc__, "predict.py", repeats=20)
     parser.add_argument("--calls", type=cli.number(int, 1), default=200, metavar="N", help="of each way, small network")
     parser.add_argument("--growth_calls", type=cli.number(int, 1), default=10_000, metavar="N", help="compiled ones")
     parser.add_argument("--keras_calls", type=cli.number(int, 1), default=1000, metavar="N", help="of model.predict")
-    parser.set_defaults(repeats=20)
     return parser
 
 
@@ -77,7 +77,7 @@ def images(faces: int, size: int = IMAGE_SIZE):
 def ways(model) -> dict:
     """The ways to predict, by name."""
     return {
-        "compiled_predict": backend.compiled_predict(model),
+        COMPILED: backend.compiled_predict(model),
         "model.predict_on_batch": model.predict_on_batch,
         "model.predict": partial(model.predict, verbose=0),
     }
@@ -160,11 +160,9 @@ def multiplications(model) -> int:
 
 def measure_growth(model, args: argparse.Namespace) -> list[dict]:
     """Memory that the process gains over many calls with the small network."""
-    chosen = ways(model)
     return [
-        growth_row("compiled_predict", chosen["compiled_predict"], args.growth_calls),
-        growth_row("model.predict_on_batch", chosen["model.predict_on_batch"], args.keras_calls),
-        growth_row("model.predict", chosen["model.predict"], args.keras_calls),
+        growth_row(name, predict, args.growth_calls if name == COMPILED else args.keras_calls)
+        for name, predict in ways(model).items()
     ]
 
 

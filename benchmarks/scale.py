@@ -28,7 +28,7 @@ CREATE, EPOCH = "create_db.py", "an epoch's batches"
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = common.parser_for(__doc__, "scale.py")
+    parser = common.parser_for(__doc__, "scale.py", repeats=1)
     parser.add_argument(
         "--rows",
         type=cli.number(int, 400),
@@ -40,7 +40,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--photo", type=cli.number(int, 64), default=100, metavar="PIXELS", help="of a photo's side")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="gets a temporary folder with photos and databases")
     parser.add_argument("--epoch", type=Path, metavar="FILE", help=argparse.SUPPRESS)  # the process that is measured
-    parser.set_defaults(repeats=1)
     return parser
 
 
@@ -68,7 +67,12 @@ def main(argv: list[str] | None = None) -> None:
                 rows.append({"what": what, "rows": count, **figures})
                 print(f"{count:,} rows, {what}: {figures['seconds']['median']:.1f} s", flush=True)
     del args.epoch  # no setting
-    show(rows)
+    speeds = [{**row, "rows_per_second": row["rows"] / row["seconds"]["median"]} for row in rows]
+    columns = {
+        **{"": ("what", ""), "rows": ("rows", ","), "s": ("seconds", ",.1f")},
+        **{"rows/s": ("rows_per_second", ",.0f"), "peak MB": ("peak_mb", ",.0f")},
+    }
+    common.show(speeds, columns)
     common.report("scale", args, rows)
     draw(rows, (args.output or common.RESULTS / f"scale{'.quick' if args.quick else ''}.json").with_suffix(".png"))
 
@@ -94,28 +98,16 @@ def write_photos(folder: Path, count: int, size: int) -> None:
 
 def make_batches(database: Path) -> None:
     """What a training does in an epoch, but for the network."""
-    from mixup_generator import Augmentation, Labels, MixupGenerator
     from networks.split import split
-    from training.augmentations import AUGMENTATIONS
     from utils import ImageStack, open_database
 
     opened = open_database(database)
     # All names are of the same few photos, which a split would keep on one side.
     digest = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, len(opened))
     training, _, _ = split([replace(opened, digest=digest)], 0.1, 0)
-    labels = Labels(opened.gender, opened.age)
-    batches = MixupGenerator(ImageStack([opened]), labels, training, 32, Augmentation(**AUGMENTATIONS["classic"]))
+    batches = common.training_batches(ImageStack([opened]), opened.gender, opened.age, 32, training)
     for index in range(len(batches)):
         batches[index]
-
-
-def show(rows: list[dict]) -> None:
-    """Prints the table."""
-    columns = {
-        **{"": ("what", ""), "rows": ("rows", ","), "s": ("seconds", ",.1f")},
-        **{"rows/s": ("rows_per_second", ",.0f"), "peak MB": ("peak_mb", ",.0f")},
-    }
-    common.show([{**row, "rows_per_second": row["rows"] / row["seconds"]["median"]} for row in rows], columns)
 
 
 def draw(rows: list[dict], path: Path) -> None:

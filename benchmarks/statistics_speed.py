@@ -58,8 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     }
     seconds = common.interleaved(tasks, args.repeats)
     rows = [{"what": name, "faces": args.faces, "seconds": common.spread(each)} for name, each in seconds.items()]
-    for row in rows:
-        print(f"{row['what']:<40} {row['seconds']['median']:7.2f} s")
+    common.show(rows, {"": ("what", ""), "seconds": ("seconds", ".2f")})
     common.report("statistics_speed", args, rows)
 
 

@@ -28,14 +28,14 @@ def compared(evaluations: list[Evaluation], seed: int) -> list[Comparison]:
     first = [each for each in evaluations if each.weight_file == evaluations[0].weight_file]
     for other in evaluations:
         for base in first if other.weight_file != first[0].weight_file else ():
-            if (base.by_name or other.by_name) and base.name != other.name:
+            if (base.set.by_name or other.set.by_name) and base.set.name != other.set.name:
                 continue
             common, mine, others = np.intersect1d(other.identity, base.identity, return_indices=True)
             if len(common) > 1:
                 differences = compare(other.outcomes.of(mine, True), base.outcomes.of(others, True), seed)
-                smaller = min(base, other, key=lambda each: len(each.rows))
-                names = other.weight_file, base.weight_file, smaller.name
-                found.append(Comparison(*names, len(common), differences, other.name))
+                smaller = min(base, other, key=lambda each: len(each.set.rows))
+                names = other.weight_file, base.weight_file, smaller.set.name
+                found.append(Comparison(*names, len(common), differences, other.set.name))
     return found
 
 
@@ -54,7 +54,7 @@ def deviations(evaluations: list[Evaluation]) -> list[tuple[str, int, dict[str, 
     """
 
     def set_of(each: Evaluation) -> tuple[str, tuple]:
-        return each.name, () if each.own else tuple(each.input)
+        return each.set.name, () if each.set.own else tuple(each.input)
 
     found = []
     for name, inputs in dict.fromkeys(map(set_of, evaluations)):

@@ -12,9 +12,8 @@ import numpy as np
 from age_gender.labels import DECADES, UNKNOWN, decade_of
 from evaluation.metrics import FEW, Outcomes, percentiles, resamples
 
-COUNTED_BY = {"age_mae": "aged", "gender_accuracy": "gendered"}  # statistic -> the sum of faces that it is a mean over
-ADDED_BY = {"age_mae": "age_mae", "gender_accuracy": "right"}  # and the sum of what they add
-LESS_IS_BETTER = {"age_mae"}
+# Statistic -> the sum of faces that it is a mean over, the sum of what they add, and 1 where more is worse.
+STATISTICS = {"age_mae": ("aged", "age_mae", 1), "gender_accuracy": ("gendered", "right", -1)}
 
 
 class Gap(NamedTuple):
@@ -55,14 +54,15 @@ def gaps(outcomes: Outcomes, age: np.ndarray, axes: list[tuple[str, list[tuple[s
     """
     found = []
     for axis, members in axes:
-        for statistic, counted in COUNTED_BY.items():
+        for statistic, (counted, *_) in STATISTICS.items():
             if counted in outcomes.sums and (gap := _gap(outcomes, age, axis, members, statistic, seed)):
                 found.append(gap)
     return found
 
 
 def _gap(outcomes: Outcomes, age: np.ndarray, axis: str, members: list, statistic: str, seed: int) -> Gap | None:
-    known = outcomes.sums[COUNTED_BY[statistic]].astype(bool)
+    counted, adds, worse = STATISTICS[statistic]
+    known = outcomes.sums[counted].astype(bool)
     aged = known & (age != UNKNOWN)
     weighed = bool(aged.any())
     known = aged if weighed else known
@@ -79,7 +79,7 @@ def _gap(outcomes: Outcomes, age: np.ndarray, axis: str, members: list, statisti
     weight = np.bincount(decade[inside], minlength=bands)[enough]
     cells = [mask & (decade == band) for _, mask in members for band in enough]
     belongs = np.stack(cells, axis=1).astype(float)  # (n, groups x decades)
-    added = outcomes.sums[ADDED_BY[statistic]].astype(float)[:, None] * belongs
+    added = outcomes.sums[adds].astype(float)[:, None] * belongs
 
     def standardised(times: np.ndarray) -> np.ndarray:
         """(r, n) how often each face counts -> (r, groups)."""
@@ -90,9 +90,8 @@ def _gap(outcomes: Outcomes, age: np.ndarray, axis: str, members: list, statisti
             return np.asarray((np.nan_to_num(means) * there).sum(axis=2) / there.sum(axis=2))
 
     values = standardised(np.ones((1, len(age))))[0]
-    order = np.argsort(values if statistic in LESS_IS_BETTER else -values, kind="stable")
-    best, worst = int(order[0]), int(order[-1])
-    drawn = np.concatenate([standardised(times)[:, [best, worst]] for times in resamples(len(age), seed)])
+    best, *_, worst = np.argsort(worse * values, kind="stable").tolist()
+    drawn = np.concatenate([worse * standardised(times)[:, [best, worst]] for times in resamples(len(age), seed)])
     return Gap(
         axis,
         statistic,
@@ -101,7 +100,7 @@ def _gap(outcomes: Outcomes, age: np.ndarray, axis: str, members: list, statisti
         float(values[worst]),
         float(values[best]),
         float(abs(values[worst] - values[best])),
-        *percentiles(drawn[:, 1] - drawn[:, 0] if statistic in LESS_IS_BETTER else drawn[:, 0] - drawn[:, 1]),
+        *percentiles(drawn[:, 1] - drawn[:, 0]),
         len(enough) if weighed else 0,
         int(inside.sum()),
     )

@@ -52,20 +52,18 @@ def outcomes_of(
 
 def worth_in_words(outcomes: Outcomes, seed: int) -> str:
     """'age error 5.12 years (4.80-5.44), gender 93.1% (91.5-94.5)': what a model reaches, with 95% intervals."""
-    found = score(outcomes, Outcomes({}, outcomes.gender), seed).estimates
-    return ", ".join(
-        f"{name} {with_interval(statistic, found[statistic], unit=unit)}"
-        for statistic, (name, unit, _) in SAID.items()
-        if statistic in found
-    )
+    return _in_words(score(outcomes, Outcomes({}, outcomes.gender), seed).estimates, signed=False)
 
 
 def gain_in_words(after: Outcomes, before: Outcomes, seed: int) -> str:
     """'age error -0.52 years (-0.80 to -0.24), gender +1.2 points (-0.4 to +2.8)': what the later outcomes exceed the
     earlier ones by on the same faces, by the paired bootstrap; a label that no face has is left out."""
-    found = compare(after, before, seed)
+    return _in_words(compare(after, before, seed), signed=True)
+
+
+def _in_words(found: dict, signed: bool) -> str:
+    said = [(found[statistic], statistic, *words) for statistic, words in SAID.items() if statistic in found]
     return ", ".join(
-        f"{name} {with_interval(statistic, found[statistic], signed=True, unit=unit)}"
-        for statistic, (name, _, unit) in SAID.items()
-        if statistic in found
+        f"{name} {with_interval(statistic, value, signed, difference if signed else unit)}"
+        for value, statistic, name, unit, difference in said
     )

@@ -68,11 +68,9 @@ class Outcomes(NamedTuple):
 
     def of(self, chosen: np.ndarray, all_of_it: bool = False) -> "Outcomes":
         """Those of some of the faces (a mask, or rows); the area under ROC and the curve of CS@k only if asked for."""
-        if all_of_it:
-            sums = {name: added[chosen] for name, added in self.sums.items()}
-            return Outcomes(sums, self.gender[chosen], None if self.p_male is None else self.p_male[chosen])
-        short = {name for name in self.sums if not name.startswith("cs")} | {f"cs{CS_YEARS}"}
-        return Outcomes({name: self.sums[name][chosen] for name in self.sums if name in short}, self.gender[chosen])
+        wanted = [name for name in self.sums if all_of_it or not name.startswith("cs") or name == f"cs{CS_YEARS}"]
+        p_male = self.p_male[chosen] if all_of_it and self.p_male is not None else None
+        return Outcomes({name: self.sums[name][chosen] for name in wanted}, self.gender[chosen], p_male)
 
 
 # ------------------------------------------------------------------------------------- what each face adds

@@ -134,7 +134,7 @@ def face_pictures(evaluation: Evaluation, seed: int) -> list[Picture]:
     """Grids of faces with truth and prediction."""
     drawn = []
     for name, says, chosen in grids(evaluation, seed):
-        images = evaluation.images[evaluation.rows[chosen]]
+        images = evaluation.images[evaluation.set.rows[chosen]]
         drawn.append(Picture(name, plots.draw_samples(images, *captions(evaluation, chosen)), says))
     return drawn
 

@@ -10,30 +10,12 @@ import numpy as np
 
 from age_gender import __version__
 from age_gender.files import guarded, replacing, scratch, write_text
-from evaluation import pages
+from evaluation import pages, tables
 from evaluation.comparisons import Comparison, not_compared
 from evaluation.metrics import CS_YEARS
 from evaluation.pictures import Picture, captions, face_pictures, grids, pictures, separation
 from evaluation.runs import runs_table, write_paper_tables
 from evaluation.scoring import Evaluation
-from evaluation.tables import (
-    across,
-    faces_table,
-    gap_in_words,
-    heading,
-    interval_rows,
-    is_crossed,
-    metrics_of,
-    metrics_of_several,
-    number,
-    score_rows,
-    scores_table,
-    shown,
-    text_across,
-    text_of,
-    with_interval,
-    worst_groups,
-)
 
 TERMS = (
     ("MAE", "mean absolute error: how many years the said age is away from the true one, on average"),
@@ -66,7 +48,7 @@ def report_on(
             text, part = _write_evaluation(unfinished, evaluations[0], seed, "")
             _write_report(unfinished, command, None, [part])
         with replacing(unfinished / "scores.csv") as path:
-            scores_table(evaluations).to_csv(path, index=False, float_format="%.6g", errors="surrogateescape")
+            tables.scores_table(evaluations).to_csv(path, index=False, float_format="%.6g", errors="surrogateescape")
         write_paper_tables(unfinished, evaluations)
         _put_in_place(unfinished, folder)
     print(f"\n{text}")
@@ -94,7 +76,7 @@ def folders(evaluations: list[Evaluation]) -> list[str]:
     numbers = {file: number for number, file in enumerate(dict.fromkeys(each.weight_file for each in evaluations), 1)}
     names = []
     for each in evaluations:
-        words = "".join(letter if letter.isalnum() else "_" for letter in each.name)
+        words = "".join(letter if letter.isalnum() else "_" for letter in each.set.name)
         name = plain = f"{numbers[each.weight_file]}_{words}"
         count = 1
         while name.casefold() in map(str.casefold, names):
@@ -110,26 +92,27 @@ def _write_several(
     """The results of each evaluation in its folder, those of all, and the page; returns the text of all."""
     parts = []
     for evaluation, own in zip(evaluations, folders(evaluations), strict=True):
-        print(f"{evaluation.weight_file}: {evaluation.name}, {evaluation.says}")
+        print(f"{evaluation.weight_file}: {evaluation.set.name}, {evaluation.set.says}")
         parts.append(_write_evaluation(folder / own, evaluation, seed, f"{own}: ")[1])
-    tables, apart = across(evaluations, comparisons), not_compared(evaluations, comparisons)
+    blocks, apart = tables.across(evaluations, comparisons), not_compared(evaluations, comparisons)
     drawn = separation(evaluations)
-    text = text_across(tables, apart)
+    text = tables.text_across(blocks, apart)
     write_text(folder / "table.txt", text + "\n")
-    write_text(folder / "metrics.json", json.dumps(metrics_of_several(evaluations, comparisons), indent=1) + "\n")
+    found = tables.metrics_of_several(evaluations, comparisons)
+    write_text(folder / "metrics.json", json.dumps(found, indent=1) + "\n")
     _write_pictures(folder, drawn)
-    _write_report(folder, command, {"tables": tables, "apart": apart, "pictures": drawn}, parts)
+    _write_report(folder, command, {"tables": blocks, "apart": apart, "pictures": drawn}, parts)
     return text
 
 
 def _write_evaluation(folder: Path, evaluation: Evaluation, seed: int, prefix: str) -> tuple[str, dict[str, object]]:
     """table.txt, metrics.json, predictions.csv and the pictures of one evaluation; returns its text, and its part of
     the page."""
-    text, drawn = text_of(evaluation), pictures(evaluation)
+    text, drawn = tables.text_of(evaluation), pictures(evaluation)
     write_text(folder / "table.txt", text + "\n")
-    write_text(folder / "metrics.json", json.dumps(metrics_of(evaluation), indent=1) + "\n")
+    write_text(folder / "metrics.json", json.dumps(tables.metrics_of(evaluation), indent=1) + "\n")
     with replacing(folder / "predictions.csv") as path:
-        faces = faces_table(evaluation)
+        faces = tables.faces_table(evaluation)
         faces = faces.assign(path=[guarded(name) for name in faces["path"]])
         faces.to_csv(path, index=False, float_format="%.4f", errors="surrogateescape")
     _write_pictures(folder, [*drawn, *face_pictures(evaluation, seed)])
@@ -168,20 +151,20 @@ def part_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str
     """An evaluation's part of the page, as its template takes it."""
     overall, groups = evaluation.overall, evaluation.groups
     rows = [
-        (heading(name), with_interval(name, overall[name]), number(name, overall[name].trivial))
-        for name in shown(overall)
+        (tables.heading(name), tables.with_interval(name, overall[name]), tables.number(name, overall[name].trivial))
+        for name in tables.shown(overall)
     ]
-    small, crossed = ([group for group in groups if is_crossed(group[0]) == wanted] for wanted in (False, True))
-    crossed_rows, titles = score_rows(overall, crossed, "")
-    intervals, result = interval_rows(evaluation), result_in_words(evaluation)
+    small, crossed = ([group for group in groups if tables.is_crossed(group[0]) == wanted] for wanted in (False, True))
+    crossed_rows, titles = tables.score_rows(overall, crossed, "")
+    intervals, result = tables.interval_rows(evaluation), result_in_words(evaluation)
     return {
         "prefix": prefix,
         "result": f"{evaluation.weight_file}, {result}" if prefix else result,
-        "origin": f"{evaluation.weight_file} on {', '.join(evaluation.input)}: {evaluation.says}.",
+        "origin": f"{evaluation.weight_file} on {', '.join(evaluation.input)}: {evaluation.set.says}.",
         "notes": evaluation.notes,
         "overall": (("", "value (95% interval)", "trivial answer"), rows),
-        "worst": [*worst_groups(groups).splitlines(), *map(gap_in_words, evaluation.gaps)],
-        "groups": score_rows(overall, small, "")[::-1],
+        "worst": [*tables.worst_groups(groups).splitlines(), *map(tables.gap_in_words, evaluation.gaps)],
+        "groups": tables.score_rows(overall, small, "")[::-1],
         "level": f"{evaluation.level:.0%}",
         "intervals": intervals and intervals[::-1],
         "pictures": drawn,
@@ -197,8 +180,8 @@ def result_in_words(evaluation: Evaluation) -> str:
     for name, says in RESULT.items():
         if name in overall.estimates and not math.isnan(overall[name].value):
             unit = " years" if name == "age_mae" else "%"
-            trivial = f", where one answer for all gives {number(name, overall[name].trivial)}{unit}"
-            said.append(says.format(with_interval(name, overall[name], unit=unit)) + trivial)
+            trivial = f", where one answer for all gives {tables.number(name, overall[name].trivial)}{unit}"
+            said.append(says.format(tables.with_interval(name, overall[name], unit=unit)) + trivial)
     return f"{len(evaluation.faces):,} faces: {'; '.join(said) or 'none has a label'}."
 
 
@@ -213,5 +196,5 @@ def shown_once(evaluation: Evaluation, chosen: list[tuple[str, str, np.ndarray]]
 def faces_of(evaluation: Evaluation, chosen: np.ndarray) -> list[tuple[np.ndarray, str]]:
     """Some faces, each with what is true and what was predicted."""
     true, predicted, _ = captions(evaluation, chosen)
-    images = evaluation.images[evaluation.rows[chosen]]
+    images = evaluation.images[evaluation.set.rows[chosen]]
     return [(image, f"{known} → {said}") for image, known, said in zip(images, true, predicted, strict=True)]

@@ -59,7 +59,7 @@ def best_first(evaluations: list[Evaluation]) -> list[Evaluation]:
 
 
 def _faces(evaluation: Evaluation) -> tuple[str, int]:
-    return evaluation.name, hash(tuple(evaluation.identity))
+    return evaluation.set.name, hash(tuple(evaluation.identity))
 
 
 def runs_table(evaluations: list[Evaluation], comparisons: list[Comparison]) -> str:
@@ -70,14 +70,14 @@ def runs_table(evaluations: list[Evaluation], comparisons: list[Comparison]) -> 
     rows = []
     for title, each in zip(names_of(evaluations), evaluations, strict=True):
         cells = [with_interval(name, each.overall[name]) for name in names]
-        found = worse.get((each.weight_file, each.name))
+        found = worse.get((each.weight_file, each.set.name))
         difference = found.differences.get(names[0]) if found else None
         cells += [with_interval(names[0], difference, signed=True), f"{difference.p:.3f}"] if difference else ["", ""]
-        rows.append((title, each.name, each.overall.n, *cells))
+        rows.append((title, each.set.name, each.overall.n, *cells))
     titles = ("run", "faces", "n", *map(heading, names), f"{heading(names[0])}, difference from the first", "p")
     faces: dict[str, list[str]] = {}
     for title, each in zip(names_of(evaluations), evaluations, strict=True):
-        faces.setdefault(each.says, []).append(title)
+        faces.setdefault(each.set.says, []).append(title)
     says = [f"{', '.join(runs)}: {words}" for words, runs in faces.items()]
     return "\n".join([tabulated(rows, titles), "", *says])
 
@@ -98,13 +98,13 @@ def write_paper_tables(folder: Path, evaluations: list[Evaluation], means: bool 
         plain.append(row)
         cells.append((row["model"], faces, "", *map(" ± ".join, pairs.values())))
     for title, each in zip(names_of(evaluations), evaluations, strict=True):
-        row = {"model": title, "faces": each.name, "n": each.overall.n}
+        row = {"model": title, "faces": each.set.name, "n": each.overall.n}
         for name in names:
             value, low, high = (number(name, end) for end in each.overall[name][:3])
             row |= {heading(name): value, f"{heading(name)} low": low, f"{heading(name)} high": high}
         plain.append(row)
         intervals = [re.sub(r"(?<=\d)-(?=\d)", "--", with_interval(name, each.overall[name])) for name in names]
-        cells.append((title, each.name, f"{each.overall.n:,}", *intervals))
+        cells.append((title, each.set.name, f"{each.overall.n:,}", *intervals))
     titles = ("model", "faces", "n", *map(heading, names))
     tex = tabulate(cells, titles, "latex_booktabs", stralign="right", colalign=("left",), disable_numparse=True)
     with replacing(folder / "table.csv") as path:

@@ -9,20 +9,10 @@ import pandas as pd
 from age_gender.description import Description
 from age_gender.intervals import LEVEL, Calibration, age_interval, tempered
 from age_gender.labels import DECADES, GENDERS, MALE, UNKNOWN, YEARS, AgeScale, decade_of, expected_age, fold_ages
+from evaluation import metrics
 from evaluation.calibration import fit
 from evaluation.fairness import Gap, gaps
-from evaluation.metrics import (
-    Outcomes,
-    Reliability,
-    Scores,
-    age_sums,
-    gender_sums,
-    group_sums,
-    interval_sums,
-    reliability,
-    score,
-    trivial_answers,
-)
+from evaluation.metrics import Outcomes, Reliability, Scores
 from evaluation.protocols import FaceSet
 from networks import open_model, predict_rows
 from utils import Database, ImageStack, labels_of, read_paths
@@ -37,14 +27,11 @@ class Evaluation:
     Attributes:
         weight_file: of the model; epoch: that it was saved after, None unknown.
         input: the databases.
-        name: of the set of faces; by_name: whether it is what makes a set of another model the same.
-        own: whether the faces are those that the model's own training held out.
-        says: which they are, in words; notes: more to know.
+        set: which faces; notes: more to know.
         faces: a table, a row a face: db, path, labels and predictions.
         p_age: (n, k) predicted distributions.
-        rows: (n,) row numbers in `images`.
         identity: (n,) strings, the same for the same faces.
-        images: all images of the databases, takes arrays of rows.
+        images: all images of the databases, takes arrays of rows, as `set` has them.
         level: the share of ages that their intervals are to hold.
         scale: of the ages that are scored.
         unsure_below: probability of the likelier gender under which a face counts as unsure.
@@ -57,14 +44,10 @@ class Evaluation:
     weight_file: str
     epoch: int | None
     input: list[str]
-    name: str
-    by_name: bool
-    own: bool
-    says: str
+    set: FaceSet
     notes: list[str]
     faces: pd.DataFrame
     p_age: np.ndarray
-    rows: np.ndarray
     identity: np.ndarray
     images: ImageStack
     level: float
@@ -164,14 +147,10 @@ class Scoring:
             weight_file=str(self.weight_file),
             epoch=description.training.get("epoch"),
             input=[str(database.source) for database in self.databases],
-            name=chosen.name,
-            by_name=chosen.by_name,
-            own=chosen.own,
-            says=chosen.says,
+            set=chosen,
             notes=[*notes, f"trivial answer: {answer} for every face ({whence})"],
             faces=faces,
             p_age=p_age,
-            rows=chosen.rows,
             identity=identities(self.databases, chosen.rows),
             images=self.images,
             level=description.calibration.level if description.calibration else LEVEL,
@@ -179,9 +158,9 @@ class Scoring:
             unsure_below=self.unsure_below,
             trivial={**trivial, "from": whence},
             outcomes=outcomes,
-            overall=score(outcomes, answers, self.seed),
+            overall=metrics.score(outcomes, answers, self.seed),
             groups=[
-                (axis, name, score(outcomes.of(mask), answers.of(mask), self.seed))
+                (axis, name, metrics.score(outcomes.of(mask), answers.of(mask), self.seed))
                 for axis, members in axes
                 for name, mask in members
                 if mask.any()
@@ -206,7 +185,7 @@ def reliabilities(evaluation: Evaluation) -> dict[str, Reliability]:
     columns = {"calibrated": "p_male", "the network's own": "p_male_network"}
     if "p_male_network" not in evaluation.faces:
         columns = {"the network's own": "p_male"}
-    return {name: reliability(gender, evaluation.faces[column].to_numpy()) for name, column in columns.items()}
+    return {name: metrics.reliability(gender, evaluation.faces[column].to_numpy()) for name, column in columns.items()}
 
 
 def identities(databases: list[Database], rows: np.ndarray) -> np.ndarray:
@@ -294,7 +273,7 @@ def trivial_of(description: Description, faces: pd.DataFrame, scale: AgeScale) -
     age = "median age" if scale == YEARS else "commonest group"
     if description.trivial and description.age_scale == scale:
         return dict(description.trivial), f"{age} and commoner gender of the training faces"
-    trivial = trivial_answers(_true_ages(faces, scale), faces.gender.to_numpy(), scale)
+    trivial = metrics.trivial_answers(_true_ages(faces, scale), faces.gender.to_numpy(), scale)
     known = "knows those of another age scale" if description.trivial else "does not know its own"
     return trivial, f"{age} and commoner gender of these very faces: the model {known}"
 
@@ -307,20 +286,20 @@ def outcomes_of(faces: pd.DataFrame, scale: AgeScale, unsure_below: float) -> Ou
     """What the predictions came to, face by face."""
     gender, p_male, true = faces.gender.to_numpy(), faces.p_male.to_numpy(), _true_ages(faces, scale)
     if scale == YEARS:
-        sums = age_sums(true, faces.expected_age.to_numpy())
+        sums = metrics.age_sums(true, faces.expected_age.to_numpy())
     else:
-        sums = group_sums(true, faces.said.to_numpy())
+        sums = metrics.group_sums(true, faces.said.to_numpy())
     if "age_low" in faces:
-        sums |= interval_sums(true, faces.age_low.to_numpy(), faces.age_high.to_numpy())
-    return Outcomes({**sums, **gender_sums(gender, p_male, unsure_below)}, gender, p_male)
+        sums |= metrics.interval_sums(true, faces.age_low.to_numpy(), faces.age_high.to_numpy())
+    return Outcomes({**sums, **metrics.gender_sums(gender, p_male, unsure_below)}, gender, p_male)
 
 
 def trivial_outcomes(faces: pd.DataFrame, scale: AgeScale, trivial: dict[str, int]) -> Outcomes:
     """What one answer for every face comes to."""
     gender, p_male = faces.gender.to_numpy(), np.full(len(faces), float(trivial["gender"]))
-    sums_of = age_sums if scale == YEARS else group_sums
+    sums_of = metrics.age_sums if scale == YEARS else metrics.group_sums
     sums = sums_of(_true_ages(faces, scale), np.full(len(faces), trivial["age"]))
-    return Outcomes({**sums, **gender_sums(gender, p_male)}, gender, p_male)
+    return Outcomes({**sums, **metrics.gender_sums(gender, p_male)}, gender, p_male)
 
 
 def axes_of(faces: pd.DataFrame, scale: AgeScale) -> Axes:

@@ -98,7 +98,7 @@ def text_of(evaluation: Evaluation) -> str:
     """All that is said of one evaluation: tables, worst groups, and the statistics of all faces that stand in none."""
     few = [group for group in evaluation.groups if not is_crossed(group[0])]
     lines = [
-        f"{evaluation.weight_file} on {', '.join(evaluation.input)}: {evaluation.says}",
+        f"{evaluation.weight_file} on {', '.join(evaluation.input)}: {evaluation.set.says}",
         *evaluation.notes,
         "",
         tabulated(*score_rows(evaluation.overall, few)),
@@ -191,7 +191,7 @@ def across(evaluations: list[Evaluation], comparisons: list[Comparison]) -> list
     names = shown(evaluations[0].overall, FOREMOST)
     titles = ("checkpoint", "faces", "n", *map(heading, names))
     rows = [
-        (each.weight_file, each.name, each.overall.n, *(with_interval(name, each.overall[name]) for name in names))
+        (each.weight_file, each.set.name, each.overall.n, *(with_interval(name, each.overall[name]) for name in names))
         for each in evaluations
     ]
     tables = [("", titles, rows)]
@@ -261,8 +261,8 @@ def metrics_of(evaluation: Evaluation) -> dict[str, object]:
             for name, found in probabilities.items()
         },
         "gaps": [gap._asdict() for gap in evaluation.gaps],
-        "faces": evaluation.says,
-        "set": evaluation.name,
+        "faces": evaluation.set.says,
+        "set": evaluation.set.name,
         "notes": evaluation.notes,
         "weight_file": evaluation.weight_file,
         "input": evaluation.input,
@@ -299,7 +299,7 @@ def scores_table(evaluations: list[Evaluation]) -> pd.DataFrame:
     """A row for each statistic of each group of each evaluation."""
     return pd.DataFrame(
         {
-            **{"weight_file": each.weight_file, "set": each.name, "by": axis, "name": name, "n": scores.n},
+            **{"weight_file": each.weight_file, "set": each.set.name, "by": axis, "name": name, "n": scores.n},
             **{"statistic": statistic, **estimate._asdict()},
         }
         for each in evaluations

@@ -4,11 +4,10 @@ Eidinger, Enbar, Hassner: "Age and gender estimation of unfiltered faces", IEEE 
 a few are years, some are neither; genders are m, f, u or nothing. `face_id` is the person.
 """
 
-import re
 from pathlib import Path
 
-from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import OTHER_CELLS, Records, require, table_rows, whole_number
+from readers.csv_table import AGE, GENDER, age_of
+from readers.records import Records, require, table_rows, whole_number
 from readers.sources import CHECKED_HERE, Expected, Source
 
 ADIENCE = Source(
@@ -30,10 +29,7 @@ ADIENCE = Source(
 )
 
 FOLDS = tuple(f"fold_{number}" for number in range(5))
-GENDER = {"f": FEMALE, "m": MALE}
-NO_GENDER = ("u", "")
-INTERVAL = re.compile(r"\((\d+), (\d+)\)")
-SLIPS = {(25, 23): (25, 32)}  # "(25, 23)" in some copies: the fourth group, misprinted
+SLIPS = {"(25, 23)": "(25, 32)"}  # in some copies: the fourth group, misprinted
 # The tree and the beginning of the file names in it, best first.
 TREES = (("aligned", "landmark_aligned_face"), ("faces", "coarse_tilt_aligned_face"))
 COLUMNS = ("user_id", "original_image", "face_id", "age", "gender")
@@ -48,36 +44,20 @@ def read_adience(folder: Path) -> Records:
         table = folder / f"{name}_data.txt"
         named = "the folder with Adience's fold_0_data.txt to fold_4_data.txt and its folder aligned/ or faces/"
         require(table.is_file(), table, named)
-        for line, row in table_rows(table, COLUMNS, delimiter="\t"):
-            if not row:
-                skipped.setdefault(OTHER_CELLS, []).append(f"{table.name}, line {line}")
-                continue
+        for _, row in table_rows(table, COLUMNS, skipped, delimiter="\t"):
             path = f"{tree}/{row['user_id']}/{beginning}.{row['face_id']}.{row['original_image']}"
-            person, years = whole_number(row["face_id"], highest=10**9), _years(row["age"])
+            person, years = whole_number(row["face_id"], highest=10**9), age_of(SLIPS.get(row["age"], row["age"]))
             if person is None or not row["user_id"] or not row["original_image"]:
                 skipped.setdefault("malformed row", []).append(path)
             elif years is None:
                 skipped.setdefault("age not understood", []).append(path)
-            elif (gender := row["gender"].lower()) not in (*GENDER, *NO_GENDER):
+            elif (gender := GENDER.get(row["gender"].lower())) is None:
                 skipped.setdefault("gender not understood", []).append(path)
-            elif (found := (path, *years, GENDER.get(gender, UNKNOWN), person, fold)) in seen:
+            elif (found := (path, *years, gender, person, fold)) in seen:
                 skipped.setdefault("repeated row", []).append(path)
             else:
                 seen.add(found)
                 rows.append(found)
     if not rows:
         raise ValueError(f"no row of the five folds in {folder} could be understood")
-    columns = ("path", "age", "label_low", "label_high", "gender", "subject", "part")
-    return Records.of(rows, columns, skipped, part_names=FOLDS)
-
-
-def _years(text: str) -> tuple[int, int, int] | None:
-    """Age and interval of an age as Adience writes it, -1 for what is not known; None if it is none of its ways."""
-    if match := INTERVAL.fullmatch(text):
-        low, high = int(match[1]), int(match[2])
-        low, high = SLIPS.get((low, high), (low, high))
-        return (UNKNOWN, low, high) if low <= high else None
-    if text in ("None", ""):
-        return UNKNOWN, UNKNOWN, UNKNOWN
-    age = whole_number(text)
-    return None if age is None else (age, UNKNOWN, UNKNOWN)
+    return Records.of(rows, ("path", *AGE, "gender", "subject", "part"), skipped, part_names=FOLDS)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import OTHER_CELLS, Records, require, table_rows, whole_number, whole_years
+from readers.records import Records, require, table_rows, whole_number, whole_years
 from readers.sources import Expected, Source
 
 APPA_REAL = Source(
@@ -49,17 +49,14 @@ def read_appa_real_apparent(folder: Path) -> Records:
 
 
 def _read(folder: Path, apparent: bool) -> Records:
-    listed = table_rows(folder / IGNORED, ("img_name",)) if (folder / IGNORED).is_file() else ()
-    ignored = {row["img_name"] for _, row in listed if row}
+    listed = table_rows(folder / IGNORED, ("img_name",), {}) if (folder / IGNORED).is_file() else ()
+    ignored = {row["img_name"] for _, row in listed}
     rows, skipped = [], {}
     for part, name in enumerate(PARTS):
         table = folder / f"gt_avg_{name}.csv"
         require(table.is_file(), table, "the folder that appa-real-release.zip unpacks to")
         more = _categories(folder / f"allcategories_{name}.csv")
-        for line, row in table_rows(table, COLUMNS):
-            if not row:
-                skipped.setdefault(OTHER_CELLS, []).append(f"{table.name}, line {line}")
-                continue
+        for _, row in table_rows(table, COLUMNS, skipped):
             file = row["file_name"]
             path = f"{name}/{file}_face.jpg"
             age, std = _age(row, apparent)
@@ -91,5 +88,5 @@ def _categories(path: Path) -> dict[str, tuple[int, int]]:
     if not path.is_file():
         return {}
     races = {name: number for number, name in enumerate(RACES)}
-    rows = (row for _, row in table_rows(path, ("file", "gender", "race")) if row)
-    return {row["file"]: (GENDER.get(row["gender"], UNKNOWN), races.get(row["race"], UNKNOWN)) for row in rows}
+    rows = table_rows(path, ("file", "gender", "race"), {})
+    return {row["file"]: (GENDER.get(row["gender"], UNKNOWN), races.get(row["race"], UNKNOWN)) for _, row in rows}

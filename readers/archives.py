@@ -3,7 +3,12 @@
 What climbs out of its folder, links, devices, and what grows beyond 100 times its size is refused.
 """
 
+import gzip
 import stat
+import struct
+import tarfile
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext
 from functools import partial
@@ -15,6 +20,10 @@ HEADER = 1 << 14  # bytes of a header of a tar file, such as a long name
 RATIO = 100  # times its size, an archive may hold; photos shrink by little, labels by ten times
 FLOOR = 1 << 24  # bytes that any archive may hold
 MOST_FILES = 2_000_000  # in an archive; IMDB has 460,723
+DAMAGES = (  # what is raised where an archive is damaged, encrypted, or none
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, struct.error, EOFError),
+    RuntimeError,  # encrypted; NotImplementedError, an unknown compression, is one too
+)
 
 
 class Member(NamedTuple):
@@ -66,7 +75,7 @@ def unpack(archive: Path, folder: Path | None) -> int:
                         if file:
                             file.write(block)
                         progress.update(len(block))
-    except damages() as error:
+    except DAMAGES as error:
         raise ValueError(f"{archive} is damaged or no archive: {str(error) or type(error).__name__}") from None
     if not files:
         raise ValueError(f"{archive} is damaged or no archive: it holds no file")
@@ -98,25 +107,6 @@ def bomb_message(limit: int) -> str:
     return f"it unpacks to more than {limit:,} bytes, {RATIO} times its size or more, and is refused"
 
 
-def damages() -> tuple[type[Exception], ...]:
-    """What the standard library raises where an archive is damaged, encrypted, or none."""
-    import gzip
-    import struct
-    import tarfile
-    import zipfile
-    import zlib
-
-    return (
-        tarfile.TarError,
-        zipfile.BadZipFile,
-        gzip.BadGzipFile,
-        zlib.error,
-        struct.error,
-        EOFError,
-        RuntimeError,  # encrypted; NotImplementedError, an unknown compression, is one too
-    )
-
-
 def members(archive: Path, limit: int) -> Iterator[Member]:
     """The members of a tar, tar.gz or zip file, told apart by their first bytes; each is to be read at once."""
     with open(archive, "rb") as file:
@@ -125,8 +115,6 @@ def members(archive: Path, limit: int) -> Iterator[Member]:
         if magic == b"PK":
             yield from zip_members(file)
         elif magic == b"\x1f\x8b":
-            import gzip
-
             with gzip.open(file) as stream:
                 yield from tar_members(Watched(stream, limit))
         else:
@@ -135,8 +123,6 @@ def members(archive: Path, limit: int) -> Iterator[Member]:
 
 def zip_members(file) -> Iterator[Member]:
     """The members of a zip file."""
-    import zipfile
-
     with zipfile.ZipFile(file) as archive:
         for info in archive.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16) if info.create_system == 3 else 0  # 3: written on Unix
@@ -149,8 +135,6 @@ def zip_members(file) -> Iterator[Member]:
 
 def tar_members(stream: "Watched") -> Iterator[Member]:
     """The members of a tar file, read once from its beginning to its end."""
-    import tarfile
-
     with tarfile.open(fileobj=stream, mode="r:") as archive:
         while (member := archive.next()) is not None:
             archive.members.clear()  # it would remember all of them: half a gigabyte for IMDB

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from age_gender.files import paths_below, read_cells
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
-from readers.records import OTHER_CELLS, Records, person_number, table_rows, whole_years
+from readers.records import Records, person_number, table_rows, whole_years
 from readers.sources import CHECKED_HERE, Expected, Source
 
 CSV = Source("any table of photos and labels: --table, --columns", "", "")
@@ -29,10 +29,7 @@ BOX = FIELDS[-4:]
 AGE = ("age", "label_low", "label_high")  # columns of Records, as `age_of` gives them
 OTHER_NAMES = {
     "path": ("filename", "file_name"),
-    "x1": ("x_min",),
-    "y1": ("y_min",),
-    "x2": ("x_max",),
-    "y2": ("y_max",),
+    **{"x1": ("x_min",), "y1": ("y_min",), "x2": ("x_max",), "y2": ("y_max",)},
 }
 OLDEST, FARTHEST = 999, 1e6  # beyond it, a number is no age in years and no place in a photo
 # Age groups as datasets write them: 50-59, (25, 32), 25 to 32; more than 70, 70+, 70 and older; under 18, <18.
@@ -123,10 +120,7 @@ def _columns(table: Path, columns: list[tuple[str, str]]) -> dict[str, str]:
 def _rows(table: Path, named: dict[str, str], meaning: dict[str, int], folder: Path):
     """The rows that are understood, those that are not by reason, and the numbers of the parts by name."""
     rows, skipped, parts, below = {}, {}, {}, paths_below(folder)  # rows are the keys, in their order, each once
-    for line, cells in table_rows(table, tuple(named.values())):
-        if not cells:
-            skipped.setdefault(OTHER_CELLS, []).append(f"{table.name}, line {line}")
-            continue
+    for line, cells in table_rows(table, tuple(named.values()), skipped):
         row = {field: cells[name] for field, name in named.items()}
         path = below(row["path"])
         age, std = age_of(row.get("age", "")), _number(row.get("age_std", ""), OLDEST)

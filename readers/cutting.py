@@ -74,12 +74,21 @@ def decoded_blocks(
     """
     from tqdm import tqdm
 
+    ours, theirs = (BLOCK_BYTES, SEARCHED, len(kept)), (SENT_BYTES, cluster.SEARCHED, cluster.BLOCK)
+    size, searched, most = theirs if client else ours  # of a block: bytes, photos to search, photos
+    count = max(1, min(searched if cut.find else most, size // (3 * cut.image_size**2)))
+    blocks = [kept[start : start + count] for start in range(0, len(kept), count)]
     if client:
-        answers = _blocks_of_workers(client, records, kept, folder.absolute(), cut)
+        nothing = np.array([], np.int64), np.empty((0, cut.image_size, cut.image_size, 3), np.uint8), []
+        plain, place = replace(records, skipped={}), folder.absolute()
+        answers = cluster.in_order(
+            client,
+            decode_taken,
+            blocks,
+            given=lambda rows: (plain.take(rows), rows, place, cut),
+            deadly=lambda row: (*nothing, [(DEADLY, records.path[row])]),
+        )
     else:
-        count = max(1, BLOCK_BYTES // (3 * cut.image_size**2))
-        count = min(count, SEARCHED) if cut.find else count
-        blocks = [kept[start : start + count] for start in range(0, len(kept), count)]
         answers = done_ahead(
             lambda rows: decode_block(records, rows, folder, cut, doubted), blocks, workers, 2 * workers
         )
@@ -87,22 +96,6 @@ def decoded_blocks(
         for answer in answers:
             progress.update(len(answer[0]) + len(answer[3]))
             yield answer
-
-
-def _blocks_of_workers(client, records: Records, kept: np.ndarray, folder: Path, cut: Cut):
-    """The same as `decoded_blocks`, made by a Dask client's workers."""
-    most = cluster.SEARCHED if cut.find else cluster.BLOCK
-    count = max(1, min(most, SENT_BYTES // (3 * cut.image_size**2)))
-    blocks = (kept[start : start + count] for start in range(0, len(kept), count))
-    nothing = np.array([], np.int64), np.empty((0, cut.image_size, cut.image_size, 3), np.uint8), []
-    plain = replace(records, skipped={})
-    return cluster.in_order(
-        client,
-        decode_taken,
-        blocks,
-        given=lambda rows: (plain.take(rows), rows, folder, cut),
-        deadly=lambda row: (*nothing, [(DEADLY, records.path[row])]),
-    )
 
 
 def decode_taken(taken: Records, rows: np.ndarray, folder: Path, cut: Cut):

@@ -50,7 +50,14 @@ def look_at(folder: Path, records: Records, margin: float, workers: int, client=
     photos, there = [], StillThere(folder, paths)
     with ThreadPoolExecutor(workers) as pool, tqdm(total=len(paths), unit="file", disable=None) as progress:
         if client:
-            found = _photos_of_workers(client, folder.absolute(), paths, boxes, margin)
+            place, step = folder.absolute(), cluster.BLOCK
+            found = cluster.in_order(
+                client,
+                look_taken,
+                (range(start, min(start + step, len(paths))) for start in range(0, len(paths), step)),
+                given=lambda rows: (place, [(paths[row], boxes[row]) for row in rows], margin),
+                deadly=lambda row: [Photo(b"", DEADLY, NOTHING, 0)],
+            )
         else:
             parts = [slice(start, start + BLOCK) for start in range(0, len(paths), BLOCK)]
             found = (list(pool.map(partial(look, folder), paths[part], boxes[part], repeat(margin))) for part in parts)
@@ -64,17 +71,6 @@ def look_at(folder: Path, records: Records, margin: float, workers: int, client=
         )
     there.check()
     return photos
-
-
-def _photos_of_workers(client, folder: Path, paths: list[str], boxes: list, margin: float):
-    """Lists of photos, in order, that a Dask client's workers have looked at."""
-    return cluster.in_order(
-        client,
-        look_taken,
-        (range(start, min(start + cluster.BLOCK, len(paths))) for start in range(0, len(paths), cluster.BLOCK)),
-        given=lambda rows: (folder, [(paths[row], boxes[row]) for row in rows], margin),
-        deadly=lambda row: [Photo(b"", DEADLY, NOTHING, 0)],
-    )
 
 
 def look_taken(folder: Path, files: list[tuple[str, list[float] | None]], margin: float) -> list[Photo]:

@@ -15,9 +15,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from age_gender.files import DISK_FULL, write_text
-from readers.archives import BLOCK, unpack
 from readers.sources import Source
 
+BLOCK = 1 << 18  # bytes that are read at a time
 TIMEOUT = 30  # seconds without a byte
 WAITS = (1, 3, 9)  # seconds before each further try; begun again whenever a try has brought us further
 SMALL = 1024  # bytes: a Git LFS pointer has 131, no file of ours so few
@@ -247,6 +247,8 @@ def pointer_message(size: int, url: object) -> str:
 
 def receive(response, part: Path, start: int, size: int | None) -> None:
     """Appends a response's body to `part`, which has `start` bytes of `size`. Raises Lost if it ends too early."""
+    from http.client import IncompleteRead
+
     from tqdm import tqdm
     from urllib3.exceptions import HTTPError
 
@@ -259,8 +261,8 @@ def receive(response, part: Path, start: int, size: int | None) -> None:
             try:
                 block = response.raw.read1(BLOCK if size is None else min(BLOCK, size - start))
             except (OSError, HTTPError) as error:
-                if size is not None and _ended_early(error):
-                    break
+                if size is not None and any(isinstance(each, IncompleteRead) for each in error.args):
+                    break  # the server ended it before the end that it had announced
                 raise Lost(f"the connection broke off after {start:,} bytes ({error})") from None
             if not block:
                 break
@@ -269,13 +271,6 @@ def receive(response, part: Path, start: int, size: int | None) -> None:
             progress.update(len(block))
     if size is not None and start < size:
         raise Lost(f"the server sent {start:,} of the {size:,} bytes that it announced")
-
-
-def _ended_early(error: Exception) -> bool:
-    """Whether a server ended a response before the end that it had announced, in order."""
-    from http.client import IncompleteRead
-
-    return any(isinstance(each, IncompleteRead) for each in error.args)
 
 
 def write_all(file, block: bytes) -> None:
@@ -334,6 +329,8 @@ def verify(path: Path, source: Source) -> str:
         ValueError: with what is wrong: its size, its checksum, or, where none is published, an archive that is not
             whole or not safe.
     """
+    from readers.archives import unpack  # with libraries that --help does without
+
     size = length(path)
     with open(path, "rb") as file:
         if file.read(len(LFS_POINTER)) == LFS_POINTER and size < SMALL:
@@ -356,12 +353,8 @@ def checksum_of(path: Path, kind: str) -> str:
 
     from tqdm import tqdm
 
-    digest = hashlib.new(kind, usedforsecurity=False)
-    with (
-        open(path, "rb") as file,
-        tqdm(total=length(path), unit="B", unit_scale=True, disable=None, desc=kind) as progress,
-    ):
-        while block := file.read(BLOCK):
+    digest, look = hashlib.new(kind, usedforsecurity=False), {"total": length(path), "disable": None, "desc": kind}
+    with open(path, "rb") as file, tqdm.wrapattr(file, "read", **look) as watched:
+        while block := watched.read(BLOCK):
             digest.update(block)
-            progress.update(len(block))
     return digest.hexdigest()

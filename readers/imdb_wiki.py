@@ -14,38 +14,31 @@ from readers.records import Records, require
 from readers.sources import Expected, Source
 from utils import read_struct
 
-IMDB_WIKI = "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/"
-WIKI = Source(
-    what="WIKI, faces only",
-    licence="academic research only",
-    page=IMDB_WIKI,
-    folder="wiki_crop",
-    archive="wiki_crop.tar",
-    url=IMDB_WIKI + "static/wiki_crop.tar",
+PAGE = "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/"
+
+
+def _source(what: str, archive: str, md5: str, *expected: Expected, folder: str = "", **more) -> Source:
+    """One of its archives: all are of one page, on the same terms; `folder` if it is not named as the archive is."""
+    name, terms = f"{archive}.tar", "academic research only"
+    place = {"folder": folder or archive, "archive": name, "url": f"{PAGE}static/{name}"}
+    return Source(what, terms, PAGE, **place, checksum=f"md5:{md5}", expected=expected, **more)
+
+
+FACES = "*/*.jpg"
+WIKI = _source(
+    *("WIKI, faces only", "wiki_crop", "f536eb7f5eae229ae8f286184364b42b"),
+    *(Expected(("wiki.mat",)), Expected((FACES,), 50_000)),
     about="0.8 GB",
-    checksum="md5:f536eb7f5eae229ae8f286184364b42b",
-    expected=(Expected(("wiki.mat",)), Expected(("*/*.jpg",), 50_000)),
 )
-IMDB = Source(
-    what="IMDB, faces only",
-    licence="academic research only",
-    page=IMDB_WIKI,
-    folder="imdb_crop",
-    archive="imdb_crop.tar",
-    url=IMDB_WIKI + "static/imdb_crop.tar",
+IMDB = _source(
+    *("IMDB, faces only", "imdb_crop", "44b7548f288c14397cb7a7bab35ebe14"),
+    *(Expected(("imdb.mat",)), Expected((FACES,), 400_000)),
     size=7_012_157_440,
-    checksum="md5:44b7548f288c14397cb7a7bab35ebe14",
-    expected=(Expected(("imdb.mat",)), Expected(("*/*.jpg",), 400_000)),
 )
-IMDB_META = Source(
-    what="IMDB, metadata of the uncropped photos",
-    licence="academic research only",
-    page=IMDB_WIKI,
+IMDB_META = _source(
+    *("IMDB, metadata of the uncropped photos", "imdb_meta", "469433135f1e961c9f4c0304d0b5db1e"),
+    Expected(("imdb.mat",)),
     folder="imdb",
-    archive="imdb_meta.tar",
-    url=IMDB_WIKI + "static/imdb_meta.tar",
-    checksum="md5:469433135f1e961c9f4c0304d0b5db1e",
-    expected=(Expected(("imdb.mat",)),),
 )
 
 GENDER = {**dict.fromkeys(("0", "0.0", "f", "female"), FEMALE), **dict.fromkeys(("1", "1.0", "m", "male"), MALE)}

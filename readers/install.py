@@ -5,7 +5,6 @@ from itertools import islice
 from pathlib import Path
 
 from age_gender.files import DISK_FULL, scratch
-from readers.archives import unpack
 from readers.fetch import length, require_room
 from readers.sources import Expected, Source
 
@@ -31,6 +30,8 @@ def install(source: Source, archive: Path, target: Path) -> int:
         ValueError: if the archive is damaged, unsafe, or not the dataset that it should be.
         OSError: if the disk is full. In either case nothing is left but the archive, and what was there before.
     """
+    from readers.archives import unpack  # with libraries that --help does without
+
     require_room(target.parent, 0, length(archive))
     try:
         with scratch(target.parent) as work:

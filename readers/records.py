@@ -11,8 +11,6 @@ import numpy as np
 from age_gender.files import digest, read_cells
 from age_gender.labels import UNKNOWN
 
-OTHER_CELLS = "more cells than the header"  # a reason to skip it
-
 
 @dataclass
 class Records:
@@ -96,10 +94,13 @@ def within(path: str) -> bool:
     return bool(path) and not path.startswith(("/", "\\")) and ":" not in path[:2] and ".." not in path.split("/")
 
 
-def table_rows(path: Path, wanted: tuple[str, ...], delimiter: str = "") -> Iterator[tuple[int, dict[str, str]]]:
+def table_rows(
+    path: Path, wanted: tuple[str, ...], skipped: dict[str, list[str]], delimiter: str = ""
+) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a table with a header line: the number of its line, and its cells by column.
 
-    A missing cell is "". A row with more cells than the header is {}: which belongs to which column cannot be told.
+    A missing cell is "". A row with more cells than the header is skipped, and put down as `Records` does: which cell
+    belongs to which column cannot be told.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -114,8 +115,10 @@ def table_rows(path: Path, wanted: tuple[str, ...], delimiter: str = "") -> Iter
     if twice := [name for name in wanted if names.count(name) > 1]:
         raise ValueError(f"{path} has {names.count(twice[0])} columns named '{twice[0]}'; rename all but one")
     for line, cells in rows:
-        beyond = any(cells[len(names) :])
-        yield line, {} if beyond else dict(zip_longest(names, cells[: len(names)], fillvalue=""))
+        if any(cells[len(names) :]):
+            skipped.setdefault("more cells than the header", []).append(f"{path.name}, line {line}")
+        else:
+            yield line, dict(zip_longest(names, cells[: len(names)], fillvalue=""))
 
 
 def whole_number(text: str, lowest: int = 0, highest: int = 999) -> int | None:

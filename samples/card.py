@@ -14,8 +14,8 @@ import numpy as np
 
 import teach
 from age_gender import cli
-from age_gender.intervals import UNSURE_BELOW, age_interval, tempered
-from age_gender.labels import FEMALE, MALE, UNKNOWN, expected_age
+from age_gender.intervals import UNSURE_BELOW
+from age_gender.labels import FEMALE, MALE, UNKNOWN, YEARS, expected_age
 
 SURE = 0.95
 LEAST_FACES = 20  # that a share of a decade is said of
@@ -42,14 +42,15 @@ def main(argv: list[str] | None = None) -> None:
     for path in [*args.input, *args.whole]:
         database = open_database(path)
         rows = np.arange(len(database)) if path in args.whole else teach.kept_apart(database)
-        said, said_before = (Answers(model, database, rows) for model in (new, old))
-        name, truth = path.stem.removesuffix("_db"), (database.age[rows], database.gender[rows])
-        tables["overall"].append((name, len(rows), *overall(said, said_before)))
-        tables["gender"].append((name, *by_gender(truth, said), *by_gender(truth, said_before)))
-        tables["guesses"].append((name, *guesses(truth, said)))
+        (faces, outcomes), (faces_before, before) = (answers(model, database, rows) for model in (new, old))
+        name = path.stem.removesuffix("_db")
+        tables["overall"].append((name, len(rows), *overall(outcomes, before)))
+        tables["gender"].append((name, *by_gender(outcomes), *by_gender(before)))
+        tables["guesses"].append((name, *guesses(faces, outcomes)))
         if database.label_low is not None and np.any(database.label_low[rows] != UNKNOWN):
             low = database.label_low[rows]
-            tables["bands"] += [(name, *row) for row in bands(low, said.expected_age, said_before.expected_age)]
+            said = (each.expected_age.to_numpy() for each in (faces, faces_before))
+            tables["bands"] += [(name, *row) for row in bands(low, *said)]
     headings = {
         "overall": ("set", "n", "age error", "before, difference", "bias", "gender", "before, difference"),
         "gender": ("set", "women", "men", "women, before", "men, before"),
@@ -61,31 +62,19 @@ def main(argv: list[str] | None = None) -> None:
         print(f"\n{name}\n{tabulate(table, headings[name], tablefmt='github', disable_numparse=True)}")
 
 
-class Answers:
-    """What a model says of n faces.
+def answers(model, database, rows: np.ndarray) -> tuple:
+    """What a model says of some faces, a table as evaluation.scoring has it, and what that comes to, per face."""
+    import pandas as pd
 
-    Attributes:
-        expected_age: (n,) years.
-        first, last: (n,) ends of the interval; None of a model without calibration.
-        p_male: (n,) calibrated.
-        outcomes: per face, see evaluation.metrics.
-    """
+    from evaluation.scoring import calibrated, outcomes_of
+    from networks import predict_rows
+    from utils import ImageStack
 
-    def __init__(self, model, database, rows: np.ndarray):
-        from evaluation.metrics import Outcomes, age_sums, gender_sums, interval_sums
-        from networks import predict_rows
-        from utils import ImageStack
-
-        description = model.description
-        p_gender, p_age = predict_rows(model, ImageStack([database], description.image_size), rows)
-        calibration, age, gender = description.calibration, database.age[rows], database.gender[rows]
-        self.expected_age, self.p_male = expected_age(p_age), p_gender[:, MALE]
-        sums, self.first = age_sums(age, self.expected_age), None
-        if calibration:
-            self.p_male = tempered(self.p_male, calibration.temperature)
-            self.first, self.last = age_interval(p_age, calibration)
-            sums |= interval_sums(age, self.first, self.last)
-        self.outcomes = Outcomes({**sums, **gender_sums(gender, self.p_male, UNSURE_BELOW)}, gender)
+    p_gender, p_age = predict_rows(model, ImageStack([database], model.description.image_size), rows)
+    labels = {"age": database.age[rows], "gender": database.gender[rows]}
+    faces = pd.DataFrame({**labels, "expected_age": expected_age(p_age), "p_male": p_gender[:, MALE]})
+    faces, _ = calibrated(faces, p_age, model.description.calibration, np.zeros(len(rows), bool), seed=0)
+    return faces, outcomes_of(faces, YEARS, UNSURE_BELOW)._replace(p_male=None)
 
 
 def scored(outcomes):
@@ -102,12 +91,11 @@ def shown(name: str, found, signed: bool = False) -> str:
     return with_interval(name, found[name], signed) if name in found and not np.isnan(found[name].value) else "-"
 
 
-def overall(said: Answers, before: Answers) -> list[str]:
+def overall(outcomes, before) -> list[str]:
     """Age error, that of the earlier model and the difference, bias; the same of the gender."""
     from evaluation.metrics import compare
 
-    found, earlier = scored(said.outcomes), scored(before.outcomes)
-    difference = compare(said.outcomes, before.outcomes, seed=0)
+    found, earlier, difference = scored(outcomes), scored(before), compare(outcomes, before, seed=0)
     cells = []
     for name in ("age_mae", "gender_accuracy"):
         known = shown(name, found)
@@ -116,29 +104,27 @@ def overall(said: Answers, before: Answers) -> list[str]:
     return cells
 
 
-def by_gender(truth: tuple, said: Answers) -> list[str]:
+def by_gender(outcomes) -> list[str]:
     """How many of the women's and of the men's genders are right."""
-    return [shown("gender_accuracy", scored(said.outcomes.of(truth[1] == gender))) for gender in (FEMALE, MALE)]
+    return [shown("gender_accuracy", scored(outcomes.of(outcomes.gender == gender))) for gender in (FEMALE, MALE)]
 
 
-def guesses(truth: tuple, said: Answers) -> list[str]:
+def guesses(faces, outcomes) -> list[str]:
     """How often the model is unsure, and how often it is right where it is not."""
-    age, gender = truth
-    found = scored(said.outcomes)
-    known = gender != UNKNOWN
-    sureness = np.maximum(said.p_male, 1 - said.p_male)[known]
-    right = ((said.p_male >= 0.5) == (gender == MALE))[known]
+    found, gendered = scored(outcomes), faces[faces.gender != UNKNOWN]
+    sureness = np.maximum(gendered.p_male, 1 - gendered.p_male)
+    right = (gendered.p_male >= 0.5) == (gendered.gender == MALE)
     sure = sureness >= SURE
     cells = [shown("gender_unsure", found), shown("gender_accuracy_sure", found)]
     cells += [
         f"{sureness.mean():.1%}, {right.mean():.1%}",
         f"{sure.mean():.1%}, {right[sure].mean() if sure.any() else np.nan:.1%}",
     ]
-    if said.first is None or not np.any(age != UNKNOWN):
+    aged = faces[faces.age != UNKNOWN]
+    if "age_low" not in faces or aged.empty:
         return [*cells, "-", "-", "-"]
-    decade, inside = said.expected_age // 10, (said.first <= age) & (age <= said.last)
-    shares = {int(each): inside[(decade == each) & (age != UNKNOWN)] for each in np.unique(decade)}
-    many = [(share.mean(), each, len(share)) for each, share in shares.items() if len(share) >= LEAST_FACES]
+    shares = aged.age.between(aged.age_low, aged.age_high).groupby(aged.expected_age // 10)
+    many = [(share.mean(), int(decade), len(share)) for decade, share in shares if len(share) >= LEAST_FACES]
     worst = "{0:.0%} of {2} said to be {1}0-{1}9".format(*min(many)) if many else "-"
     return [*cells, shown("interval_coverage", found), shown("interval_width", found), worst]
 

@@ -60,24 +60,10 @@ class Record(NamedTuple):
     seed: tuple[int, int]
 
 
-def draw_ages(count, rng):
-    """`count` ages, int (count,), 1 to OLDEST, all equally likely: so few faces must show what children are."""
-    return rng.integers(1, OLDEST + 1, count)
-
-
 def draw_kinds(count, rng):
     """A list of `count` kinds in random order, CLEAN but for the shares in DIRT."""
     kinds = [kind for kind, share in DIRT.items() for _ in range(max(1, round(share * count)))]
     return [str(kind) for kind in rng.permutation(kinds + [CLEAN] * (count - len(kinds)))]
-
-
-def birth_of(age, taken, rng):
-    """A date of birth for someone `age` years old in the middle of the year `taken`.
-
-    Readers of WIKI take a photo to be from the middle of its year: born from July on, one is a year younger.
-    """
-    day = date(taken - age, 1, 1) + timedelta(days=int(rng.integers(365)))
-    return day if day.month < 7 else date(day.year - 1, day.month, day.day)
 
 
 def draw_records(count, seed):
@@ -94,10 +80,14 @@ def draw_records(count, seed):
         raise ValueError(f"count must be {MIN_COUNT} or more, to hold every kind of dirt. Received: {count}")
     rng = np.random.default_rng(seed)
     numbers = 100_000 + rng.choice(40_000_000, count, replace=False)
+    kinds = draw_kinds(count, rng)
+    ages = rng.integers(1, OLDEST + 1, count)  # all equally likely: so few faces must show what children are
     records = []
-    for index, (kind, age) in enumerate(zip(draw_kinds(count, rng), draw_ages(count, rng), strict=True)):
+    for index, (kind, age) in enumerate(zip(kinds, ages.tolist(), strict=True)):
         taken = int(rng.integers(1965, 2016))
-        birth = birth_of(int(age), taken, rng)
+        birth = date(taken - age, 1, 1) + timedelta(days=int(rng.integers(365)))
+        if birth.month >= 7:  # readers of WIKI take a photo to be from the middle of its year: one is a year younger
+            birth = date(birth.year - 1, birth.month, birth.day)
         if kind == "born after the photo":
             birth = birth.replace(year=taken + int(rng.integers(1, 20)), day=1)
         elif kind == "birth date impossible":
@@ -107,7 +97,7 @@ def draw_records(count, seed):
             serial, text = 1, "0000-01-01"
         path = f"{numbers[index] % 100:02d}/{numbers[index]}_{text}_{taken}.jpg"
         gender, size = int(rng.integers(2)), int(rng.integers(200, 261))
-        records.append(Record(kind, path, serial, taken, int(age), gender, size, (seed, index)))
+        records.append(Record(kind, path, serial, taken, age, gender, size, (seed, index)))
     return records
 
 

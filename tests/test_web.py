@@ -245,7 +245,7 @@ def gather(monkeypatch, tmp_path):
         for name in gather.PARTS:
             (tmp_path / name).write_text(name, encoding="utf-8")
             archive.add(tmp_path / name, f"package/dist/{name}")
-    monkeypatch.setattr(gather, "SHA256", gather.digest(tmp_path / "cache" / gather.ARCHIVE))
+    monkeypatch.setattr(gather, "SHA256", gather.checksum_of(tmp_path / "cache" / gather.ARCHIVE, "sha256"))
     return gather
 
 

@@ -7,7 +7,6 @@ where python download.py yunet puts it; without it the page says so. web/dist ta
 """
 
 import argparse
-import hashlib
 import json
 import shutil
 import subprocess
@@ -21,6 +20,7 @@ sys.path.insert(0, str(WEB.parent))
 
 from age_gender import cli  # noqa: E402
 from age_gender.files import replacing, scratch  # noqa: E402
+from readers.fetch import checksum_of  # noqa: E402
 
 PAGE = ("index.html", "style.css", "icon.svg", "app.js", "worker.js", "crop.js", "yunet.js")
 RUNTIME = "onnxruntime-web@1.30.0"
@@ -69,7 +69,7 @@ def fetched(cache: Path) -> Path:
         ValueError: if npm is not there, cannot fetch it, or brings another file.
     """
     archive = cache / ARCHIVE
-    if not archive.is_file() or digest(archive) != SHA256:
+    if not archive.is_file() or checksum_of(archive, "sha256") != SHA256:
         if not shutil.which("npm"):
             raise ValueError(f"npm, which fetches {RUNTIME}, is not there; install Node.js (Debian: apt install npm)")
         with scratch(cache) as folder:
@@ -78,17 +78,11 @@ def fetched(cache: Path) -> Path:
             if done.returncode or not (folder / ARCHIVE).is_file():
                 said = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()[0]
                 raise ValueError(f"npm could not fetch {RUNTIME}: {said}; is the network there?")
-            if (came := digest(folder / ARCHIVE)) != SHA256:
+            if (came := checksum_of(folder / ARCHIVE, "sha256")) != SHA256:
                 raise ValueError(f"{RUNTIME} is another file than expected: its sha256 is {came}, not {SHA256}")
             with replacing(archive) as new:
                 shutil.copyfile(folder / ARCHIVE, new)
     return archive
-
-
-def digest(path: Path) -> str:
-    """A file's sha256."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def unpack(archive: Path, folder: Path) -> None:
