@@ -52,8 +52,10 @@ def main(argv: list[str] | None = None) -> None:
     waited = rows[3]["milliseconds_per_batch"]["median"] - rows[2]["milliseconds_per_batch"]["median"]
     rows[3]["share_of_a_step"] = waited / args.step_ms
     columns = {
-        **{"": ("what", ""), "faces/s": ("faces_per_second", ",.0f")},
-        **{"bytes read for each": ("read_for_each_byte", ".2f"), "ms a batch": ("milliseconds_per_batch", ".2f")},
+        "": ("what", ""),
+        "faces/s": ("faces_per_second", ",.0f"),
+        "bytes read for each": ("read_for_each_byte", ".2f"),
+        "ms a batch": ("milliseconds_per_batch", ".2f"),
         f"of a step of {args.step_ms:g} ms": ("share_of_a_step", ".1%"),
     }
     common.show(rows, columns)

@@ -30,9 +30,14 @@ PLAIN, DECODE, LIMIT = "plain loop", "plain loop, read and resize only", "limit:
 PLAIN_COPIES = 3  # of all faces, that the plain loop has at once: list, array, and the array as savemat writes it
 WARM_UP_PHOTOS = 64
 COLUMNS = {
-    **{"px": ("image_size", ""), "": ("what", ""), "photos/s": ("photos_per_second", ",.0f")},
-    **{"wall s": ("seconds", ".2f"), "CPU s": ("cpu_seconds", ".2f"), "peak MB": ("peak_mb", ",.0f")},
-    **{"s it prints": ("seconds_it_prints", ".1f"), "failed": ("failed", "")},
+    "px": ("image_size", ""),
+    "": ("what", ""),
+    "photos/s": ("photos_per_second", ",.0f"),
+    "wall s": ("seconds", ".2f"),
+    "CPU s": ("cpu_seconds", ".2f"),
+    "peak MB": ("peak_mb", ",.0f"),
+    "s it prints": ("seconds_it_prints", ".1f"),
+    "failed": ("failed", ""),
 }
 
 

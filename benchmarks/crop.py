@@ -71,9 +71,11 @@ def main(argv: list[str] | None = None) -> None:
         ]
         rows.append(row(f"margin {margin:g}", margin, *errors(crops), *reference))
     columns = {
-        **{"": ("crop", ""), "age MAE": ("age_mae", ".2f")},
+        "": ("crop", ""),
+        "age MAE": ("age_mae", ".2f"),
         "more than the dataset's own crop": ("age_mae_difference", "+.2f"),
-        **{"CS@5": ("cs5", ".1%"), "gender": ("gender_accuracy", ".1%")},
+        "CS@5": ("cs5", ".1%"),
+        "gender": ("gender_accuracy", ".1%"),
     }
     common.show(rows, columns, disable_numparse=True, colalign=("left", *["right"] * 4))
     print(f"the checkpoint's margin is {checkpoint.margin:g}")

@@ -125,9 +125,13 @@ def on_faces(args) -> tuple[list[dict], str]:
         ages[name], _ = predictor.predict(np.stack(crops))
     rows = [compared(name, ages, age[by_all], sum(map(bool, found[name])), len(photos)) for name in ages]
     columns = {
-        **{"": ("detector", ""), f"found of {len(photos)}": ("found", ""), "age MAE": ("age_mae", ".2f")},
-        **{"more than by dlib, mean": ("to_dlib_mean", "+.2f"), "median": ("to_dlib_median", "+.2f")},
-        **{"apart, mean": ("to_dlib_absolute_mean", ".2f"), "apart, median": ("to_dlib_absolute_median", ".2f")},
+        "": ("detector", ""),
+        f"found of {len(photos)}": ("found", ""),
+        "age MAE": ("age_mae", ".2f"),
+        "more than by dlib, mean": ("to_dlib_mean", "+.2f"),
+        "median": ("to_dlib_median", "+.2f"),
+        "apart, mean": ("to_dlib_absolute_mean", ".2f"),
+        "apart, median": ("to_dlib_absolute_median", ".2f"),
     }
     print(f"\n{by_all.sum()} faces that all found:")
     common.show(rows, columns, disable_numparse=True)

@@ -61,7 +61,9 @@ def main(argv: list[str] | None = None) -> None:
         ]
     in_cache = ["no", "yes"].__getitem__
     columns = {
-        **{"": ("what", ""), "file MB": ("file_mb", ",.0f"), "in cache": ("in_page_cache", in_cache)},
+        "": ("what", ""),
+        "file MB": ("file_mb", ",.0f"),
+        "in cache": ("in_page_cache", in_cache),
         **{
             "ms": ("milliseconds", ",.2f"),
             "MB gained": ("resident_mb", ",.1f"),

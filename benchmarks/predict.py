@@ -51,8 +51,11 @@ def main(argv: list[str] | None = None) -> None:
     show(latency, "milliseconds", ",.1f")
     growth = measure_growth(small, args)
     columns = {
-        **{"": ("what", ""), "calls": ("calls", ","), "MB gained": ("gained_mb", ",.1f")},
-        **{"KB in 1,000 calls": ("gained_kb_per_1000_calls", ",.1f"), "calls/s": ("calls_per_second", ",.1f")},
+        "": ("what", ""),
+        "calls": ("calls", ","),
+        "MB gained": ("gained_mb", ",.1f"),
+        "KB in 1,000 calls": ("gained_kb_per_1000_calls", ",.1f"),
+        "calls/s": ("calls_per_second", ",.1f"),
     }
     common.show(growth, columns)
     common.report("predict", args, overhead + latency + growth, device)

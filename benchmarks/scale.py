@@ -69,8 +69,11 @@ def main(argv: list[str] | None = None) -> None:
     del args.epoch  # no setting
     speeds = [{**row, "rows_per_second": row["rows"] / row["seconds"]["median"]} for row in rows]
     columns = {
-        **{"": ("what", ""), "rows": ("rows", ","), "s": ("seconds", ",.1f")},
-        **{"rows/s": ("rows_per_second", ",.0f"), "peak MB": ("peak_mb", ",.0f")},
+        "": ("what", ""),
+        "rows": ("rows", ","),
+        "s": ("seconds", ",.1f"),
+        "rows/s": ("rows_per_second", ",.0f"),
+        "peak MB": ("peak_mb", ",.0f"),
     }
     common.show(speeds, columns)
     common.report("scale", args, rows)

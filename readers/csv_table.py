@@ -29,7 +29,10 @@ BOX = FIELDS[-4:]
 AGE = ("age", "label_low", "label_high")  # columns of Records, as `age_of` gives them
 OTHER_NAMES = {
     "path": ("filename", "file_name"),
-    **{"x1": ("x_min",), "y1": ("y_min",), "x2": ("x_max",), "y2": ("y_max",)},
+    "x1": ("x_min",),
+    "y1": ("y_min",),
+    "x2": ("x_max",),
+    "y2": ("y_max",),
 }
 OLDEST, FARTHEST = 999, 1e6  # beyond it, a number is no age in years and no place in a photo
 # Age groups as datasets write them: 50-59, (25, 32), 25 to 32; more than 70, 70+, 70 and older; under 18, <18.

@@ -17,27 +17,40 @@ from utils import read_struct
 PAGE = "https://data.vision.ee.ethz.ch/cvl/rrothe/imdb-wiki/"
 
 
-def _source(what: str, archive: str, md5: str, *expected: Expected, folder: str = "", **more) -> Source:
+def _source(what: str, archive: str, md5: str, expected: tuple[Expected, ...], folder: str = "", **more) -> Source:
     """One of its archives: all are of one page, on the same terms; `folder` if it is not named as the archive is."""
-    name, terms = f"{archive}.tar", "academic research only"
-    place = {"folder": folder or archive, "archive": name, "url": f"{PAGE}static/{name}"}
-    return Source(what, terms, PAGE, **place, checksum=f"md5:{md5}", expected=expected, **more)
+    return Source(
+        what,
+        "academic research only",
+        PAGE,
+        folder=folder or archive,
+        archive=f"{archive}.tar",
+        url=f"{PAGE}static/{archive}.tar",
+        checksum=f"md5:{md5}",
+        expected=expected,
+        **more,
+    )
 
 
-FACES = "*/*.jpg"
 WIKI = _source(
-    *("WIKI, faces only", "wiki_crop", "f536eb7f5eae229ae8f286184364b42b"),
-    *(Expected(("wiki.mat",)), Expected((FACES,), 50_000)),
+    "WIKI, faces only",
+    "wiki_crop",
+    "f536eb7f5eae229ae8f286184364b42b",
+    (Expected(("wiki.mat",)), Expected(("*/*.jpg",), 50_000)),
     about="0.8 GB",
 )
 IMDB = _source(
-    *("IMDB, faces only", "imdb_crop", "44b7548f288c14397cb7a7bab35ebe14"),
-    *(Expected(("imdb.mat",)), Expected((FACES,), 400_000)),
+    "IMDB, faces only",
+    "imdb_crop",
+    "44b7548f288c14397cb7a7bab35ebe14",
+    (Expected(("imdb.mat",)), Expected(("*/*.jpg",), 400_000)),
     size=7_012_157_440,
 )
 IMDB_META = _source(
-    *("IMDB, metadata of the uncropped photos", "imdb_meta", "469433135f1e961c9f4c0304d0b5db1e"),
-    Expected(("imdb.mat",)),
+    "IMDB, metadata of the uncropped photos",
+    "imdb_meta",
+    "469433135f1e961c9f4c0304d0b5db1e",
+    (Expected(("imdb.mat",)),),
     folder="imdb",
 )
 
