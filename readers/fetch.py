@@ -93,7 +93,10 @@ def fetch(source: Source, part: Path, unpacks: bool) -> None:
             if kept > furthest:
                 furthest, waits = kept, list(WAITS)
             if not waits:
-                raise OSError(f"{lost}; {kept:,} bytes are kept, the same command goes on from there") from None
+                raise OSError(
+                    f"{lost}; {kept:,} bytes are kept, the same command goes on from there. Fetched in another way, "
+                    f"{source.url} is looked for as {part.with_suffix('')}"
+                ) from None
             print(f"{lost}; trying again in {waits[0]} s", file=sys.stderr)
             time.sleep(waits.pop(0))
         except OSError as error:
@@ -219,7 +222,7 @@ def _reason(error: Exception) -> str:
             return str(error)
         inner = error.args
     said = str(inner[-1]) if inner else ""
-    return said.rpartition(">: ")[2] or type(error).__name__
+    return re.sub(r"^.*?(>|\)): ", "", said) or type(error).__name__  # urllib3 names its connection before a colon
 
 
 def refuse_another_file(response, size: int | None, source: Source) -> None:

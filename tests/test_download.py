@@ -479,8 +479,9 @@ def test_a_server_that_is_gone_is_named_and_the_licence_was_announced_before(get
     with socket.socket() as taken:  # bound but not listening: nobody else answers there
         taken.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(OSError, match=f"{address} cannot be reached .*refused.*; 0 bytes are kept"):
+        with pytest.raises(OSError, match=f"{address} cannot be reached .*refused.*; 0 bytes are kept") as failed:
             get(url=f"http://{address}/wiki_crop.tar")
+    assert "HTTPConnection" not in str(failed.value) and str(failed.value).endswith("wiki_crop.tar")
     assert "licence: academic research only, see its.page" in capsys.readouterr().out and not names(tmp_path)
 
 
