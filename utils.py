@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from age_gender.description import ORIGINAL_MARGIN
+from age_gender.description import MOST_MARGIN, ORIGINAL_MARGIN
 from age_gender.detectors import NO_DETECTOR
 from age_gender.files import reading, replacing
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
@@ -27,6 +27,11 @@ from age_gender.machine import available_cores
 BLOCK = 256  # faces that a digest is of
 BLOCK_DIGESTS, LABEL_DIGEST = "block_digest", "label_digest"
 LABELS = ("age", "gender", "digest", "subject", "age_low", "age_high", "age_std", "race", "part")  # what it is of
+BOUNDS = {
+    **dict.fromkeys(("age", "age_low", "age_high"), (UNKNOWN, MAX_AGE)),
+    "gender": (UNKNOWN, max(FEMALE, MALE)),
+    "age_std": (0, 999),
+}
 READ = (
     *("image", "age", "gender", "db", "margin", "detector", "align", "subject", "digest", "race", "race_names"),
     *("age_low", "age_high", "age_std", "part", "part_names", BLOCK_DIGESTS, LABEL_DIGEST),
@@ -450,13 +455,10 @@ def _read_matlab5(path: Path) -> dict[str, object]:
         raise
     except Exception as error:  # scipy raises many types for a file that is cut off or is no MATLAB file
         raise ValueError(f"{path} is no face database: {error}") from None
-    content = {
-        name: tuple(value) if value.dtype.kind == "U" else value
-        for name, value in content.items()
-        if not name.startswith("__")
-    }
-    if _first(content.get("db"), "") in ORIGINAL_UTKFACE and "gender" in content:
-        content["gender"] = np.where(content["gender"] == 0, MALE, FEMALE)  # the original stored UTKFace's order
+    content = {name: value for name, value in content.items() if not name.startswith("__")}
+    if _texts(path, content, "db", "")[0] in ORIGINAL_UTKFACE and "gender" in content:
+        given = content["gender"]  # in UTKFace's order, as the original stored it
+        content["gender"] = np.select([given == 0, given == 1], [MALE, FEMALE], given)
     return content
 
 
@@ -465,7 +467,7 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         found = ", ".join(sorted(content)) or "nothing"
         raise ValueError(f"{path} is no face database: it lacks {', '.join(missing)} and holds {found}")
     image = content["image"]
-    if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or image.shape[1] != image.shape[2]:
+    if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or not 0 < image.shape[1] == image.shape[2]:
         raise ValueError(f"{path}: 'image' must be (n, size, size, 3) uint8; received {image.shape} {image.dtype}")
 
     def column(name, kind=np.int64):
@@ -474,17 +476,27 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         values = np.asarray(content[name]).reshape(-1)
         if len(values) != len(image):
             raise ValueError(f"{path}: '{name}' has {len(values)} entries for {len(image)} images")
-        return values.astype(kind)
+        with np.errstate(invalid="ignore"):  # of NaN, which is no whole number
+            taken = values.astype(kind)
+        wrong = (taken != values) if kind is np.int64 and values.dtype.kind in "fc" else np.zeros(len(values), bool)
+        low, high = BOUNDS.get(name, (-np.inf, np.inf))
+        if count := int(np.sum(wrong | (taken < low) | (taken > high))):
+            allowed = f"outside {low}..{high}, or not whole" if name in BOUNDS else "no whole numbers"
+            raise ValueError(f"{path}: {count} of {len(values)} values of '{name}' are {allowed}")
+        return taken
 
     labels = {name: column(name, np.float64 if name == "age_std" else np.int64) for name in LABELS}
-    age, gender = labels["age"], labels["gender"]
-    for name, values, highest in (("age", age, MAX_AGE), ("gender", gender, max(FEMALE, MALE))):
-        if wrong := int(np.sum((values < UNKNOWN) | (values > highest))):
-            raise ValueError(f"{path}: {wrong} of {len(values)} values of '{name}' are outside {UNKNOWN}..{highest}")
+    low, high = (np.full(len(image), UNKNOWN) if labels[name] is None else labels[name] for name in LABELS[4:6])
+    if np.any((low > high) | ((low == UNKNOWN) & (high != UNKNOWN))):
+        raise ValueError(f"{path}: 'age_low' and 'age_high' are not the ends of intervals")
     if not len(image):
         raise ValueError(f"{path} holds no faces")
+    margin = float(np.ravel(content.get("margin", ORIGINAL_MARGIN))[0])
+    if not 0 <= margin <= MOST_MARGIN:
+        raise ValueError(f"{path}: 'margin' is {margin:g}, not a share from 0 to {MOST_MARGIN}")
+    names = {name: _texts(path, content, name) for name in ("race_names", "part_names")}
     for name in ("race", "part"):
-        count = len(content.get(f"{name}_names") or ())
+        count = len(names[f"{name}_names"])
         if (values := labels[name]) is not None and np.any((values < UNKNOWN) | (values >= count)):
             raise ValueError(f"{path}: '{name}' has numbers beyond the {count} of its '{name}_names'")
     was = content.get(LABEL_DIGEST)
@@ -496,14 +508,13 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
     return Database(
         source=path,
         image=image,
-        db=_first(content.get("db"), path.stem),
-        margin=float(np.ravel(content.get("margin", ORIGINAL_MARGIN))[0]),
-        detector=_first(content.get("detector"), NO_DETECTOR),
+        db=_texts(path, content, "db", path.stem)[0],
+        margin=margin,
+        detector=_texts(path, content, "detector", NO_DETECTOR)[0],
         align=bool(np.ravel(content.get("align", False))[0]),
         label_low=labels.pop("age_low"),  # the file's names, which others read too
         label_high=labels.pop("age_high"),
-        race_names=content.get("race_names", ()),
-        part_names=content.get("part_names", ()),
+        **names,
         block_digest=_blocks(path, content.get(BLOCK_DIGESTS), len(image)),
         file=content.get(FILE),
         **labels,
@@ -550,8 +561,15 @@ def check_faces(databases: list[Database]) -> None:
             )
 
 
-def _first(texts: tuple[str, ...] | None, default: str) -> str:
-    return str(texts[0]) if texts else default
+def _texts(path: Path, content: dict[str, object], name: str, *default: str) -> tuple[str, ...]:
+    """The texts that a dataset holds: MATLAB's characters, or the strings of h5py and of cells."""
+    found = content.get(name, default)
+    if isinstance(found, tuple):
+        return found or default
+    found = np.ravel(found)
+    if found.dtype.kind not in "SUO" or not len(found):
+        raise ValueError(f"{path}: '{name}' holds no text")
+    return tuple(each.decode() if isinstance(each, bytes) else str(np.squeeze(each)) for each in found.tolist())
 
 
 def read_paths(path: Path) -> list[str]:

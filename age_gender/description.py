@@ -15,6 +15,7 @@ from age_gender.labels import AGE_SCALES, GENDERS, YEARS, AgeScale
 
 KEY = "age_gender"  # under which a file holds its description: an HDF5 attribute, an ONNX property, ...
 VERSION = 1  # of an exported file's description
+MOST_MARGIN = 3  # a share of the face box
 ORIGINAL_MARGIN = 0.4  # of the original suite, which trained on IMDB-WIKI's crops and did not say so
 ORIGIN_OURS, ORIGIN_ORIGINAL, ORIGIN_KERAS = "this suite", "the original suite", "Keras"
 
@@ -127,7 +128,7 @@ class Description:
                 said["origin"] = f"exported from {said['source']}"
                 for name in ("version", "source", "precision", "colours"):
                     said.pop(name, None)
-            description = _checked(cls(**{**said, **_decoded(said)}, path=Path(path)))
+            description = checked(cls(**{**said, **_decoded(said)}, path=Path(path)))
         except (AttributeError, TypeError, KeyError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"{path}: what it says of itself cannot be understood: {error}") from None
         if description.genders != GENDERS:
@@ -167,16 +168,16 @@ _TYPES = {"network": str, "detector": str, "origin": str, "align": bool, "mirror
 )
 
 
-def _checked(description: Description) -> Description:
-    """The description, whose fields are of their types and within bounds."""
+def checked(description: Description) -> Description:
+    """The description, whose fields are of their types and within bounds; raises ValueError."""
     for name, kind in _TYPES.items():
         if not isinstance(value := getattr(description, name), kind):
             raise ValueError(f"{name} is {value!r}, not of the type {kind.__name__}")
     size, margin, calibration = description.image_size, description.margin, description.calibration
     if type(size) is not int or not 8 <= size <= 1024:
         raise ValueError(f"image_size is {size!r}, not a number of pixels from 8 to 1024")
-    if type(margin) not in (int, float) or not 0 <= margin <= 3:
-        raise ValueError(f"margin is {margin!r}, not a share from 0 to 3")
+    if type(margin) not in (int, float) or not 0 <= margin <= MOST_MARGIN:
+        raise ValueError(f"margin is {margin!r}, not a share from 0 to {MOST_MARGIN}")
     if calibration:
         starts, years = zip(*calibration.bands, strict=True) if calibration.bands else ((), ())
         numbers = (calibration.level, calibration.temperature, calibration.widen or 0, *starts, *years)

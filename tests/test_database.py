@@ -255,6 +255,24 @@ def test_the_original_suites_utkface_genders_are_turned_round(tmp_path, name, tu
     assert open_database(tmp_path / "old.mat").gender.tolist() == ([1, 0, 1] if turned else [0, 1, 0])
 
 
+@pytest.mark.parametrize("odd", [2, 3, np.nan])
+def test_an_odd_gender_of_the_original_suites_utkface_is_not_taken_for_a_womans(odd, tmp_path):
+    path = tmp_path / "old.mat"
+    scipy.io.savemat(path, {"image": noise(3, 16), "age": [1, 2, 3], "gender": [0, odd, 1], "db": "utk"})
+    with pytest.raises(ValueError, match="1 of 3 values of 'gender'"):
+        open_database(path)
+
+
+def test_texts_that_h5py_wrote_are_texts(tmp_path):
+    path = tmp_path / "own.mat"
+    with h5py.File(path, "w") as file:
+        file["image"], file["age"], file["gender"] = noise(4), np.full((4, 1), 30), np.ones((4, 1), int)
+        file["db"], file["detector"], file["part"] = "mine", np.bytes_(b"yunet"), np.ones((4, 1), int)
+        file["part_names"] = ["train", "test"]
+    database = open_database(path)
+    assert (database.db, database.detector, database.part_names) == ("mine", "yunet", ("train", "test"))
+
+
 def test_the_original_suites_own_database_is_read(shared):
     path = shared / "legacy" / "wiki_db_matlab5_32px.mat"
     database, content = open_database(path), scipy.io.loadmat(path)
@@ -351,13 +369,22 @@ def test_a_mat_file_of_something_else_is_refused_with_what_it_holds(tmp_path):
         ({"age": np.array([[5], [101], [0], [-2]])}, r"2 of 4 values of 'age' are outside -1\.\.100"),
         ({"age": np.array([[5], [np.nan], [0], [1]])}, r"1 of 4 values of 'age' are outside -1\.\.100"),
         ({"gender": np.array([[0], [1], [2], [1]])}, r"1 of 4 values of 'gender' are outside -1\.\.1"),
+        ({"age": np.array([[5], [25.7], [0], [1]])}, r"1 of 4 values of 'age' are .*, or not whole"),
+        ({"gender": np.full((4, 1), 0.5)}, r"4 of 4 values of 'gender' are .*, or not whole"),
+        ({"subject": np.array([[1], [np.nan], [2], [np.nan]])}, r"2 of 4 values of 'subject' are no whole numbers"),
+        ({"age_std": np.array([[1], [np.nan], [-2], [np.inf]])}, r"2 of 4 values of 'age_std' are outside 0\.\.999"),
+        ({"age_low": np.full((4, 1), 20), "age_high": np.full((4, 1), 500)}, r"'age_high' are outside -1\.\.100"),
+        ({"age_low": np.full((4, 1), 60), "age_high": np.full((4, 1), 50)}, "are not the ends of intervals"),
+        ({"age_low": np.full((4, 1), 60)}, "are not the ends of intervals"),
+        ({"margin": np.nan}, r"'margin' is nan, not a share from 0 to 3"),
+        ({"margin": -1.0}, r"'margin' is -1, not a share"),
+        ({"db": np.arange(4)}, r"'db' holds no text"),
         (
             {"image": noise(0), "age": np.zeros((0, 1)), "gender": np.zeros((0, 1))},
             "bad.mat holds no faces",
         ),
     ],
 )
-@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
 def test_content_that_is_no_face_database_is_refused(tmp_path, change, message):
     path = tmp_path / "bad.mat"
     good = {"image": noise(4), "age": np.full((4, 1), 30), "gender": np.ones((4, 1), int)}
