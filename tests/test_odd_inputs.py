@@ -314,6 +314,16 @@ def test_linked_folders_are_followed_and_none_is_entered_twice(tmp_path):
     assert found.passed_over == {"no files": ["dead.jpg"]}
 
 
+def test_a_link_that_leads_to_itself_is_no_folder_and_no_place_for_results(tmp_path):
+    photos(tmp_path, "in/a.jpg")
+    loop = tmp_path / "in" / "loop.jpg"
+    loop.symlink_to("loop.jpg")
+    assert find_images(tmp_path / "in", leave_out=tmp_path / "in" / "out").passed_over == {"no files": ["loop.jpg"]}
+    for words in (["--image_dir", loop], ["--image_dir", tmp_path / "in", "--output_dir", loop]):
+        with pytest.raises(OSError, match=r"loop\.jpg"):
+            demo.main([*map(str, words), "--no_display", "--detector", "none"])
+
+
 def test_what_a_folder_holds_beside_images_is_named(tmp_path):
     photos(tmp_path, "a.jpg", "first/a.jpg", "deep/er/b.jpg")
     for name in ("film.mp4", "clip.MP4", "README", ".hidden.jpg", "first/predictions.csv"):
