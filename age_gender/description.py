@@ -11,7 +11,7 @@ import numpy as np
 
 from age_gender.detectors import NO_DETECTOR, found_by
 from age_gender.intervals import Calibration
-from age_gender.labels import AGE_SCALES, GENDERS, YEARS, AgeScale
+from age_gender.labels import AGE_SCALES, GENDERS, YEARS, AgeScale, check_groups
 
 KEY = "age_gender"  # under which a file holds its description: an HDF5 attribute, an ONNX property, ...
 VERSION = 1  # of an exported file's description
@@ -147,9 +147,8 @@ def _decoded(said: dict[str, Any]) -> dict[str, Any]:
     if isinstance(scale, str):
         scale = AGE_SCALES[scale]
     else:
-        groups = tuple((str(name), int(low), int(high)) for name, low, high in scale["groups"])
-        if len(groups) < 2:
-            raise ValueError(f"an age scale has two groups or more, not {groups}")
+        groups = tuple((str(name), low, high) for name, low, high in scale["groups"])
+        check_groups(groups)
         scale = YEARS if groups == YEARS.groups else AgeScale(str(scale["name"]), groups, bool(scale["exact"]))
     return {
         "genders": tuple(said["genders"]),
@@ -178,15 +177,28 @@ def checked(description: Description) -> Description:
         raise ValueError(f"image_size is {size!r}, not a number of pixels from 8 to 1024")
     if type(margin) not in (int, float) or not 0 <= margin <= MOST_MARGIN:
         raise ValueError(f"margin is {margin!r}, not a share from 0 to {MOST_MARGIN}")
+    if not all(type(value) is int for value in description.trivial.values()):
+        raise ValueError(f"trivial is {description.trivial!r}, not whole numbers")
+    _check_history(description.split, description.training)
     if calibration:
         starts, years = zip(*calibration.bands, strict=True) if calibration.bands else ((), ())
         numbers = (calibration.level, calibration.temperature, calibration.widen or 0, *starts, *years)
         if not (
             all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
             and 0 < calibration.level < 1
-            and calibration.temperature > 0
+            and 0.01 <= calibration.temperature <= 100
             and all(abs(number) < 1000 for number in (calibration.widen or 0, *years))
             and list(starts) == sorted(set(starts))
         ):
             raise ValueError(f"{calibration} calibrates nothing")
     return description
+
+
+def _check_history(split: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+    """Raises ValueError, TypeError or AttributeError if a training, or one before it, does not say what it is to."""
+    inputs, databases = training.get("arguments", {}).get("input") or [], split.get("databases", [])
+    for name, values in (("input", inputs), ("databases", databases)):
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise ValueError(f"{name} is {values!r}, not a list of names")
+    for earlier in (*training.get("teachers", []), *filter(None, [training.get("start")])):
+        _check_history(earlier["split"], earlier)

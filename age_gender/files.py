@@ -198,12 +198,17 @@ def reading(path: Path, problem: str) -> Iterator[None]:
 def files_below(folder: Path) -> list[str]:
     """The files in a folder and its subfolders, relative to it with forward slashes, in the order of their names.
 
-    Subfolders that are links are followed; no folder is entered twice, so that a link to a folder above ends there.
+    Subfolders that are links are followed; no folder is entered twice, so that a link to a folder above ends there. A
+    subfolder that cannot be read is among them, as "name/": its files are not left out without a word.
     """
     found: list[str] = []
     seen, waiting = set(), [folder]
+
+    def unreadable(error: OSError) -> None:
+        found.append(f"{Path(error.filename).relative_to(folder).as_posix()}/")
+
     for top in waiting:
-        for parent, folders, names in os.walk(top):
+        for parent, folders, names in os.walk(top, onerror=unreadable):
             status = os.stat(parent)
             if (status.st_dev, status.st_ino) in seen:
                 folders.clear()

@@ -68,7 +68,9 @@ def find_images(folder: Path, leave_out: Path | None = None) -> Found:
     found = Found([], {})
     for name in names:
         path = folder / name
-        if any(part.startswith(".") for part in name.split("/")):
+        if name.endswith("/"):
+            sort = "folder that cannot be read"
+        elif any(part.startswith(".") for part in name.split("/")):
             sort = "hidden"
         elif name.startswith(results) or within and real(path).is_relative_to(avoided):
             sort = "results of an earlier run"

@@ -79,8 +79,15 @@ def test_photos_that_libjpeg_complains_of_are_named_and_listed(tmp_path, capfd):
     listed = list(csv.DictReader(open(listing)))
     assert [row["path"] for row in listed] == ["b.jpg", "a.jpg"]
     assert all(row["reason"].startswith("Corrupt JPEG data") for row in listed)
-    ages, _ = build(tmp_path, "--exclude", str(listing))
-    assert len(ages) == 40 and not listing.exists()
+    before = listing.read_bytes()
+    for _ in range(2):  # the list that is given stays, or the second run would find none
+        ages, _ = build(tmp_path, "--exclude", str(listing))
+        assert len(ages) == 40 and listing.read_bytes() == before
+    damaged_jpeg(tmp_path / "39.png")
+    build(tmp_path, "--exclude", str(listing))
+    assert [row["path"] for row in csv.DictReader(open(listing))] == ["b.jpg", "a.jpg", "39.png"]
+    build(tmp_path)
+    assert len(listing.read_text().splitlines()) == 4
 
 
 def test_what_else_native_code_says_is_written_at_the_end_once(capfd):
@@ -312,6 +319,21 @@ def test_linked_folders_are_followed_and_none_is_entered_twice(tmp_path):
     found = find_images(folder)
     assert [path.name for path in found.images] == ["1.jpg", "2.jpg", "file.jpg"]
     assert found.passed_over == {"no files": ["dead.jpg"]}
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_counted(tmp_path, monkeypatch):
+    photos(tmp_path, "20_0_0_2.jpg", "secret/21_0_0_2.jpg")
+    real = os.scandir
+
+    def scandir(path):  # the rights of a file mean nothing to the superuser, who may run this
+        if os.path.basename(path) == "secret":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert str(find_images(tmp_path)) == "1 folder that cannot be read (such as secret/)"
+    records = read_records("utkface", tmp_path)
+    assert records.path == ["20_0_0_2.jpg"] and records.skipped == {"malformed name": ["secret/"]}
 
 
 def test_a_link_that_leads_to_itself_is_no_folder_and_no_place_for_results(tmp_path):
