@@ -1,8 +1,10 @@
 """The .mat module: databases out and in, what others make of them, and what is refused."""
 
+import hashlib
 import os
 import shutil
 import tempfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,7 +94,7 @@ def test_every_dataset_says_its_matlab_class(rich):
         assert file["age"].shape == (5, 1) and file["margin"].shape == (1, 1)
     assert classes == {
         "image": b"uint8",
-        **dict.fromkeys(("age", "gender", "subject", "digest", "race", "block_digest", "label_digest"), b"int64"),
+        **dict.fromkeys(("age", "gender", "subject", "digest", "race", "block_crc32", "label_digest"), b"int64"),
         **dict.fromkeys(("path", "db", "detector", "race_names"), b"char"),
         "margin": b"double",
     }
@@ -147,12 +149,19 @@ def test_images_beyond_4_gib_are_written_and_mapped(tmp_path, monkeypatch):
     path.unlink()
 
 
-def test_every_block_of_faces_has_a_digest_however_it_came(tmp_path):
+@pytest.mark.parametrize("earlier", [False, True])
+def test_every_block_of_faces_has_a_digest_however_it_came(earlier, tmp_path):
     images, path = noise(600), tmp_path / "blocks.mat"
     with writing_database(path, 700, 8) as writer:
         for start, end in ((0, 1), (1, 257), (257, 511), (511, 512), (512, 600)):
             writer.append(images[start:end])
         writer.finish({"age": np.full(600, 5), "gender": np.zeros(600, int)}, {}, {"db": "wiki"})
+    with h5py.File(path, "r+") as file:
+        assert file["block_crc32"][:, 0].tolist() == [zlib.crc32(images[at : at + 256]) for at in (0, 256, 512)]
+        if earlier:  # as versions 0.7 to 0.9 wrote it
+            del file["block_crc32"]
+            found = [hashlib.sha256(images[at : at + 256]).digest()[:8] for at in (0, 256, 512)]
+            file["block_digest"] = np.frombuffer(b"".join(found), "<i8")[:, None]
     database = open_database(path)
     assert len(database.block_digest) == 3 and utils.damaged_faces(database) == []
     offset = database.image.offset
