@@ -51,9 +51,10 @@ class _Parser(argparse.ArgumentParser):
             import argcomplete
 
             argcomplete.autocomplete(self)
+        found = super().parse_args(*given, **named)
         if "" in (given[0] if given and given[0] is not None else sys.argv[1:]):  # Path("") would be this folder
             self.error("an argument is empty; is a variable of the shell not set?")
-        return super().parse_args(*given, **named)
+        return found
 
 
 class Quiet(argparse.Action):
