@@ -21,7 +21,7 @@ import numpy as np
 from age_gender import cli
 from age_gender.cluster import connected, once
 from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, in_any_thread
-from age_gender.files import alone, write_rows
+from age_gender.files import alone, read_cells, real, write_rows
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
@@ -165,9 +165,9 @@ def main(argv: list[str] | None = None) -> None:
         dropped[reason] = dropped.get(reason, 0) + len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
     cli.result(output=output, faces=len(written), left_out=dropped)
-    list_failures(output, [*records.skipped.items(), *failures.items()])
+    list_failures(output, [*records.skipped.items(), *failures.items()], args.exclude)
     failed = {path for paths in failures.values() for path in paths}
-    list_damaged(output, {path: lines for path, lines in damaged.items() if path not in failed})
+    list_damaged(output, {path: lines for path, lines in damaged.items() if path not in failed}, args.exclude)
 
 
 def read_exclusions(lists: list[Path], folder: Path, records: Records) -> set[str]:
@@ -307,32 +307,36 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
     print(f"\n{output}: {output.stat().st_size / 1e6:,.1f} MB in {seconds:.1f} s")
 
 
-def list_failures(output: Path, failures: list[tuple[str, list[str]]]) -> None:
+def list_failures(output: Path, failures: list[tuple[str, list[str]]], excluded: list[Path]) -> None:
     """Writes the photos that could not be used beside the database, as a list that --exclude takes."""
     rows = [(path, reason) for reason, paths in failures for path in paths]
     listing = output.with_suffix(".failed.csv")
-    if not write_list(listing, rows):
+    if not write_list(listing, rows, excluded):
         return
     shown = "".join(f"\n  {path}: {reason}" for path, reason in rows[:5])
     more = f"\n  and {len(rows) - 5:,} more" if len(rows) > 5 else ""
     print(f"\n{len(rows):,} photos could not be used; all are listed in {listing}:{shown}{more}")
 
 
-def list_damaged(output: Path, damaged: dict[str, list[str]]) -> None:
+def list_damaged(output: Path, damaged: dict[str, list[str]], excluded: list[Path]) -> None:
     """Writes the photos that were read although their decoder complained, with its words, as such a list too."""
     listing = output.with_suffix(".damaged.csv")
-    if write_list(listing, [(path, "; ".join(lines)) for path, lines in damaged.items()]):
+    if write_list(listing, [(path, "; ".join(lines)) for path, lines in damaged.items()], excluded):
         first, listed = next(iter(damaged)), f"all are listed in {listing}, which --exclude takes"
         print(f"\n{len(damaged):,} photos are damaged but were read, such as {first}; {listed}")
 
 
-def write_list(listing: Path, rows: list[tuple[str, str]]) -> bool:
-    """Writes paths and reasons where there are any, which it returns; else removes the list of an earlier run."""
-    if not rows:
+def write_list(listing: Path, rows: list[tuple[str, str]], excluded: list[Path]) -> bool:
+    """Writes paths and reasons where there are any, which it returns; else removes the list of an earlier run. If this
+    run left out what that list names, the list keeps it, so that the next run of the same command does too."""
+    if real(listing) in map(real, excluded):
+        if rows:
+            write_rows(listing, [*(cells for _, cells in read_cells(listing)), *rows])
+    elif rows:
+        write_rows(listing, [("path", "reason"), *rows])
+    else:
         listing.unlink(missing_ok=True)
-        return False
-    write_rows(listing, [("path", "reason"), *rows])
-    return True
+    return bool(rows)
 
 
 if __name__ == "__main__":

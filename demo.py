@@ -25,6 +25,7 @@ from pathlib import Path
 from age_gender import cli, window
 from age_gender.cluster import connected
 from age_gender.detectors import DETECTORS, NO_DETECTOR
+from age_gender.files import UNFINISHED, real
 from age_gender.intervals import UNSURE_BELOW
 from age_gender.machine import available_cores
 
@@ -191,7 +192,7 @@ def understand_paths(parser: argparse.ArgumentParser, args: argparse.Namespace) 
 def refuse_to_overwrite(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Results keep the names of their inputs, so they must not go where the inputs are."""
     source, output = top_folder(args), args.output_dir or DEFAULT_OUTPUT
-    if source and source.resolve() == output.resolve():
+    if source and real(source) == real(output):
         parser.error(
             f"results in {output} would overwrite what they are made of; name another folder with --output_dir"
         )
@@ -211,7 +212,7 @@ def choose_weights(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
                 parser.error(
                     f"--{name} {asked}, but {weight_file} has {name} {has}; leave it out: it is read from the file"
                 )
-    if weight_file.resolve() == SHIPPED and not args.weight_file and not keras_alone_has_a_gpu():
+    if real(weight_file) == SHIPPED and not args.weight_file and not keras_alone_has_a_gpu():
         return runtimes.SHIPPED  # the same model, ready in a second
     return weight_file
 
@@ -237,16 +238,30 @@ def open_source(args: argparse.Namespace):
             if found.passed_over:
                 print(cli.one_line(f"{path}: passed over {found}"))
             images += found.images
-        return sources.images(images, top_folder(args)), len(images)
+        top = top_folder(args)
+        refuse_to_replace(args.output_dir, [path.relative_to(top).as_posix() for path in images])
+        return sources.images(images, top), len(images)
     if args.image:
         if not args.image.is_file():
             there = args.image.exists()
             wrong = "is no file; --image takes one image, --image_dir a folder" if there else "is not there"
             raise FileNotFoundError(f"{args.image} {wrong}")
+        refuse_to_replace(args.output_dir, [args.image.name])
         return sources.images([args.image], args.image.parent), 1
     if args.video:
+        refuse_to_replace(args.output_dir, [f"{args.video.stem}.mp4"])
         return sources.Video(args.video, args.every), None
     return sources.Camera(args.camera), None
+
+
+def refuse_to_replace(folder: Path | None, names: list[str]) -> None:
+    """Refuses a folder in which results of these names would replace what no earlier run has written."""
+    from age_gender.sources import TABLE
+
+    if not folder or (folder / TABLE).exists() or any(folder.glob(f"{UNFINISHED}*")):  # of a run that was killed
+        return
+    if taken := next((name for name in names if (folder / name).exists()), None):
+        raise ValueError(f"{folder / taken} is there, and is no result: name another folder with --output_dir")
 
 
 def top_folder(args: argparse.Namespace) -> Path | None:

@@ -116,6 +116,8 @@ def choose_outputs(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
     for path in paths.values():
         if suffix and path.is_dir() or not suffix and path.is_file():
             raise ValueError(f"{path} is a {'folder' if suffix else 'file'}; name another with --output")
+        if path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").is_file():
+            raise ValueError(f"{path} is a folder of something else, which would be lost; name another with --output")
         if path.exists() and not args.overwrite:
             raise ValueError(f"{path} is there already; --overwrite replaces it")
     return paths

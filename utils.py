@@ -10,6 +10,7 @@ import os
 import pickle
 import subprocess
 import sys
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,17 +19,23 @@ from typing import BinaryIO
 
 import numpy as np
 
-from age_gender.description import ORIGINAL_MARGIN
+from age_gender.description import MOST_MARGIN, ORIGINAL_MARGIN
 from age_gender.detectors import NO_DETECTOR
 from age_gender.files import reading, replacing
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import available_cores
 
 BLOCK = 256  # faces that a digest is of
-BLOCK_DIGESTS, LABEL_DIGEST = "block_digest", "label_digest"
+BLOCK_DIGESTS, LABEL_DIGEST = "block_crc32", "label_digest"
+EARLIER_DIGESTS = "block_digest"  # the first 64 bits of SHA-256, in databases of versions 0.7 to 0.9
 LABELS = ("age", "gender", "digest", "subject", "age_low", "age_high", "age_std", "race", "part")  # what it is of
-# Datasets of a database that are read when it is opened.
-READ = (*LABELS, "image", "db", "margin", "detector", "align", "race_names", "part_names", BLOCK_DIGESTS, LABEL_DIGEST)
+BOUNDS = {
+    **dict.fromkeys(("age", "age_low", "age_high"), (UNKNOWN, MAX_AGE)),
+    "gender": (UNKNOWN, max(FEMALE, MALE)),
+    "age_std": (0, 999),
+}
+OTHERS = ("image", "db", "margin", "detector", "align", "race_names", "part_names")
+READ = (*LABELS, *OTHERS, BLOCK_DIGESTS, EARLIER_DIGESTS, LABEL_DIGEST)  # of a database, when it is opened
 FILE = "(file)"  # among what was read: the open file, under a name that no dataset has
 SMALL, MOST_COMPRESSED = 1 << 26, 200  # bytes; times its file's size: what a dataset may hold
 USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
@@ -258,17 +265,20 @@ def _number_of(content) -> int:
 
 
 class BlockDigests:
-    """Digests of images that come in any portions: one for each BLOCK of them, the last of what is left."""
+    """CRC-32s of images that come in any portions: one for each BLOCK of them, the last of what is left.
+
+    They are for damage, not against forgers, and take a third of SHA-256's time.
+    """
 
     def __init__(self) -> None:
         self._found: list[int] = []
-        self._open, self._count = hashlib.sha256(), 0
+        self._open = self._count = 0
 
     def add(self, images: np.ndarray) -> None:
         """Takes (k, size, size, 3) uint8, contiguous."""
         while len(images):
             fitting = images[: BLOCK - self._count]
-            self._open.update(fitting.data)
+            self._open = zlib.crc32(fitting, self._open)
             self._count += len(fitting)
             images = images[len(fitting) :]
             if self._count == BLOCK:
@@ -281,8 +291,8 @@ class BlockDigests:
         return np.array(self._found, np.int64)
 
     def _close(self) -> None:
-        self._found.append(_number_of(self._open))
-        self._open, self._count = hashlib.sha256(), 0
+        self._found.append(self._open)
+        self._open = self._count = 0
 
 
 # ---------------------------------------------------------------------------------------------- database in
@@ -310,6 +320,7 @@ class Database:
         part, part_names: (n,) int64 index into part_names, the dataset's own split or fold, -1 in none; None where not
             recorded.
         block_digest: (blocks,) int64, of each BLOCK of images, for `damaged_faces`; None where not recorded.
+        earlier_digest: whether these are of an earlier version, SHA-256 and not CRC-32.
         file: the file, open, that `faces` reads images from; None where they are in memory.
     """
 
@@ -331,6 +342,7 @@ class Database:
     part: np.ndarray | None = None
     part_names: tuple[str, ...] = ()
     block_digest: np.ndarray | None = None
+    earlier_digest: bool = False
     file: BinaryIO | None = None
 
     def __len__(self) -> int:
@@ -449,13 +461,10 @@ def _text(units: np.ndarray) -> str:
 def _read_matlab5(path: Path) -> dict[str, object]:
     with reading(path, f"{path} is no face database"):
         loaded = _load_matlab5(path)
-    content = {
-        name: tuple(value) if value.dtype.kind == "U" else value
-        for name, value in loaded.items()
-        if not name.startswith("__")
-    }
-    if _first(content.get("db"), "") in ORIGINAL_UTKFACE and "gender" in content:
-        content["gender"] = np.where(content["gender"] == 0, MALE, FEMALE)  # the original stored UTKFace's order
+    content = {name: value for name, value in loaded.items() if not name.startswith("__")}
+    if _texts(path, content, "db", "")[0] in ORIGINAL_UTKFACE and "gender" in content:
+        given = content["gender"]  # in UTKFace's order, as the original stored it
+        content["gender"] = np.select([given == 0, given == 1], [MALE, FEMALE], given)
     return content
 
 
@@ -464,7 +473,7 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         found = ", ".join(sorted(content)) or "nothing"
         raise ValueError(f"{path} is no face database: it lacks {', '.join(missing)} and holds {found}")
     image = content["image"]
-    if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or image.shape[1] != image.shape[2]:
+    if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or not 0 < image.shape[1] == image.shape[2]:
         raise ValueError(f"{path}: 'image' must be (n, size, size, 3) uint8; received {image.shape} {image.dtype}")
 
     def column(name, kind=np.int64, entries=None):
@@ -473,17 +482,28 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         values = np.asarray(content[name]).reshape(-1)
         if len(values) != (entries or len(image)):
             raise ValueError(f"{path}: '{name}' has {len(values)} entries for {len(image)} images")
-        return values.astype(kind)
+        with np.errstate(invalid="ignore"):  # of NaN, which is no whole number
+            taken = values.astype(kind)
+        wrong = (taken != values) if kind is np.int64 and values.dtype.kind in "fc" else np.zeros(len(values), bool)
+        low, high = BOUNDS.get(name, (-np.inf, np.inf))
+        if count := int(np.sum(wrong | (taken < low) | (taken > high))):
+            allowed = f"outside {low}..{high}, or not whole" if name in BOUNDS else "no whole numbers"
+            raise ValueError(f"{path}: {count} of {len(values)} values of '{name}' are {allowed}")
+        return taken
 
+    blocks = -(-len(image) // BLOCK)
     labels = {name: column(name, np.float64 if name == "age_std" else np.int64) for name in LABELS}
-    age, gender = labels["age"], labels["gender"]
-    for name, values, highest in (("age", age, MAX_AGE), ("gender", gender, max(FEMALE, MALE))):
-        if wrong := int(np.sum((values < UNKNOWN) | (values > highest))):
-            raise ValueError(f"{path}: {wrong} of {len(values)} values of '{name}' are outside {UNKNOWN}..{highest}")
+    low, high = (np.full(len(image), UNKNOWN) if labels[name] is None else labels[name] for name in LABELS[4:6])
+    if np.any((low > high) | ((low == UNKNOWN) & (high != UNKNOWN))):
+        raise ValueError(f"{path}: 'age_low' and 'age_high' are not the ends of intervals")
     if not len(image):
         raise ValueError(f"{path} holds no faces")
+    margin = float(np.ravel(content.get("margin", ORIGINAL_MARGIN))[0])
+    if not 0 <= margin <= MOST_MARGIN:
+        raise ValueError(f"{path}: 'margin' is {margin:g}, not a share from 0 to {MOST_MARGIN}")
+    names = {name: _texts(path, content, name) for name in ("race_names", "part_names")}
     for name in ("race", "part"):
-        count = len(content.get(f"{name}_names") or ())
+        count = len(names[f"{name}_names"])
         if (values := labels[name]) is not None and np.any((values < UNKNOWN) | (values >= count)):
             raise ValueError(f"{path}: '{name}' has numbers beyond the {count} of its '{name}_names'")
     was = content.get(LABEL_DIGEST)
@@ -495,15 +515,15 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
     return Database(
         source=path,
         image=image,
-        db=_first(content.get("db"), path.stem),
-        margin=float(np.ravel(content.get("margin", ORIGINAL_MARGIN))[0]),
-        detector=_first(content.get("detector"), NO_DETECTOR),
+        db=_texts(path, content, "db", path.stem)[0],
+        margin=margin,
+        detector=_texts(path, content, "detector", NO_DETECTOR)[0],
         align=bool(np.ravel(content.get("align", False))[0]),
         label_low=labels.pop("age_low"),  # the file's names, which others read too
         label_high=labels.pop("age_high"),
-        race_names=content.get("race_names", ()),
-        part_names=content.get("part_names", ()),
-        block_digest=column(BLOCK_DIGESTS, entries=-(-len(image) // BLOCK)),
+        **names,
+        block_digest=column(BLOCK_DIGESTS if BLOCK_DIGESTS in content else EARLIER_DIGESTS, entries=blocks),
+        earlier_digest=BLOCK_DIGESTS not in content,
         file=content.get(FILE),
         **labels,
     )
@@ -519,7 +539,8 @@ def damaged_faces(database: Database) -> list[range]:
     starts = range(0, len(database), BLOCK)
 
     def digest_of(start: int) -> int:
-        return _number_of(hashlib.sha256(np.ascontiguousarray(database.image[start : start + BLOCK])))
+        block = np.ascontiguousarray(database.image[start : start + BLOCK])
+        return _number_of(hashlib.sha256(block)) if database.earlier_digest else zlib.crc32(block)
 
     with ThreadPoolExecutor(available_cores()) as pool:
         found = pool.map(digest_of, starts)
@@ -538,8 +559,15 @@ def check_faces(databases: list[Database]) -> None:
             )
 
 
-def _first(texts: tuple[str, ...] | None, default: str) -> str:
-    return str(texts[0]) if texts else default
+def _texts(path: Path, content: dict[str, object], name: str, *default: str) -> tuple[str, ...]:
+    """The texts that a dataset holds: MATLAB's characters, or the strings of h5py and of cells."""
+    found = content.get(name, default)
+    if isinstance(found, tuple):
+        return found or default
+    found = np.ravel(found)
+    if found.dtype.kind not in "SUO" or not len(found):
+        raise ValueError(f"{path}: '{name}' holds no text")
+    return tuple(each.decode() if isinstance(each, bytes) else str(np.squeeze(each)) for each in found.tolist())
 
 
 def read_paths(path: Path) -> list[str]:

@@ -54,7 +54,10 @@ class _Parser(argparse.ArgumentParser):
             import argcomplete
 
             argcomplete.autocomplete(self)
-        return super().parse_args(*given, **named)
+        found = super().parse_args(*given, **named)
+        if "" in (given[0] if given and given[0] is not None else sys.argv[1:]):  # Path("") would be this folder
+            self.error("an argument is empty; is a variable of the shell not set?")
+        return found
 
 
 class Quiet(argparse.Action):
@@ -103,10 +106,13 @@ def number(
     def convert(text: str) -> float:
         try:
             value = kind(text)
+            finite = math.isfinite(value)
+        except OverflowError:
+            raise argparse.ArgumentTypeError(f"a number of {len(text)} digits is too large") from None
         except ValueError:
             raise argparse.ArgumentTypeError(f"'{text}' is not {'a whole' if kind is int else 'a'} number") from None
         inside = low < value < high if exclusive else low <= value <= high
-        if not inside:
+        if not (inside and finite):
             if high == float("inf"):
                 allowed = f"above {low:g}" if exclusive else f"{low:g} or more"
             else:

@@ -12,10 +12,11 @@ import numpy as np
 from age_gender.detectors import NO_DETECTOR, found_by
 from age_gender.files import reading
 from age_gender.intervals import Calibration
-from age_gender.labels import AGE_SCALES, GENDERS, YEARS, AgeScale
+from age_gender.labels import AGE_SCALES, GENDERS, YEARS, AgeScale, check_groups
 
 KEY = "age_gender"  # under which a file holds its description: an HDF5 attribute, an ONNX property, ...
 VERSION = 1  # of an exported file's description
+MOST_MARGIN = 3  # a share of the face box
 ORIGINAL_MARGIN = 0.4  # of the original suite, which trained on IMDB-WIKI's crops and did not say so
 ORIGIN_OURS, ORIGIN_ORIGINAL, ORIGIN_KERAS = "this suite", "the original suite", "Keras"
 
@@ -128,7 +129,7 @@ class Description:
                 said["origin"] = f"exported from {said['source']}"
                 for name in ("version", "source", "precision", "colours"):
                     said.pop(name, None)
-            description = _checked(cls(**{**said, **_decoded(said)}, path=Path(path)))
+            description = checked(cls(**{**said, **_decoded(said)}, path=Path(path)))
         if description.genders != GENDERS:
             raise ValueError(
                 f"{path} was trained for genders {description.genders}; this version reads genders {GENDERS} in this "
@@ -145,9 +146,8 @@ def _decoded(said: dict[str, Any]) -> dict[str, Any]:
     if isinstance(scale, str):
         scale = AGE_SCALES[scale]
     else:
-        groups = tuple((str(name), int(low), int(high)) for name, low, high in scale["groups"])
-        if len(groups) < 2:
-            raise ValueError(f"an age scale has two groups or more, not {groups}")
+        groups = tuple((str(name), low, high) for name, low, high in scale["groups"])
+        check_groups(groups)
         scale = YEARS if groups == YEARS.groups else AgeScale(str(scale["name"]), groups, bool(scale["exact"]))
     return {
         "genders": tuple(said["genders"]),
@@ -166,25 +166,38 @@ _TYPES = {"network": str, "detector": str, "origin": str, "align": bool, "mirror
 )
 
 
-def _checked(description: Description) -> Description:
-    """The description, whose fields are of their types and within bounds."""
+def checked(description: Description) -> Description:
+    """The description, whose fields are of their types and within bounds; raises ValueError."""
     for name, kind in _TYPES.items():
         if not isinstance(value := getattr(description, name), kind):
             raise ValueError(f"{name} is {value!r}, not of the type {kind.__name__}")
     size, margin, calibration = description.image_size, description.margin, description.calibration
     if type(size) is not int or not 8 <= size <= 1024:
         raise ValueError(f"image_size is {size!r}, not a number of pixels from 8 to 1024")
-    if type(margin) not in (int, float) or not 0 <= margin <= 3:
-        raise ValueError(f"margin is {margin!r}, not a share from 0 to 3")
+    if type(margin) not in (int, float) or not 0 <= margin <= MOST_MARGIN:
+        raise ValueError(f"margin is {margin!r}, not a share from 0 to {MOST_MARGIN}")
+    if not all(type(value) is int for value in description.trivial.values()):
+        raise ValueError(f"trivial is {description.trivial!r}, not whole numbers")
+    _check_history(description.split, description.training)
     if calibration:
         starts, years = zip(*calibration.bands, strict=True) if calibration.bands else ((), ())
         numbers = (calibration.level, calibration.temperature, calibration.widen or 0, *starts, *years)
         if not (
             all(type(number) in (int, float) and math.isfinite(number) for number in numbers)
             and 0 < calibration.level < 1
-            and calibration.temperature > 0
+            and 0.01 <= calibration.temperature <= 100
             and all(abs(number) < 1000 for number in (calibration.widen or 0, *years))
             and list(starts) == sorted(set(starts))
         ):
             raise ValueError(f"{calibration} calibrates nothing")
     return description
+
+
+def _check_history(split: Mapping[str, Any], training: Mapping[str, Any]) -> None:
+    """Raises ValueError, TypeError or AttributeError if a training, or one before it, does not say what it is to."""
+    inputs, databases = training.get("arguments", {}).get("input") or [], split.get("databases", [])
+    for name, values in (("input", inputs), ("databases", databases)):
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            raise ValueError(f"{name} is {values!r}, not a list of names")
+    for earlier in (*training.get("teachers", []), *filter(None, [training.get("start")])):
+        _check_history(earlier["split"], earlier)

@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import warnings
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Union
@@ -35,7 +36,9 @@ LINEAR_SHRINK = 1.6
 # Start-of-frame markers of JPEG: the segments that hold the picture's size (ITU-T T.81, table B.1).
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ORIENTATION = 0x0112  # EXIF's tag
-_OF_OPENCV = ("JPEG", "PNG", "BMP", "PPM", "TIFF")  # formats that every OpenCV reads, damaged or not as well as can be
+_OF_OPENCV = ("JPEG", "PNG", "BMP", "TIFF")  # formats that every OpenCV reads, damaged or not as well as can be
+# What IMAGE_SUFFIXES mean, as Pillow calls it. It knows more: an EPS file is a program, which it has Ghostscript run.
+_FORMATS = (*_OF_OPENCV, "PPM", "GIF", "WEBP", "JPEG2000", "AVIF", "HEIF", "MPO")
 _REDUCED = ((8, cv2.IMREAD_REDUCED_COLOR_8), (4, cv2.IMREAD_REDUCED_COLOR_4), (2, cv2.IMREAD_REDUCED_COLOR_2))
 
 
@@ -69,7 +72,7 @@ def picture_of(picture: Picture) -> np.ndarray:
         from PIL import ImageOps
 
         upright = ImageOps.exif_transpose(picture)  # as `read_image` turns files
-        return np.ascontiguousarray(np.asarray(upright.convert("RGB"))[:, :, ::-1])
+        return _bgr_of(upright)
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.size:
         channels = picture.shape[2] if picture.ndim == 3 else 1
         if picture.ndim == 2 or (picture.ndim == 3 and channels == 1):
@@ -126,10 +129,10 @@ def decode(content: bytes, at_least: int | None = None) -> np.ndarray | None:
         factor, flag = next(((factor, flag) for factor, flag in _REDUCED if sides >= at_least * factor), (factor, flag))
     if header.height * header.width > MOST_PIXELS * factor**2:
         return None
-    try:
-        image = cv2.imdecode(np.frombuffer(content, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:
-        image = None
+    image = None
+    if header.format != "PPM":  # of which OpenCV takes the numbers as they are, though 15 may be white, or 1023
+        with suppress(cv2.error):
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
     if image is None and header.format not in _OF_OPENCV:
         image = _decoded_by_pillow(content)
     if image is None or header.format == "TIFF":  # whose decoder turns by itself
@@ -181,15 +184,13 @@ def _sane(orientation: object) -> int:
 
 
 def _header(content: bytes) -> _Header | None:
-    """Of any other picture; None if it is none that Pillow knows."""
-    from PIL import Image
-
+    """Of any other picture; None if it is none of _FORMATS."""
     if content[4:8] == b"ftyp":  # the box that HEIC begins with (ISO/IEC 14496-12, section 4.3), AVIF too
         _register_heic()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of sizes, which are bounded here
-            with Image.open(io.BytesIO(content)) as picture:
+            with _open(content) as picture:
                 width, height = picture.size
                 try:
                     orientation = _sane(picture.getexif().get(_ORIENTATION))
@@ -198,6 +199,14 @@ def _header(content: bytes) -> _Header | None:
                 return _Header(str(picture.format), height, width, orientation)
     except Exception:  # Pillow raises many types for what is no picture
         return None
+
+
+def _open(content: bytes) -> "PIL.Image.Image":
+    """A picture of one of _FORMATS that this Pillow knows, not decoded."""
+    from PIL import Image
+
+    Image.init()
+    return Image.open(io.BytesIO(content), formats=[name for name in _FORMATS if name in Image.OPEN])
 
 
 @cache
@@ -211,16 +220,23 @@ def _register_heic() -> None:
 
 
 def _decoded_by_pillow(content: bytes) -> np.ndarray | None:
-    """A picture of a format that this OpenCV lacks, not turned; the first frame of several."""
-    from PIL import Image
-
+    """A picture of a format that this OpenCV lacks or gets wrong, not turned; the first frame of several."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(content)) as picture:
-                return np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
+            with _open(content) as picture:
+                return _bgr_of(picture)
     except Exception:  # as in `_header`
         return None
+
+
+def _bgr_of(picture: "PIL.Image.Image") -> np.ndarray:
+    """A PIL image as (h, w, 3) uint8 BGR. Pillow's own conversion makes white of all that is beyond 8 bits."""
+    if picture.mode == "F":
+        raise ValueError("a picture of floating-point numbers does not say which of them is white")
+    if picture.mode.startswith("I"):  # 16 bits
+        return picture_of(np.clip(np.asarray(picture).astype(np.int64) >> 8, 0, 255).astype(np.uint8))
+    return np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
 
 
 def _turned(image: np.ndarray, orientation: int) -> np.ndarray:

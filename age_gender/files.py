@@ -19,8 +19,10 @@ from pathlib import Path
 
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no EDQUOT
 DELIMITERS = (",", "\t", ";")
+MOST_OF_SUFFIX = 64  # characters: with those before it, a name stays within the 255 that a system takes
 CLOCKS_DIFFER = 300  # seconds, between machines that share files
 _ZEROS = bytes(1 << 20)
+FIRST_NAMESPACE = 0xEFFFFFFC  # of processes, which Linux begins with: they are in no container
 UNFINISHED = ".new-"  # how the names of unfinished files and folders begin; nothing so called is ever taken for data
 
 
@@ -30,12 +32,16 @@ def replacing(path: Path) -> Iterator[Path]:
 
     It ends as `path` does after its first dot, since Keras and OpenCV choose a format by that. A link stays: what it
     leads to is replaced. What is written is on the disk before it gets its name.
+
+    Raises:
+        OSError: before the block begins, if `path` is a folder, or a link that leads to itself.
     """
-    path = Path(path)
-    path = path.resolve() if path.is_symlink() else path
+    path = real(path) if Path(path).is_symlink() else Path(path)
+    if wrong := errno.ELOOP if path.is_symlink() else errno.EISDIR if path.is_dir() else 0:
+        raise OSError(wrong, os.strerror(wrong), str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     _sweep(path.parent)
-    temporary = path.with_name(_mine() + secrets.token_hex(4) + "".join(path.suffixes))
+    temporary = path.with_name(_mine() + secrets.token_hex(4) + "".join(path.suffixes)[-MOST_OF_SUFFIX:])
     temporary.touch(exist_ok=False)
     try:
         yield temporary
@@ -44,6 +50,11 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def real(path: Path) -> Path:
+    """Where a path leads, as Path.resolve says it, which before Python 3.13 fails on a link that leads to itself."""
+    return Path(os.path.realpath(path))
 
 
 def reserve(temporary: Path, size: int, path: Path) -> None:
@@ -97,16 +108,26 @@ def scratch(folder: Path) -> Iterator[Path]:
 
 def _mine() -> str:
     """How the names begin of what this process has not finished: hidden, and with whose they are."""
-    return f"{UNFINISHED}{socket.gethostname()}-{os.getpid()}-"
+    return f"{UNFINISHED}{socket.gethostname()}-{_container()}{os.getpid()}-"
+
+
+def _container() -> str:
+    """What goes before a process's number in a container, which may have this machine's name, but has its own numbers:
+    its namespace, such as "4026532511."; "" outside of any."""
+    try:
+        namespace = os.stat("/proc/self/ns/pid").st_ino
+    except OSError:  # no Linux
+        return ""
+    return "" if namespace == FIRST_NAMESPACE else f"{namespace}."
 
 
 @cache
 def _sweep(folder: Path) -> None:
     """Removes what processes of this machine that are gone left unfinished in a folder, once a run."""
-    name = re.compile(re.escape(f"{UNFINISHED}{socket.gethostname()}-") + r"(\d+)-")
+    name = re.compile(re.escape(f"{UNFINISHED}{socket.gethostname()}-") + r"((?:\d+\.)?)(\d+)-")
     for path in folder.glob(f"{UNFINISHED}*"):
         owner = name.match(path.name)
-        if not owner or not _gone(int(owner[1]), path):
+        if not owner or not _gone(owner[1], int(owner[2]), path):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -114,15 +135,16 @@ def _sweep(folder: Path) -> None:
             path.unlink(missing_ok=True)
 
 
-def _gone(process: int, path: Path) -> bool:
-    """Whether a process of this machine has ended; on Windows, which cannot be asked, whether its file is a day old."""
-    if os.name == "nt":
-        return time.time() - path.stat().st_mtime > 24 * 3600
+def _gone(container: str, process: int, path: Path) -> bool:
+    """Whether a process of this machine has ended; on Windows, and of another container, where nobody can be asked,
+    whether its file is a day old."""
     try:
+        if os.name == "nt" or container != _container():
+            return time.time() - path.stat().st_mtime > 24 * 3600
         os.kill(process, 0)
     except ProcessLookupError:
         return True
-    except (PermissionError, OverflowError):
+    except (OSError, OverflowError):  # it is another user's, or the file has its name by now
         pass
     return False
 
@@ -170,12 +192,17 @@ def reading(path: Path, problem: str) -> Iterator[None]:
 def files_below(folder: Path) -> list[str]:
     """The files in a folder and its subfolders, relative to it with forward slashes, in the order of their names.
 
-    Subfolders that are links are followed; no folder is entered twice, so that a link to a folder above ends there.
+    Subfolders that are links are followed; no folder is entered twice, so that a link to a folder above ends there. A
+    subfolder that cannot be read is among them, as "name/": its files are not left out without a word.
     """
     found: list[str] = []
     seen, waiting = set(), [folder]
+
+    def unreadable(error: OSError) -> None:
+        found.append(f"{Path(error.filename).relative_to(folder).as_posix()}/")
+
     for top in waiting:
-        for parent, folders, names in os.walk(top):
+        for parent, folders, names in os.walk(top, onerror=unreadable):
             status = os.stat(parent)
             if (status.st_dev, status.st_ino) in seen:
                 folders.clear()
@@ -295,7 +322,7 @@ def newest(paths: Iterable[Path], time_of: Callable[[Path], float] | None = None
 def paths_below(folder: Path) -> Callable[[str], str]:
     """A function of a path that gives it as readers write it, relative to a folder where it is an absolute one below
     it. The folder is looked at once."""
-    tops = [f"{plain_path(str(top))}/" for top in (folder.absolute(), folder.resolve())]
+    tops = [f"{plain_path(str(top))}/" for top in (folder.absolute(), real(folder))]
 
     def path_below(text: str) -> str:
         path = plain_path(text)

@@ -4,6 +4,7 @@ Every other file takes these meanings from here, so that no two can disagree.
 """
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -164,15 +165,21 @@ def age_scale(text: str) -> AgeScale:
             raise ValueError(
                 f"'{text}' is no age scale: take {', '.join(AGE_SCALES)}, or groups of years such as 0-12,13-17,18-100"
             )
-        name, low, high = match[1] or f"{int(match[2])}-{int(match[3])}", int(match[2]), int(match[3])
-        if low > high or high > MAX_AGE or (groups and low <= groups[-1][2]):
-            raise ValueError(
-                f"the age group {part.strip()} must ascend within 0..{MAX_AGE} and follow the one before it"
-            )
-        groups.append((name, low, high))
-    if len(groups) < 2 or len({name for name, _, _ in groups}) < len(groups):
-        raise ValueError(f"'{text}' is no age scale: it takes at least two groups, each with a name of its own")
+        low, high = int(match[2]), int(match[3])
+        groups.append((match[1] or f"{low}-{high}", low, high))
+    check_groups(groups)
     return AgeScale(text, tuple(groups))
+
+
+def check_groups(groups: Sequence[tuple[str, int, int]]) -> None:
+    """Raises ValueError if names, first and last years are not those of an `AgeScale`."""
+    before = -1
+    for name, low, high in groups:
+        if type(low) is not int or type(high) is not int or not before < low <= high <= MAX_AGE:
+            raise ValueError(f"the age group {name} must ascend within 0..{MAX_AGE} and follow the one before it")
+        before = high
+    if len(groups) < 2 or len({name for name, _, _ in groups}) < len(groups):
+        raise ValueError(f"an age scale has two groups or more, each with a name of its own; received {len(groups)}")
 
 
 def fold_ages(probabilities: np.ndarray, scale: AgeScale, onto: AgeScale) -> tuple[np.ndarray, np.ndarray]:

@@ -18,6 +18,7 @@ from age_gender.tracks import COLUMNS as SUMMARY_COLUMNS
 from age_gender.tracks import Tracked
 
 SUMMARY = "summary.csv"  # of people, where they are tracked
+SLOWEST, FASTEST = 0.01, 60_000.0  # frames per second of a film
 WRITABLE = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 COLUMNS = (
@@ -120,11 +121,10 @@ class Output:
         self._film_new = self._unfinished.enter_context(replacing(self._film_file))
         code = cv2.VideoWriter.fourcc(*"mp4v")
         for digits in (3, 2, 1, 0):  # the format holds a rate as a fraction of numbers of 16 bits
-            rate = round(source.frames_per_second, digits)
+            rate = round(min(max(source.frames_per_second, SLOWEST), FASTEST), digits)
             self._film = cv2.VideoWriter(str(self._film_new), code, rate, size)
             if self._film.isOpened():
                 return
-        raise ValueError(f"OpenCV cannot write {self._film_file}")
 
     def add(self, result: Result, annotated: np.ndarray | None, tracked: list[Tracked | None] | None = None) -> None:
         """Takes a result, its annotated picture (None if unreadable), and who is tracked, one for each face."""
@@ -184,5 +184,5 @@ class Output:
                 if found < self._film_frames:
                     raise OSError(
                         f"{self._film_file} was not written: {found} of its {self._film_frames} frames are in it; "
-                        "is the disk full?"
+                        "is the disk full, or can this OpenCV write no mp4?"
                     )

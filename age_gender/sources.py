@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from age_gender.faces import IMAGE_SUFFIXES, read_image
-from age_gender.files import files_below
+from age_gender.files import files_below, real
 
 TABLE = "predictions.csv"  # a folder that holds one is of results
 
@@ -60,17 +60,19 @@ def find_images(folder: Path, leave_out: Path | None = None) -> Found:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder; --image_dir takes a folder of images, --image one file")
-    avoided = leave_out.resolve() if leave_out else folder.resolve()
-    within = folder.resolve() in avoided.parents  # results beside or above the images hide none of them
+    avoided = real(leave_out or folder)
+    within = real(folder) in avoided.parents  # results beside or above the images hide none of them
     names = files_below(folder)
     tables = {name.rpartition("/")[0] for name in names if name.endswith("/" + TABLE)}
     results = tuple(f"{parent}/" for parent in tables)
     found = Found([], {})
     for name in names:
         path = folder / name
-        if any(part.startswith(".") for part in name.split("/")):
+        if name.endswith("/"):
+            sort = "folder that cannot be read"
+        elif any(part.startswith(".") for part in name.split("/")):
             sort = "hidden"
-        elif name.startswith(results) or within and path.resolve().is_relative_to(avoided):
+        elif name.startswith(results) or within and real(path).is_relative_to(avoided):
             sort = "results of an earlier run"
         elif path.suffix.lower() not in IMAGE_SUFFIXES:
             sort = path.suffix.lower() or "without a suffix"
@@ -108,6 +110,9 @@ def _open(what: int | str) -> cv2.VideoCapture:
         logging.setLogLevel(level)
 
 
+LEAST_BYTES = (
+    8  # of a frame in a file, which its place in the index takes alone: who promises more frames knows nothing
+)
 SLACK = 2  # frames by which a file's own count may be off, as an estimate from its length is
 
 
@@ -142,7 +147,8 @@ class Video:
             raise ValueError(f"{path} cannot be played: it is no video, or of a kind that OpenCV does not know")
         wide, high = (self._capture.get(each) or 1 for each in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
         self.size = max(1, round(width * wide / high)), height
-        self._promised = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        promised = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._promised = promised if promised * LEAST_BYTES <= self.path.stat().st_size else 0
         self.total = max(0, -(-self._promised // every))
 
     def __iter__(self) -> Iterator[Frame]:

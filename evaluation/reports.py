@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender import __version__
-from age_gender.files import guarded, replacing, scratch, write_text
+from age_gender.files import guarded, real, replacing, scratch, write_text
 from evaluation import pages, tables
 from evaluation.comparisons import Comparison, not_compared
 from evaluation.metrics import CS_YEARS
@@ -138,7 +138,7 @@ def _put_in_place(finished: Path, folder: Path) -> None:
     earlier = folder / RESULTS
     for name in earlier.read_text(encoding="utf-8").splitlines() if earlier.is_file() else ():
         path = folder / name
-        if path.resolve().is_relative_to(folder.resolve()) and path.is_file():
+        if real(path).is_relative_to(real(folder)) and path.is_file():
             path.unlink()
             if path.parent != folder and not any(path.parent.iterdir()):
                 path.parent.rmdir()

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.description import KEY, ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
-from age_gender.files import newest, reading, replacing, reserve
+from age_gender.files import newest, reading, real, replacing, reserve
 from age_gender.intervals import Calibration
 from age_gender.labels import NUM_AGES, NUM_GENDERS
 from age_gender.runtimes import format_of
@@ -66,7 +66,7 @@ def describe_anew(path: Path, description: Description) -> None:
     """
     import h5py
 
-    path = Path(path).resolve()  # of a link, what it leads to
+    path = real(path)  # of a link, what it leads to
     mode = path.stat().st_mode
     if not mode & 0o200:
         raise ValueError(f"{path} is read-only: what it says of itself cannot be changed")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from age_gender.files import paths_below, read_cells
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
-from readers.records import Records, person_number, table_rows, whole_years
+from readers.records import Records, person_number, real_number, table_rows, whole_years
 from readers.sources import CHECKED_HERE, Expected, Source
 
 CSV = Source("any table of photos and labels: --table, --columns", "", "")
@@ -166,8 +166,5 @@ def _number(text: str, bound: float) -> float | None:
     """The number within the bound that some text is; NaN where there is none, None where it is something else."""
     if text.lower() in NOTHING:
         return math.nan
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if abs(number) <= bound else None
+    number = real_number(text)
+    return number if number is not None and abs(number) <= bound else None

@@ -121,13 +121,18 @@ def table_rows(
             yield line, dict(zip_longest(names, cells[: len(names)], fillvalue=""))
 
 
-def whole_number(text: str, lowest: int = 0, highest: int = 999) -> int | None:
-    """The integer that some text is, 3 for "3" and "3.0"; None if it is none or is out of bounds."""
+def real_number(text: str) -> float | None:
+    """The number that some text is; None if it is none, as 4_6 is none, an age group, which Python reads as 46."""
     try:
-        number = float(text)
+        return None if "_" in text else float(text)
     except ValueError:
         return None
-    return int(number) if number.is_integer() and lowest <= number <= highest else None
+
+
+def whole_number(text: str, lowest: int = 0, highest: int = 999) -> int | None:
+    """The integer that some text is, 3 for "3" and "3.0"; None if it is none or is out of bounds."""
+    number = real_number(text)
+    return int(number) if number is not None and number.is_integer() and lowest <= number <= highest else None
 
 
 def whole_years(age: float) -> int:

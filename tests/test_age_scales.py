@@ -69,7 +69,7 @@ def test_scales_of_ones_own():
     for text, reason in (
         ("decades", "'decades' is no age scale: take years, adience"),
         ("", "'' is no age scale"),
-        ("0-17", "at least two groups"),
+        ("0-17", "two groups or more"),
         ("0-17,17-100", "the age group 17-100 must ascend"),
         ("20-10,30-40", "the age group 20-10 must ascend"),
         ("0-17,18-101", "the age group 18-101 must ascend within 0..100"),

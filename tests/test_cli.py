@@ -129,6 +129,26 @@ def test_wildcards_that_the_shell_left_are_expanded(tmp_path):
     assert given("[x].mat", "nowhere.mat", "*.hdf5") == ["[x].mat", "nowhere.mat", "*.hdf5"]
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--count", "9" * 400], "a number of 400 digits is too large"),
+        (["--rate", "inf"], "inf is not 0 or more"),
+        (["--rate", "1e999"], "inf is not 0 or more"),
+        (["--rate", "nan"], "nan is not 0 or more"),
+        (["--rate", "1", ""], "an argument is empty; is a variable of the shell not set?"),
+    ],
+)
+def test_what_a_shell_or_a_slip_makes_of_a_value_is_refused(words, message, capsys):
+    parser = cli.parser_for("What it does.", "it.py [options]")
+    parser.add_argument("--count", **cli.numeric("N", int, 0))
+    parser.add_argument("--rate", **cli.numeric("RATE", float, 0))
+    parser.add_argument("paths", nargs="*", type=Path)
+    with pytest.raises(SystemExit):
+        parser.parse_args(words)
+    assert message in capsys.readouterr().err
+
+
 def run_with(body: str, *words: str) -> tuple[str, str, int]:
     """What a script with this body prints and its status, called with some words."""
     parse = "cli.parser_for('Does it.', 'it.py [options]').parse_args()"

@@ -1,8 +1,10 @@
 """The .mat module: databases out and in, what others make of them, and what is refused."""
 
+import hashlib
 import os
 import shutil
 import tempfile
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,7 +94,7 @@ def test_every_dataset_says_its_matlab_class(rich):
         assert file["age"].shape == (5, 1) and file["margin"].shape == (1, 1)
     assert classes == {
         "image": b"uint8",
-        **dict.fromkeys(("age", "gender", "subject", "digest", "race", "block_digest", "label_digest"), b"int64"),
+        **dict.fromkeys(("age", "gender", "subject", "digest", "race", "block_crc32", "label_digest"), b"int64"),
         **dict.fromkeys(("path", "db", "detector", "race_names"), b"char"),
         "margin": b"double",
     }
@@ -147,12 +149,19 @@ def test_images_beyond_4_gib_are_written_and_mapped(tmp_path, monkeypatch):
     path.unlink()
 
 
-def test_every_block_of_faces_has_a_digest_however_it_came(tmp_path):
+@pytest.mark.parametrize("earlier", [False, True])
+def test_every_block_of_faces_has_a_digest_however_it_came(earlier, tmp_path):
     images, path = noise(600), tmp_path / "blocks.mat"
     with writing_database(path, 700, 8) as writer:
         for start, end in ((0, 1), (1, 257), (257, 511), (511, 512), (512, 600)):
             writer.append(images[start:end])
         writer.finish({"age": np.full(600, 5), "gender": np.zeros(600, int)}, {}, {"db": "wiki"})
+    with h5py.File(path, "r+") as file:
+        assert file["block_crc32"][:, 0].tolist() == [zlib.crc32(images[at : at + 256]) for at in (0, 256, 512)]
+        if earlier:  # as versions 0.7 to 0.9 wrote it
+            del file["block_crc32"]
+            found = [hashlib.sha256(images[at : at + 256]).digest()[:8] for at in (0, 256, 512)]
+            file["block_digest"] = np.frombuffer(b"".join(found), "<i8")[:, None]
     database = open_database(path)
     assert len(database.block_digest) == 3 and utils.damaged_faces(database) == []
     offset = database.image.offset
@@ -255,6 +264,24 @@ def test_the_original_suites_utkface_genders_are_turned_round(tmp_path, name, tu
     assert open_database(tmp_path / "old.mat").gender.tolist() == ([1, 0, 1] if turned else [0, 1, 0])
 
 
+@pytest.mark.parametrize("odd", [2, 3, np.nan])
+def test_an_odd_gender_of_the_original_suites_utkface_is_not_taken_for_a_womans(odd, tmp_path):
+    path = tmp_path / "old.mat"
+    scipy.io.savemat(path, {"image": noise(3, 16), "age": [1, 2, 3], "gender": [0, odd, 1], "db": "utk"})
+    with pytest.raises(ValueError, match="1 of 3 values of 'gender'"):
+        open_database(path)
+
+
+def test_texts_that_h5py_wrote_are_texts(tmp_path):
+    path = tmp_path / "own.mat"
+    with h5py.File(path, "w") as file:
+        file["image"], file["age"], file["gender"] = noise(4), np.full((4, 1), 30), np.ones((4, 1), int)
+        file["db"], file["detector"], file["part"] = "mine", np.bytes_(b"yunet"), np.ones((4, 1), int)
+        file["part_names"] = ["train", "test"]
+    database = open_database(path)
+    assert (database.db, database.detector, database.part_names) == ("mine", "yunet", ("train", "test"))
+
+
 def test_the_original_suites_own_database_is_read(shared):
     path = shared / "legacy" / "wiki_db_matlab5_32px.mat"
     database, content = open_database(path), scipy.io.loadmat(path)
@@ -351,13 +378,22 @@ def test_a_mat_file_of_something_else_is_refused_with_what_it_holds(tmp_path):
         ({"age": np.array([[5], [101], [0], [-2]])}, r"2 of 4 values of 'age' are outside -1\.\.100"),
         ({"age": np.array([[5], [np.nan], [0], [1]])}, r"1 of 4 values of 'age' are outside -1\.\.100"),
         ({"gender": np.array([[0], [1], [2], [1]])}, r"1 of 4 values of 'gender' are outside -1\.\.1"),
+        ({"age": np.array([[5], [25.7], [0], [1]])}, r"1 of 4 values of 'age' are .*, or not whole"),
+        ({"gender": np.full((4, 1), 0.5)}, r"4 of 4 values of 'gender' are .*, or not whole"),
+        ({"subject": np.array([[1], [np.nan], [2], [np.nan]])}, r"2 of 4 values of 'subject' are no whole numbers"),
+        ({"age_std": np.array([[1], [np.nan], [-2], [np.inf]])}, r"2 of 4 values of 'age_std' are outside 0\.\.999"),
+        ({"age_low": np.full((4, 1), 20), "age_high": np.full((4, 1), 500)}, r"'age_high' are outside -1\.\.100"),
+        ({"age_low": np.full((4, 1), 60), "age_high": np.full((4, 1), 50)}, "are not the ends of intervals"),
+        ({"age_low": np.full((4, 1), 60)}, "are not the ends of intervals"),
+        ({"margin": np.nan}, r"'margin' is nan, not a share from 0 to 3"),
+        ({"margin": -1.0}, r"'margin' is -1, not a share"),
+        ({"db": np.arange(4)}, r"'db' holds no text"),
         (
             {"image": noise(0), "age": np.zeros((0, 1)), "gender": np.zeros((0, 1))},
             "bad.mat holds no faces",
         ),
     ],
 )
-@pytest.mark.filterwarnings("ignore:invalid value encountered in cast")
 def test_content_that_is_no_face_database_is_refused(tmp_path, change, message):
     path = tmp_path / "bad.mat"
     good = {"image": noise(4), "age": np.full((4, 1), 30), "gender": np.ones((4, 1), int)}

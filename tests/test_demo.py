@@ -156,6 +156,42 @@ def test_a_film_that_lacks_frames_gets_no_name_and_the_old_one_stays(tmp_path, m
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"whole.mp4", "predictions.csv", "predictions.json"}
 
 
+def test_results_replace_no_picture_and_no_film_that_is_none(tmp_path, capsys):
+    own = tmp_path / "own"
+    (own / "new").mkdir(parents=True)
+    for path in (own / "a.png", own / "new" / "a.png"):
+        cv2.imwrite(str(path), noise(1, 20)[0])
+    os.rename(film(tmp_path / "b.mp4", 3), own / "new" / "b.mp4")
+    (own / "b.mp4").write_bytes(b"mine")
+    before = (own / "a.png").read_bytes()
+    for words in (["--image_dir", own / "new"], ["--image", own / "new" / "a.png"], ["--video", own / "new" / "b.mp4"]):
+        with pytest.raises(ValueError, match=r"own/[ab]\.(png|mp4) is there, and is no result: name another folder"):
+            run_demo(*words, "--output_dir", own)
+    assert (own / "a.png").read_bytes() == before and (own / "b.mp4").read_bytes() == b"mine"
+    for _ in range(2):  # of its own results a run takes the place
+        assert run_demo("--image_dir", own / "new", "--output_dir", tmp_path / "out") == 0
+
+
+@pytest.mark.parametrize("rate", [1e-9, 1e6])
+def test_the_film_of_a_video_whose_rate_makes_no_sense_has_its_frames(rate, tmp_path):
+    video = sources.Video(film(tmp_path / "odd.mp4", 4))
+    video.frames_per_second = rate
+    output = results.Output(tmp_path / "out", video)
+    for frame in video:
+        output.add(results.Result(frame, frame.read(), []), frame.read())
+    output.close()
+    assert frames_in(tmp_path / "out" / "odd.mp4") == 4
+
+
+def test_a_film_that_opencv_cannot_write_gets_no_name_and_costs_no_row(tmp_path, monkeypatch):
+    source = film(tmp_path / "a.mp4", 4)
+    monkeypatch.setattr(results.cv2.VideoWriter, "fourcc", lambda *letters: 1)
+    with pytest.raises(OSError, match=r"a\.mp4 was not written: 0 of its 4 frames are in it"):
+        run_demo("--video", source, "--output_dir", tmp_path / "out")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"predictions.csv", "predictions.json"}
+    assert len(table_of(tmp_path / "out" / "predictions.csv")) == 4
+
+
 def test_a_rate_that_the_film_cannot_hold_is_rounded(tmp_path):
     source = film(tmp_path / "slow.mp4", 8)
     video = sources.Video(source)

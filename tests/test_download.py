@@ -848,7 +848,7 @@ def test_two_runs_do_not_work_on_the_same_file(get, tmp_path):
 def test_what_a_killed_run_left_half_unpacked_is_cleared_away(get, tmp_path):
     killed = subprocess.Popen([sys.executable, "-c", ""])
     killed.wait()
-    name = f"{files.UNFINISHED}{socket.gethostname()}-{killed.pid}-abc"
+    name = files._mine().replace(f"{os.getpid()}-", f"{killed.pid}-abc")
     half = tmp_path / name / "content" / "wiki_crop"
     half.mkdir(parents=True)
     (half / "wiki.mat").write_bytes(b"half")

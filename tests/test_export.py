@@ -452,10 +452,13 @@ def test_bad_arguments_are_refused(weights, tmp_path, capsys):
     there = tmp_path / "there.onnx"
     there.touch()
     (tmp_path / "folder.onnx").mkdir()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").touch()
     for arguments, message in (
         (["-o", str(there)], "is there already; --overwrite"),
         (["-o", str(tmp_path / "folder.onnx"), "--overwrite"], "is a folder"),
         (["--format", "saved_model", "-o", str(there), "--overwrite"], "is a file"),
+        (["--format", "saved_model", "-o", str(tmp_path / "photos"), "--overwrite"], "is a folder of something else"),
         (["-o", str(tmp_path / "a.onnx"), "--weight_file", str(tmp_path / "nowhere.hdf5")], "is not there"),
         (["-o", str(tmp_path / "a.onnx"), "--weight_file", __file__], "is no checkpoint"),
     ):

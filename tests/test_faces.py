@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from age_gender import faces
-from age_gender.faces import IMAGE_SUFFIXES, crop_face, decode, read_bytes, read_image, resize_square
+from age_gender.faces import IMAGE_SUFFIXES, crop_face, decode, picture_of, read_bytes, read_image, resize_square
 
 
 def gradient(height: int = 60, width: int = 90) -> np.ndarray:
@@ -315,6 +315,36 @@ def test_a_photo_stands_upright_whatever_its_format_and_the_version_of_opencv(ki
 def test_an_orientation_that_makes_no_sense_turns_nothing():
     plain, odd = decode(saved("PNG", 1)), decode(saved("PNG", 200))
     assert np.array_equal(plain, odd)
+
+
+@pytest.mark.parametrize("white", [1, 15, 255, 1023, 65535])
+@pytest.mark.parametrize("kind", ["P5", "P6", "P2"])
+def test_white_is_what_a_ppm_says_it_is(kind, white):
+    values = np.repeat([0, white // 2, white], 3 if kind == "P6" else 1)
+    numbers = " ".join(map(str, values)).encode() if kind == "P2" else values.astype(">u2" if white > 255 else "u1")
+    image = decode(f"{kind}\n3 1\n{white}\n".encode() + bytes(numbers))
+    assert np.abs(image.astype(int) - [[[0] * 3, [255 * (white // 2) // white] * 3, [255] * 3]]).max() <= 1
+
+
+def test_a_pil_image_of_16_bits_is_not_white_and_one_without_a_white_is_refused():
+    from PIL import Image
+
+    grey = np.array([[0, 128 * 257, 65535]], np.uint16)
+    assert picture_of(Image.fromarray(grey))[0, :, 0].tolist() == [0, 128, 255]
+    assert picture_of(Image.fromarray(grey.astype(np.int32)))[0, :, 0].tolist() == [0, 128, 255]
+    floats = Image.fromarray(np.array([[0, 0.5, 1]], np.float32))
+    with pytest.raises(ValueError, match="does not say which of them is white"):
+        picture_of(floats)
+    floats.save(content := io.BytesIO(), "PPM")
+    assert decode(content.getvalue()) is None
+
+
+def test_no_program_of_ghostscript_runs_for_a_picture_of_any_name(monkeypatch):
+    from PIL import EpsImagePlugin, Image
+
+    Image.new("RGB", (20, 20)).save(content := io.BytesIO(), "EPS")
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *given, **more: pytest.fail("it ran"))
+    assert decode(content.getvalue()) is None
 
 
 def test_pipes_devices_and_folders_are_no_photos_and_nothing_waits_for_them(tmp_path):

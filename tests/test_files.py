@@ -24,11 +24,11 @@ def unfinished(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob(f"{UNFINISHED}*"))
 
 
-def dead_process() -> int:
-    """The number of a process that has ended."""
+def dead_process() -> str:
+    """How the names begin of what a process has not finished that has ended."""
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    return child.pid
+    return files._mine().replace(f"{os.getpid()}-", f"{child.pid}-")
 
 
 def test_a_file_appears_when_it_is_whole_and_the_old_one_stays_when_it_is_not(tmp_path):
@@ -87,19 +87,49 @@ def test_what_others_are_writing_or_is_not_ours_stays(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
         stays = (
-            f"{UNFINISHED}{socket.gethostname()}-{child.pid}-abc.mat",  # of a run that goes on
-            f"{UNFINISHED}another.machine-{dead_process()}-abc.mat",
+            files._mine().replace(f"{os.getpid()}-", f"{child.pid}-abc.mat"),  # of a run that goes on
+            dead_process().replace(socket.gethostname(), "another.machine") + "abc.mat",
             f"{UNFINISHED}abc.mat",
             "database.mat",
         )
         for name in stays:
             (tmp_path / name).touch()
-        (tmp_path / f"{UNFINISHED}{socket.gethostname()}-{dead_process()}-abc.mat").touch()
+        (tmp_path / f"{dead_process()}abc.mat").touch()
         with scratch(tmp_path) as folder:
             (folder / "a").touch()
         assert sorted(path.name for path in tmp_path.iterdir()) == sorted(stays)
     finally:
         child.communicate(b"\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has namespaces of processes")
+def test_what_a_container_of_the_same_name_is_writing_stays_until_it_is_a_day_old(tmp_path, monkeypatch):
+    name = dead_process()  # here; there it may live
+    monkeypatch.setattr(files, "_container", lambda: "4026532999.")
+    for place in ("young", "old"):
+        (tmp_path / f"{name}{place}.mat").touch()
+    os.utime(tmp_path / f"{name}old.mat", (0, time.time() - 90_000))
+    with replacing(tmp_path / "other") as temporary:
+        assert "-4026532999." in temporary.name
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}young.mat", "other"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such links for everyone")
+def test_what_cannot_be_replaced_is_refused_before_the_work(tmp_path):
+    (tmp_path / "folder.mat").mkdir()
+    (tmp_path / "a.mat").symlink_to("b.mat")
+    (tmp_path / "b.mat").symlink_to("a.mat")
+    for name, message in (("folder.mat", "Is a directory"), ("a.mat", "Too many levels of symbolic links")):
+        with pytest.raises(OSError, match=f"{message}.*{name}"), replacing(tmp_path / name):
+            pytest.fail("the work began")
+    assert not unfinished(tmp_path) and (tmp_path / "a.mat").is_symlink()
+
+
+def test_any_name_that_a_file_may_have_can_be_written(tmp_path):
+    for name in ("a." + "b" * 240 + ".weights.h5", "c" * 250 + ".csv", "d" + ".e" * 120):
+        with replacing(tmp_path / name) as temporary:
+            assert temporary.name.endswith(name[-3:])
+        assert (tmp_path / name).is_file()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no limits of this kind")

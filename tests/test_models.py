@@ -218,6 +218,27 @@ def test_a_checkpoint_from_before_mirror_stages_and_test_split_is_loaded(tiny_mo
         ({"age_scale": "decades"}, "what it says of itself cannot be understood: .*decades"),
         ({"age_scale": {"name": "two"}}, "what it says of itself cannot be understood: .*groups"),
         ({"age_scale": {"name": "none", "groups": [], "exact": False}}, "cannot be understood: .*two groups or more"),
+        (
+            {"age_scale": {"name": "x", "groups": [["a", 0, 50], ["b", 40, 100]], "exact": False}},
+            "age group b must ascend",
+        ),
+        (
+            {"age_scale": {"name": "x", "groups": [["a", -5, 50], ["b", 60, 70]], "exact": False}},
+            "age group a must ascend",
+        ),
+        (
+            {"age_scale": {"name": "x", "groups": [["a", 0, 50.7], ["b", 60, 70]], "exact": False}},
+            "group a must ascend",
+        ),
+        (
+            {"calibration": {"level": 0.9, "widen": 1, "temperature": 1e-300, "ages": 9, "genders": 9}},
+            "calibrates nothing",
+        ),
+        ({"trivial": {"age": "x"}}, "trivial is .*, not whole numbers"),
+        ({"training": {"arguments": [1]}}, "cannot be understood"),
+        ({"training": {"arguments": {"input": "abc"}}}, "input is 'abc', not a list of names"),
+        ({"training": {"teachers": [{"split": 3}]}}, "cannot be understood"),
+        ({"split": {"databases": 5}}, "databases is 5, not a list of names"),
         ({"arguments": {"depth": 10, "width": 1, "colour": 3}}, "wide_resnet takes other arguments than"),
         ({"age_scale": 3}, "what it says of itself cannot be understood"),
         ({"network": None}, "what it says of itself cannot be understood"),

@@ -79,8 +79,15 @@ def test_photos_that_libjpeg_complains_of_are_named_and_listed(tmp_path, capfd):
     listed = list(csv.DictReader(open(listing)))
     assert [row["path"] for row in listed] == ["b.jpg", "a.jpg"]
     assert all(row["reason"].startswith("Corrupt JPEG data") for row in listed)
-    ages, _ = build(tmp_path, "--exclude", str(listing))
-    assert len(ages) == 40 and not listing.exists()
+    before = listing.read_bytes()
+    for _ in range(2):  # the list that is given stays, or the second run would find none
+        ages, _ = build(tmp_path, "--exclude", str(listing))
+        assert len(ages) == 40 and listing.read_bytes() == before
+    damaged_jpeg(tmp_path / "39.png")
+    build(tmp_path, "--exclude", str(listing))
+    assert [row["path"] for row in csv.DictReader(open(listing))] == ["b.jpg", "a.jpg", "39.png"]
+    build(tmp_path)
+    assert len(listing.read_text().splitlines()) == 4
 
 
 def test_what_else_native_code_says_is_written_at_the_end_once(capfd):
@@ -167,7 +174,7 @@ def test_what_is_no_text_is_refused(tmp_path):
         ("25", 25, -1, -1), ("25.4", 25, -1, -1), ("25.5", 26, -1, -1), ("", -1, -1, -1),
         ("50-59", -1, 50, 59), ("(25, 32)", -1, 25, 32), ("[8,12]", -1, 8, 12), ("3 to 9", -1, 3, 9),
         ("more than 70", -1, 70, 100), ("70+", -1, 70, 100), ("70 and over", -1, 70, 100), (">= 60", -1, 60, 100),
-        ("under 18", -1, 0, 17), ("<3", -1, 0, 2), ("66-120", -1, 66, 100),
+        ("under 18", -1, 0, 17), ("<3", -1, 0, 2), ("66-120", -1, 66, 100), ("4_6", -1, 4, 6), ("8_12", -1, 8, 12),
     ],
 )  # fmt: skip
 def test_ages_are_rounded_years_or_groups(text, age, low, high, tmp_path):
@@ -312,6 +319,31 @@ def test_linked_folders_are_followed_and_none_is_entered_twice(tmp_path):
     found = find_images(folder)
     assert [path.name for path in found.images] == ["1.jpg", "2.jpg", "file.jpg"]
     assert found.passed_over == {"no files": ["dead.jpg"]}
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_counted(tmp_path, monkeypatch):
+    photos(tmp_path, "20_0_0_2.jpg", "secret/21_0_0_2.jpg")
+    real = os.scandir
+
+    def scandir(path):  # the rights of a file mean nothing to the superuser, who may run this
+        if os.path.basename(path) == "secret":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert str(find_images(tmp_path)) == "1 folder that cannot be read (such as secret/)"
+    records = read_records("utkface", tmp_path)
+    assert records.path == ["20_0_0_2.jpg"] and records.skipped == {"malformed name": ["secret/"]}
+
+
+def test_a_link_that_leads_to_itself_is_no_folder_and_no_place_for_results(tmp_path):
+    photos(tmp_path, "in/a.jpg")
+    loop = tmp_path / "in" / "loop.jpg"
+    loop.symlink_to("loop.jpg")
+    assert find_images(tmp_path / "in", leave_out=tmp_path / "in" / "out").passed_over == {"no files": ["loop.jpg"]}
+    for words in (["--image_dir", loop], ["--image_dir", tmp_path / "in", "--output_dir", loop]):
+        with pytest.raises(OSError, match=r"loop\.jpg"):
+            demo.main([*map(str, words), "--no_display", "--detector", "none"])
 
 
 def test_what_a_folder_holds_beside_images_is_named(tmp_path):

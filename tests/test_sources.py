@@ -107,6 +107,24 @@ def test_a_video_gives_its_frames_in_order(film):
     np.testing.assert_allclose([picture.mean() for picture in pictures], np.arange(12) * 20, atol=4)
 
 
+def test_a_video_that_promises_more_frames_than_it_has_bytes_ends(film, monkeypatch):
+    real = cv2.VideoCapture
+
+    class Boaster:
+        def __init__(self, *arguments):
+            self.capture = real(*arguments)
+
+        def __getattr__(self, name):
+            return getattr(self.capture, name)
+
+        def get(self, what):
+            return 2.0**31 if what == cv2.CAP_PROP_FRAME_COUNT else self.capture.get(what)
+
+    monkeypatch.setattr(cv2, "VideoCapture", Boaster)
+    video = Video(film)
+    assert (len(list(video)), video.total, video.lost) == (12, 0, 0)
+
+
 def test_what_is_no_video_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.mp4 is not there"):
         Video(tmp_path / "nowhere.mp4")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from age_gender.description import Description
+from age_gender.description import Description, checked
 from networks import backend, description_of
 from networks.applications import VGGFACE_MEANS_BGR
 from networks.backbones import STAGES, build
@@ -67,7 +67,7 @@ def describe(data: Data, options: Options, trivial: dict[str, int], start: Start
     if untold:
         training["untold"] = True
     database = data.database
-    return Description(
+    found = Description(
         network=options.model,
         arguments=arguments,
         image_size=database.image_size,
@@ -81,6 +81,7 @@ def describe(data: Data, options: Options, trivial: dict[str, int], start: Start
         training=training,
         sides=sides,
     )
+    return checked(found)  # what no checkpoint may say is refused before hours of training
 
 
 def build_model(description: Description, options: Options):
