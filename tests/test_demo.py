@@ -14,7 +14,7 @@ import pytest
 from conftest import noise
 
 import demo
-from age_gender import captions, results, runtimes, sources
+from age_gender import results, runtimes, sources
 from networks.checkpoints import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -299,7 +299,7 @@ def test_a_video_has_seconds_and_only_the_frames_that_are_wanted(tmp_path, every
     kept = cv2.VideoCapture(str(tmp_path / "out" / "film.mp4"))
     assert kept.get(cv2.CAP_PROP_FRAME_COUNT) == len(numbers)
     assert kept.get(cv2.CAP_PROP_FPS) == pytest.approx(10 / every)  # it takes as long as the video
-    assert kept.get(cv2.CAP_PROP_FRAME_HEIGHT) == 48 + captions.legend_height(64)
+    assert kept.get(cv2.CAP_PROP_FRAME_HEIGHT) == 48  # a film keeps its size
 
 
 def test_people_of_a_video_have_numbers_and_a_summary(tmp_path, capsys):
