@@ -302,7 +302,8 @@ def run(stream, source, total: int | None, output, shown: bool | None, tracker) 
             drawn = pictures and result.image is not None
             picture = captions.annotated(result.image, result.faces, tracked) if drawn else None
             if output:
-                output.add(result, picture, tracked)
+                film = drawn and not still  # which keeps its size, without the line below
+                output.add(result, picture[: result.image.shape[0]] if film else picture, tracked)
             if still:  # what has been said is in the table, however it ends
                 print(cli.one_line(f"{result.frame.name}: {results.in_words(result)}"), flush=True)
             if shown and picture is not None and window.ended_by_key(picture, wait=still):

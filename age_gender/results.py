@@ -138,12 +138,11 @@ class Output:
             self._rows += 1
         if annotated is None:
             return
-        if self._source and result.image is not None:
-            height, width = result.image.shape[:2]
+        if self._source:
             if self._film is None:
-                self._open_film(self._source, (width, height))
+                self._open_film(self._source, (annotated.shape[1], annotated.shape[0]))
             assert self._film
-            self._film.write(annotated[:height])  # a film keeps its size: without the line below
+            self._film.write(annotated)
             self._film_frames += 1
         else:
             self._write_picture(result.frame.name, annotated)

@@ -126,7 +126,7 @@ def stream_and_write(video: Path, predictor, folder: Path) -> None:
     source = Video(video)
     output = Output(folder, source)
     for result in predictor.stream(source):
-        output.add(result, annotated(result.image, result.faces))
+        output.add(result, annotated(result.image, result.faces)[: result.image.shape[0]])
     output.close()
 
 

@@ -236,10 +236,10 @@ def test_the_mean_of_two_checkpoints_lies_between_them(tmp_path, capsys):
     assert inspect(tmp_path / "m.hdf5") == said
 
 
-def test_genders_are_evened_on_the_faces_that_chose_the_checkpoint(tmp_path, capsys):
+def test_genders_and_ages_are_evened_on_the_faces_that_chose_the_checkpoint(tmp_path, capsys):
     from conftest import noise, write_database
 
-    import even_genders
+    import even
     from age_gender.description import Description
     from networks.backbones import build
     from networks.checkpoints import load, save
@@ -249,7 +249,12 @@ def test_genders_are_evened_on_the_faces_that_chose_the_checkpoint(tmp_path, cap
     rng = np.random.default_rng(0)
     gender = rng.integers(0, 2, 4000)
     odds = 3 * (2 * gender - 1) + rng.logistic(size=4000) + 0.7  # men are said too often
-    assert even_genders.even_shift(1 / (1 + np.exp(-odds)), gender) == pytest.approx(-0.7, abs=0.1)
+    assert even.even_genders(1 / (1 + np.exp(-odds)), gender) == pytest.approx(-0.7, abs=0.1)
+    years, age = np.arange(101), np.repeat([25, 75], 1000)
+    blurred = np.exp(-0.5 * ((years - age[:, None] - rng.normal(0, 30, (2000, 1))) / 30) ** 2)
+    said = blurred * np.exp(-0.5 * ((years - 25) / 15) ** 2)  # the old are said too seldom
+    share, rarity = even.even_ages(said / said.sum(axis=1, keepdims=True), age)
+    assert 0.1 < share < 1 and rarity[25] < rarity[75]
 
     file = write_database(tmp_path / "faces_db.mat", noise(40, 32), age=np.full(40, 30), gender=np.arange(40) % 2)
     database, description = open_database(file), Description("wide_resnet", {"depth": 10, "width": 1}, 32)
@@ -258,16 +263,23 @@ def test_genders_are_evened_on_the_faces_that_chose_the_checkpoint(tmp_path, cap
     model = build(description)
     kernel, bias = model.get_layer("pred_gender").get_weights()
     model.get_layer("pred_gender").set_weights([kernel, bias + [0, 1.5]])
+    before = model.get_layer("pred_age").get_weights()[1]
     save(model, tmp_path / "m.hdf5", replace(description, sides=sides, split={"databases": [database.fingerprint()]}))
-    even_genders.main(["--weight_file", str(tmp_path / "m.hdf5"), "--input", str(file)])
+    words = ["--weight_file", str(tmp_path / "m.hdf5"), "--input", str(file)]
+    even.main(words)
     assert "to the log odds of male, from 20 faces" in capsys.readouterr().out
     after, said = load(tmp_path / "m.hdf5")
     moved = after.get_layer("pred_gender").get_weights()[1] - (bias + [0, 1.5])
     assert moved[1] - moved[0] == pytest.approx(said.training["gender_shift"], abs=1e-5) and said.calibration is None
+    more = after.get_layer("pred_age").get_weights()[1] - before
+    assert np.any(more) == (said.training["age_share"] > 0)
+    with pytest.raises(ValueError, match="is even already"):
+        even.main(words)
+    save(model, tmp_path / "m.hdf5", replace(description, sides=sides, split={"databases": [database.fingerprint()]}))
     (tmp_path / "other").mkdir()
     other = write_database(tmp_path / "other" / "x_db.mat", noise(8, 32), age=np.full(8, 30), gender=np.zeros(8, int))
-    with pytest.raises(ValueError, match="have no women and men that chose"):
-        even_genders.main(["--weight_file", str(tmp_path / "m.hdf5"), "--input", str(other)])
+    with pytest.raises(ValueError, match="have no women, men and ages that chose"):
+        even.main(["--weight_file", str(tmp_path / "m.hdf5"), "--input", str(other)])
 
 
 def test_the_models_card_counts_the_faces_kept_apart(tmp_path, tiny_checkpoint_file, capsys):

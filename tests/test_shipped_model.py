@@ -49,7 +49,7 @@ def test_it_is_small_and_says_what_it_is():
     assert SHIPPED.stat().st_size <= 25_000_000
     checkpoint = inspect(SHIPPED)
     assert (checkpoint.network, checkpoint.image_size, checkpoint.margin, checkpoint.mirror) == (
-        *("wide_resnet", SIZE, 0.1, True),
+        *("dlib_resnet", SIZE, 0.1, True),
     )
     assert checkpoint.training["arguments"]["input"] == ["data/people_db.mat"]
 
@@ -75,17 +75,6 @@ def test_a_face_has_no_handedness(predictor):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
-RECIPES = (  # the fourth in two runs
-    *("model_first", "model_second", "model_third", "model_fourth", "model_fourth", "model_fifth"),
-)
-IN_ONE = {"weights": "checkpoints/model", "nb_epochs": 8}
-
-
-def trainings(said: dict) -> list[dict]:
-    """The arguments of each training that a checkpoint went through, first to last."""
-    return [*(trainings(said["start"]) if "start" in said else []), said["arguments"]]
-
-
 def absolute(arguments: dict) -> dict:
     """Arguments as they are kept today, with absolute paths."""
     paths = {name: [str(ROOT / path) for path in arguments[name]] for name in ("input", "teacher") if name in arguments}
@@ -93,18 +82,16 @@ def absolute(arguments: dict) -> dict:
     return arguments | paths | weights
 
 
-def test_its_recipes_are_the_arguments_that_made_it(monkeypatch):
+def test_its_recipe_is_the_arguments_that_made_it(monkeypatch):
     from networks.checkpoints import SHIPPED, inspect
     from train import build_parser
     from training.options import Options
 
     monkeypatch.chdir(ROOT)
-    for name, said in zip(RECIPES, trainings(inspect(SHIPPED).training), strict=True):
-        said = said | IN_ONE if name == "model_fourth" else said
-        args = vars(build_parser().parse_args([f"@recipes/{name}.args"]))
-        unsaid = Options.of(vars(build_parser().parse_args(["--input", "x", "--aug", said["aug"]]))).plain()
-        # Options that are younger than the training have their defaults.
-        assert Options.of(args).plain() == unsaid | absolute(said), name
+    said = inspect(SHIPPED).training
+    assert "start" not in said and "teachers" not in said  # one training from a published file
+    args = vars(build_parser().parse_args(["@recipes/model.args"]))
+    assert Options.of(args).plain() == absolute(said["arguments"])
 
 
 def run(command: str, folder: Path) -> str:
@@ -127,10 +114,10 @@ def genuine(shared, tmp_path_factory) -> tuple[Path, str]:
 
 
 def commands() -> list[str]:
-    """The three command lines of the docs that check UTKFace and make databases of it."""
+    """The two command lines of the docs that check UTKFace and make a database of it."""
     text = (ROOT / "docs" / "reproduce_model.md").read_text(encoding="utf-8")
     found = re.findall(r"^python ((?:check_dataset|create_db)\.py --db utkface .*_check\.csv)$", text, re.MULTILINE)
-    assert len(found) == 3
+    assert len(found) == 2
     return found
 
 
