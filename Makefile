@@ -1,8 +1,8 @@
 # make quickstart: installs what is needed, reads the portraits with the shipped model, then runs the whole suite on drawn faces
 # make test:       installs what the tests need and runs them
-# make model:      trains the model that comes with the suite again, from ARCHIVE=UTKFace.tar.gz, PEOPLE=folder and
-#                  NETWORK=file (docs/reproduce_model.md), and replaces checkpoints/age_gender.hdf5 by it; seven hours on
-#                  two cores with AVX-512 BF16, else longer
+# make model:      trains the model that comes with the suite again, from ARCHIVE=UTKFace.tar.gz, PEOPLE=folder,
+#                  NETWORK=file and DLIB=file (docs/reproduce_model.md), and replaces checkpoints/age_gender.hdf5 by it;
+#                  two hours on two cores with AVX-512 BF16, else longer
 # make web:        gathers the page that reads faces in the browser; python demo.py --browser opens it (docs/web.md)
 # make test-web:   tries that page in Chromium
 # make check:      ruff, ruff format, mypy and the tests
@@ -61,6 +61,7 @@ quickstart: .venv/installed
 ARCHIVE ?= UTKFace.tar.gz
 PEOPLE ?= people
 NETWORK ?= faceres_deep.onnx
+DLIB ?= dlib_face_recognition_resnet_model_v1.dat
 SETS := aaf fiw gdf groups lfw mtfl
 AS_DEMO := --detector dlib --else_whole --margin 0.1 --img_size 128 --overwrite
 
@@ -69,27 +70,23 @@ model: .venv/installed
 	  "susanqq.github.io/UTKFace and say make model ARCHIVE=path/to/UTKFace.tar.gz"; exit 2; }
 	@for set in $(SETS); do test -f "$(PEOPLE)/$$set.csv" || { echo "$(PEOPLE)/$$set.csv is not there:" \
 	  "docs/reproduce_model.md says how to make it; then say make model PEOPLE=folder"; exit 2; }; done
-	@test -f "$(NETWORK)" || { echo "$(NETWORK) is not there: docs/reproduce_model.md says how to make it;" \
-	  "then say make model NETWORK=path/to/faceres_deep.onnx"; exit 2; }
+	@for file in "$(NETWORK)" "$(DLIB)"; do test -f "$$file" || { echo "$$file is not there:" \
+	  "docs/reproduce_model.md says how to get it; then say make model NETWORK=path/to/faceres_deep.onnx" \
+	  "DLIB=path/to/dlib_face_recognition_resnet_model_v1.dat"; exit 2; }; done
 	rm -rf data/model checkpoints/model
 	mkdir -p data/model
 	tar -xzf "$(ARCHIVE)" -C data/model
 	$(BIN)/python check_dataset.py --db utkface --data_dir data/model/UTKFace --output data/utkface_check.csv --overwrite
-	$(BIN)/python create_db.py --db utkface --data_dir data/model/UTKFace --exclude data/utkface_check.csv --overwrite
 	$(BIN)/python create_db.py --db utkface --data_dir data/model/UTKFace --img_size 128 --output data/utkface_128_db.mat \
 	  --exclude data/utkface_check.csv --overwrite
-	$(BIN)/python train.py @recipes/model_first.args
-	$(BIN)/python train.py @recipes/model_second.args
-	$(BIN)/python train.py @recipes/model_third.args
 	for set in $(SETS); do $(BIN)/python create_db.py --db csv --data_dir "$(PEOPLE)" --table "$(PEOPLE)/$$set.csv" \
 	  $(AS_DEMO) --output data/$${set}_db.mat || exit; done
 	$(BIN)/python create_db.py --db utkface --data_dir data/model/UTKFace $(AS_DEMO) --output data/utkface_dlib_db.mat \
 	  --exclude data/utkface_check.csv
 	$(BIN)/python samples/teach.py --network "$(NETWORK)" --utkface data/utkface_128_db.mat data/utkface_dlib_db.mat \
 	  --input $(SETS:%=data/%_db.mat) --output data/people_db.mat
-	$(BIN)/python train.py @recipes/model_fourth.args
-	$(BIN)/python train.py @recipes/model_fifth.args
-	$(BIN)/python samples/even_genders.py --weight_file checkpoints/model/last --input data/people_db.mat \
+	$(BIN)/python train.py @recipes/model.args --weight_file "$(DLIB)"
+	$(BIN)/python samples/even.py --weight_file checkpoints/model --input data/people_db.mat \
 	  --output checkpoints/new.hdf5
 	$(BIN)/python evaluate.py --weight_file checkpoints/new.hdf5 --calibrate --output_dir checkpoints/model/evaluation
 	mv checkpoints/new.hdf5 checkpoints/age_gender.hdf5

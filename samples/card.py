@@ -18,6 +18,7 @@ from age_gender.intervals import UNSURE_BELOW
 from age_gender.labels import FEMALE, MALE, UNKNOWN, YEARS, expected_age
 
 SURE = 0.95
+NEARLY = 0.92, 0.97  # what stands for "95% sure"
 LEAST_FACES = 20  # that a share of a decade is said of
 GROUPS = ((0, 2), (3, 7), (8, 12), (13, 19), (20, 36), (37, 65), (66, 100))  # years, of Images of Groups
 
@@ -54,8 +55,8 @@ def main(argv: list[str] | None = None) -> None:
     headings = {
         "overall": ("set", "n", "age error", "before, difference", "bias", "gender", "before, difference"),
         "gender": ("set", "women", "men", "women, before", "men, before"),
-        "guesses": ("set", "unsure", "right, where sure", "said, right", f"said {SURE:.0%}: share, right")
-        + ("within the interval", "width", "least by said decade"),
+        "guesses": ("set", "unsure", "right, where sure", "said, right", f"said {SURE:.0%} or more: share, right")
+        + ("said {:.0%} to {:.0%}: n, right".format(*NEARLY), "within the interval", "width", "least by said decade"),
         "bands": ("set", "years", "n", "median said", "before", "in it", "in it or a neighbour"),
     }
     for name, table in tables.items():
@@ -114,11 +115,12 @@ def guesses(faces, outcomes) -> list[str]:
     found, gendered = scored(outcomes), faces[faces.gender != UNKNOWN]
     sureness = np.maximum(gendered.p_male, 1 - gendered.p_male)
     right = (gendered.p_male >= 0.5) == (gendered.gender == MALE)
-    sure = sureness >= SURE
+    sure, nearly = sureness >= SURE, sureness.between(*NEARLY)
     cells = [shown("gender_unsure", found), shown("gender_accuracy_sure", found)]
     cells += [
         f"{sureness.mean():.1%}, {right.mean():.1%}",
         f"{sure.mean():.1%}, {right[sure].mean() if sure.any() else np.nan:.1%}",
+        f"{nearly.sum()}, {right[nearly].mean() if nearly.any() else np.nan:.1%}",
     ]
     aged = faces[faces.age != UNKNOWN]
     if "age_low" not in faces or aged.empty:

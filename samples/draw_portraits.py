@@ -52,8 +52,8 @@ def draw(portraits, answers):
         left, top = GAP + place % COLUMNS * (WIDTH + GAP), GAP + place // COLUMNS * (HEIGHT + CAPTION)
         with Image.open(portrait["path"]) as photo:
             sheet.paste(photo.convert("RGB").resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS), (left, top))
-        said = "{:.0f} ({}-{}), {}".format(face.age, *face.interval, face.gender) if face else "no face found"
-        pen.text((left, top + HEIGHT + 1), f"true: {portrait['age']}, {portrait['gender']}", "dimgrey", font)
+        said = "{:.0f} {} ({}-{})".format(face.age, face.gender, *face.interval) if face else "no face found"
+        pen.text((left, top + HEIGHT + 1), f"true: {portrait['age']} {portrait['gender']}", "dimgrey", font)
         pen.text((left, top + HEIGHT + 17), said, "black", font)
     return sheet
 

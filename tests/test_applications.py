@@ -203,7 +203,7 @@ def test_images_that_are_too_small_and_vggface_for_others_are_refused(tmp_path, 
         (["--model", "vgg16", "--freeze_epochs", "4", "--nb_epochs", "3"], "--freeze_epochs 4 are more than the 3 of"),
         (["--model", "vgg16", "--fine_tune_lr", "0.1"], "--fine_tune_lr is for the epochs after --freeze_epochs"),
         (["--model", "vgg16", "--unfreeze_stages", "6"], "--unfreeze_stages 6: vgg16 has 5"),
-        (["--weights", str(SHIPPED), "--unfreeze_stages", "5"], "--unfreeze_stages 5: wide_resnet has 4"),
+        (["--weights", str(SHIPPED), "--unfreeze_stages", "6"], "--unfreeze_stages 6: dlib_resnet has 5"),
     ],
 )
 def test_options_of_another_network_are_refused(options, message, capsys):

@@ -187,14 +187,18 @@ def test_the_recipes_that_come_with_the_suite_are_what_they_say():
     )
 
 
-def test_a_start_brings_its_network_and_its_loss_and_what_is_typed_wins():
+def test_a_start_brings_its_network_and_its_loss_and_what_is_typed_wins(tiny_checkpoint_file, capsys):
     said = training_options(f"@{RECIPES / 'fine_tune.args'}", "--weights", SHIPPED, "-i", "x.mat")
-    network = {name: getattr(said, name) for name in ("depth", "width", "stages", "stem_stride")}
-    assert network == inspect(SHIPPED).arguments
+    assert (said.model, said.width) == (inspect(SHIPPED).network, None) == ("dlib_resnet", None)
     assert (said.mirror, said.age_loss, said.age_error_weight, said.gender_weight) == (True, "dldl_v2", 0.5, 2.0)
     typed = training_options("--weights", SHIPPED, "-i", "x.mat", "--age_loss", "cross_entropy", "--gender_weight", "1")
-    assert (typed.width, typed.age_loss, typed.age_error_weight, typed.gender_weight) == (2, "cross_entropy", 1.0, 1.0)
-    assert training_options("--weights", SHIPPED, "-i", "x.mat", "--width", "3").width == 3
+    assert (typed.age_loss, typed.age_error_weight, typed.gender_weight) == ("cross_entropy", 1.0, 1.0)
+    with pytest.raises(SystemExit):
+        training_options("--weights", SHIPPED, "-i", "x.mat", "--width", "3")
+    assert "--width is for --model wide_resnet; this is dlib_resnet" in capsys.readouterr().err
+    wide = training_options("--weights", tiny_checkpoint_file, "-i", "x.mat")
+    assert {name: getattr(wide, name) for name in ("depth", "width")} == inspect(tiny_checkpoint_file).arguments
+    assert training_options("--weights", tiny_checkpoint_file, "-i", "x.mat", "--width", "3").width == 3
 
 
 def test_paths_are_kept_absolute_and_used_as_they_were_typed(tmp_path, monkeypatch):
