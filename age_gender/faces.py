@@ -100,13 +100,13 @@ def read_bytes(path: Path) -> bytes | None:
     """The content of a regular file of at most MOST_BYTES; None of anything else, such as a pipe or a device, and of
     what cannot be read. (cv2.imread fails on some names beyond ASCII.)"""
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a pipe would wait for its writer
+        found = os.stat(path)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:  # opening a pipe would wait for its writer
             return None
         with open(path, "rb", buffering=0) as file:
-            content = file.read(MOST_BYTES + 1)
+            return file.readall()
     except (OSError, ValueError):  # ValueError: a name with a zero byte
         return None
-    return content if len(content) <= MOST_BYTES else None
 
 
 def decode(content: bytes, at_least: int | None = None) -> np.ndarray | None:
