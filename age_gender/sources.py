@@ -110,9 +110,7 @@ def _open(what: int | str) -> cv2.VideoCapture:
         logging.setLogLevel(level)
 
 
-LEAST_BYTES = (
-    8  # of a frame in a file, which its place in the index takes alone: who promises more frames knows nothing
-)
+LEAST_BYTES = 8  # of a frame in a file: its place in the index takes them. Who promises more frames knows nothing
 SLACK = 2  # frames by which a file's own count may be off, as an estimate from its length is
 
 
