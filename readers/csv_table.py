@@ -4,6 +4,7 @@ import math
 import re
 from pathlib import Path
 
+from age_gender.cli import one_line
 from age_gender.files import paths_below, read_cells
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 from readers.records import Records, person_number, real_number, table_rows, whole_years
@@ -117,6 +118,9 @@ def _columns(table: Path, columns: list[tuple[str, str]]) -> dict[str, str]:
             f"{table} has neither a column 'age' nor 'gender'; say which it is with --columns age=NAME gender=NAME; "
             f"it has {', '.join(header) or 'none'}"
         )
+    if unread := [name for name in header if name and name not in named.values()]:
+        some = ", ".join(unread[:6]) + ", ..." * (len(unread) > 6)
+        print(one_line(f"{table}: columns that are not read: {some} (--columns FIELD=NAME reads one)"))
     return named
 
 

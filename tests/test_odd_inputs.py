@@ -53,6 +53,16 @@ def build(folder, *options):
         return file["age"][:, 0].tolist(), file["gender"][:, 0].tolist()
 
 
+def test_columns_of_a_table_that_are_not_read_are_named(tmp_path, capsys):
+    photos(tmp_path, "a.png")
+    read(tmp_path, "path,age,x,y,w,h", "a.png,30,1,2,3,4")
+    assert "t.csv: columns that are not read: x, y, w, h (--columns FIELD=NAME reads one)" in capsys.readouterr().out
+    read(tmp_path, "path,age,gender", "a.png,30,f")
+    assert not capsys.readouterr().out
+    read(tmp_path, "path,age,a,b,c,d,e,f,g", "a.png,30,,,,,,,")
+    assert "a, b, c, d, e, f, ... (--columns" in capsys.readouterr().out
+
+
 # ------------------------------------------------------------------------------------------------- damaged photos
 
 
