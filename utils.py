@@ -493,7 +493,8 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
 
     blocks = -(-len(image) // BLOCK)
     labels = {name: column(name, np.float64 if name == "age_std" else np.int64) for name in LABELS}
-    low, high = (np.full(len(image), UNKNOWN) if labels[name] is None else labels[name] for name in LABELS[4:6])
+    unknown = np.full(len(image), UNKNOWN)
+    low, high = (unknown if labels[name] is None else labels[name] for name in ("age_low", "age_high"))
     if np.any((low > high) | ((low == UNKNOWN) & (high != UNKNOWN))):
         raise ValueError(f"{path}: 'age_low' and 'age_high' are not the ends of intervals")
     if not len(image):

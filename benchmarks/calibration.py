@@ -44,8 +44,12 @@ def main(argv: list[str] | None = None) -> None:
     for name in WITH_LANDMARKS:
         rows.append({**check(name, faces, name), **factors(name, faces)})
     columns = {
-        **{"": ("detector", ""), "faces": ("checked_on", ""), "factor": ("factor", ".3f")},
-        **{"side, log": ("side", apart), "to the right": ("right", apart), "down": ("down", apart)},
+        "": ("detector", ""),
+        "faces": ("checked_on", ""),
+        "factor": ("factor", ".3f"),
+        "side, log": ("side", apart),
+        "to the right": ("right", apart),
+        "down": ("down", apart),
         "overlap": ("overlap", ".2f"),
     }
     common.show(rows[1:], columns)

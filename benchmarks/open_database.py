@@ -64,11 +64,9 @@ def main(argv: list[str] | None = None) -> None:
         "": ("what", ""),
         "file MB": ("file_mb", ",.0f"),
         "in cache": ("in_page_cache", in_cache),
-        **{
-            "ms": ("milliseconds", ",.2f"),
-            "MB gained": ("resident_mb", ",.1f"),
-            "of it private": ("private_mb", ",.1f"),
-        },
+        "ms": ("milliseconds", ",.2f"),
+        "MB gained": ("resident_mb", ",.1f"),
+        "of it private": ("private_mb", ",.1f"),
     }
     common.show(rows, columns)
     common.report("open_database", args, rows)

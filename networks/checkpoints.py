@@ -191,9 +191,7 @@ def _opened(path: Path) -> tuple[Description, object | None]:
     if is_exported(path):
         raise ValueError(f"{path} is an exported model, which demo.py runs; this takes the checkpoint it was made from")
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is not there; train.py makes checkpoints, and one comes with the suite: checkpoints/{SHIPPED.name}"
-        )
+        raise _not_there(path)
     layers = {}
     if path.suffix != ".keras":
         with reading(path, f"{path} is no checkpoint, or it is cut off or damaged"), h5py.File(path, "r") as file:
@@ -270,9 +268,7 @@ def choose(weight_file: Path | None = None, folder: Path = CHECKPOINTS) -> Path:
     if path.is_file() or is_exported(path):
         return path
     if weight_file and not path.is_dir():
-        raise FileNotFoundError(
-            f"{path} is not there; train.py makes checkpoints, and one comes with the suite: checkpoints/{SHIPPED.name}"
-        )
+        raise _not_there(path)
     folders = [path, *(named.parent for named in path.glob(f"*/{ARGUMENTS}"))]
     if written := newest((file for each in folders for file in each.glob("weights.*.hdf5")), _saved):
         return written
@@ -281,6 +277,12 @@ def choose(weight_file: Path | None = None, folder: Path = CHECKPOINTS) -> Path:
             return shipped
     raise FileNotFoundError(
         f"there is no checkpoint in {path}/: train one with train.py, or name one with --weight_file"
+    )
+
+
+def _not_there(path: Path) -> FileNotFoundError:
+    return FileNotFoundError(
+        f"{path} is not there; train.py makes checkpoints, and one comes with the suite: checkpoints/{SHIPPED.name}"
     )
 
 
