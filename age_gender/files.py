@@ -19,6 +19,7 @@ from pathlib import Path
 
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no EDQUOT
 DELIMITERS = (",", "\t", ";")
+LFS_POINTER = b"version https://git-lfs"  # how what Git LFS leaves in a file's place begins
 MOST_OF_SUFFIX = 64  # characters: with those before it, a name stays within the 255 that a system takes
 CLOCKS_DIFFER = 300  # seconds, between machines that share files
 _ZEROS = bytes(1 << 20)
@@ -189,6 +190,15 @@ def reading(path: Path, problem: str) -> Iterator[None]:
         raise ValueError(f"{problem}: {said}") from None
 
 
+def refuse_pointer(path: Path) -> None:
+    """Raises ValueError if a file is what Git leaves in its place where Git LFS is off."""
+    with open(path, "rb") as file:
+        pointer = file.read(len(LFS_POINTER)) == LFS_POINTER
+    if pointer:
+        size = path.stat().st_size
+        raise ValueError(f"{path} is a Git LFS pointer of {size} bytes, not the file: git lfs pull fetches it")
+
+
 def files_below(folder: Path) -> list[str]:
     """The files in a folder and its subfolders, relative to it with forward slashes, in the order of their names.
 
@@ -228,6 +238,7 @@ def read_cells(path: Path, delimiter: str = "") -> Iterator[tuple[int, list[str]
         ValueError: if it is no text, or a quote does not end on its line: its cells would be another row's.
     """
     try:
+        refuse_pointer(path)
         with open(path, "rb") as file:
             marked = file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         with open(path, newline="", encoding="utf-16" if marked else "utf-8-sig", errors="surrogateescape") as file:

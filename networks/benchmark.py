@@ -1,7 +1,7 @@
 """The splits of the Facial Age Estimation Benchmark (Paplham and Franc, CVPR 2024, arXiv:2307.04570), from its JSONs.
 
-Each file is a list of entries; of an entry `img_path`, the photo, and `folder`, a number, are read. Ten folders make
-five splits, three make one; all photos of one person are in one folder.
+Each file is a list of entries; of an entry `img_path`, the photo, and `folder`, a number, are read. Which folders make
+which splits is not in the files: it is in the README beside them, and in the authors' benchmarks/*.yaml.
 """
 
 import json
@@ -9,10 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.files import plain_path, reading
+from age_gender.files import plain_path, reading, refuse_pointer
 from age_gender.labels import UNKNOWN
 
-TEST_FOLDERS = ((8, 9), (0, 1), (2, 3), (3, 4), (4, 5))  # of ten, for each split; the two before them validate
+TESTS = {  # number of folders -> those of the test part of each split; as many before them validate
+    3: ((2,),),
+    5: ((4,), (3,), (2,), (1,), (0,)),
+    10: ((8, 9), (0, 1), (2, 3), (3, 4), (4, 5)),
+}
 
 
 def splits_in(path: Path) -> int:
@@ -21,8 +25,12 @@ def splits_in(path: Path) -> int:
     Raises:
         FileNotFoundError, ValueError: as `folders_in` does.
     """
-    last = max(folders_in(path).values())
-    return 1 if last == 2 else len(TEST_FOLDERS) if last == 9 else 0
+    return len(TESTS.get(folder_count(path), ()))
+
+
+def folder_count(path: Path) -> int:
+    """How many folders a file has. Raises as `folders_in` does."""
+    return max(folders_in(path).values()) + 1
 
 
 def folders_in(path: Path) -> dict[str, int]:
@@ -33,6 +41,7 @@ def folders_in(path: Path) -> dict[str, int]:
         ValueError: if it is no such file.
     """
     with reading(path, f"{path} is no database of the Facial Age Estimation Benchmark"):
+        refuse_pointer(path)
         entries = json.loads(Path(path).read_text(encoding="utf-8"))
         found = {plain_path(str(entry["img_path"])): int(entry["folder"]) for entry in entries}
         if not found or min(found.values()) < 0:
@@ -61,14 +70,12 @@ def sides_in(names: list[str], path: Path, split: int) -> np.ndarray:
     Raises:
         ValueError: if there is no such split, or the file has none of the photos.
     """
-    splits = splits_in(path)
-    if split >= splits:
-        raise ValueError(f"{path} has {f'splits 0 to {splits - 1}' if splits else 'no splits, for tests alone'}")
+    tests = TESTS.get(folders := folder_count(path), ())
+    if split >= len(tests):
+        raise ValueError(f"{path} has {f'splits 0 to {len(tests) - 1}' if tests else 'no splits, for tests alone'}")
     folder = folder_of(names, path)
     if np.all(folder == UNKNOWN):
         raise ValueError(f"{path} has none of the photos of the databases, such as {next(iter(names), 'none')}")
-    if splits == 1:
-        return folder
-    test = np.array(TEST_FOLDERS[split])
-    side = np.where(np.isin(folder, test), 2, np.where(np.isin(folder, (test - 2) % 10), 1, 0))
+    test = np.array(tests[split])
+    side = np.where(np.isin(folder, test), 2, np.where(np.isin(folder, (test - len(test)) % folders), 1, 0))
     return np.where(folder == UNKNOWN, UNKNOWN, side)

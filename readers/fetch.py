@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from age_gender.files import DISK_FULL, write_text
+from age_gender.files import DISK_FULL, LFS_POINTER, write_text
 from readers.sources import Source
 
 BLOCK = 1 << 18  # bytes that are read at a time
@@ -22,7 +22,6 @@ TIMEOUT = 30  # seconds without a byte
 WAITS = (1, 3, 9)  # seconds before each further try; begun again whenever a try has brought us further
 SMALL = 1024  # bytes: a Git LFS pointer has 131, no file of ours so few
 UNPACKED_SHARE = 1.2  # room that an archive of photos takes when it is unpacked, file by file, as a share of its size
-LFS_POINTER = b"version https://git-lfs"
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
 
 

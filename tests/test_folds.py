@@ -68,6 +68,14 @@ def test_the_benchmarks_splits_are_its_authors(benchmark_faces):
             assert rows.tolist() == [row for row in range(50) if str(row % 10) in wanted]  # no face that it lacks
 
 
+def test_adiences_five_folders_are_five_splits(tmp_path):
+    """As the benchmark's Adience.yaml has them."""
+    file, names = tmp_path / "Adience.json", [f"{row}.jpg" for row in range(5)]
+    file.write_text(json.dumps(entries(names, range(5))))
+    found = [benchmark.sides_in(names, file, number).tolist() for number in range(benchmark.splits_in(file))]
+    assert found == [[0, 0, 0, 1, 2], [0, 0, 1, 2, 0], [0, 1, 2, 0, 0], [1, 2, 0, 0, 0], [2, 0, 0, 0, 1]]
+
+
 def test_photos_are_found_by_the_end_of_their_path_and_by_nothing_that_two_share(tmp_path):
     file = tmp_path / "CLAP2016.json"
     file.write_text(json.dumps(entries(["a/1.jpg", "b/1.jpg", "b/2.jpg", "c/3.jpg"], [0, 2, 1, 2])))
@@ -83,6 +91,9 @@ def test_photos_are_found_by_the_end_of_their_path_and_by_nothing_that_two_share
         file.write_text(text)
         with pytest.raises(ValueError, match="CLAP2016.json is no database of the Facial Age Estimation Benchmark: "):
             benchmark.folders_in(file)
+    file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:f9\nsize 120121422\n")
+    with pytest.raises(ValueError, match="CLAP2016.json is a Git LFS pointer of .* bytes, not the file: git lfs pull"):
+        benchmark.folders_in(file)
 
 
 def test_a_benchmark_is_scored_split_by_split(benchmark_faces, tiny_checkpoint_file, tmp_path, quick_report):

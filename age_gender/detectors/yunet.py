@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from age_gender.detectors import Detect, Detection, detections, shrunk
+from age_gender.files import LFS_POINTER
 
 FILE, SIZE = "face_detection_yunet_2023mar.onnx", 232_589  # bytes
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
 FOLDERS = (Path("data"), Path(__file__).resolve().parents[2] / "data")  # where it is looked for, in this order
-LFS_POINTER = b"version https://git-lfs"
 
 LEAST_SCORE = 0.8  # below it, it takes dogs for people
 OVERLAP = 0.3  # intersection over union from which two boxes are one face
