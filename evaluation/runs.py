@@ -10,7 +10,7 @@ from age_gender.files import replacing, write_text
 from evaluation.comparisons import Comparison, deviations
 from evaluation.scoring import Evaluation
 from evaluation.tables import FOREMOST, badness, heading, number, shown, tabulated, with_interval
-from networks.checkpoints import BEST, choose, is_exported
+from networks.checkpoints import BEST, best_of, choose, is_exported, runs_in
 
 CHECKPOINTS = (".hdf5", ".h5", ".keras")
 
@@ -23,11 +23,13 @@ def runs_among(paths: list[Path]) -> tuple[list[Path], list[Path]]:
     """
     found, others = {}, []
     for path in paths:
-        run = path.parent if path.name == BEST or path.match("weights.*.hdf5") else path
+        within = path.name == BEST or path.match("weights.*.hdf5")
+        run = path.parent if within else path
         try:
             if not (run.is_dir() or is_exported(run) or run.suffix in CHECKPOINTS):
                 raise FileNotFoundError
-            found[choose(run)] = True
+            for each in [run] if within else runs_in(run) or [run]:
+                found[best_of(each) or choose(each)] = True
         except FileNotFoundError:
             others.append(path)
     return list(found), others

@@ -257,9 +257,8 @@ def is_exported(path: Path) -> bool:
 def choose(weight_file: Path | None = None, folder: Path = CHECKPOINTS) -> Path:
     """The checkpoint a user means: the file named; of the folder named, or of `folder`, the newest run's best.
 
-    A run writes only when it improves, so the newest `weights.*` is the best of its run. Runs with a name have folders
-    within the folder. Where there is no run, it is the model that comes with the suite: of the folder, or, where
-    nothing is named, SHIPPED.
+    A run writes only when it improves, so the newest `weights.*` is the best of its run. Where there is no run, it is
+    the model that comes with the suite: of the folder, or, where nothing is named, SHIPPED.
 
     Raises:
         FileNotFoundError: if there is no checkpoint.
@@ -269,8 +268,7 @@ def choose(weight_file: Path | None = None, folder: Path = CHECKPOINTS) -> Path:
         return path
     if weight_file and not path.is_dir():
         raise _not_there(path)
-    folders = [path, *(named.parent for named in path.glob(f"*/{ARGUMENTS}"))]
-    if written := newest((file for each in folders for file in each.glob("weights.*.hdf5")), _saved):
+    if written := newest(filter(None, map(best_of, runs_in(path))), _saved):
         return written
     for shipped in (path / BEST, path / SHIPPED.name, *([] if weight_file else [SHIPPED])):
         if shipped.is_file():
@@ -278,6 +276,18 @@ def choose(weight_file: Path | None = None, folder: Path = CHECKPOINTS) -> Path:
     raise FileNotFoundError(
         f"there is no checkpoint in {path}/: train one with train.py, or name one with --weight_file"
     )
+
+
+def runs_in(folder: Path) -> list[Path]:
+    """The folders that hold a run's checkpoints: the folder itself, those in it, as of `train.py --run`, and those one
+    deeper, as of `train.py --run --fold all`."""
+    levels = ("", "*/", "*/*/")
+    return sorted({file.parent for level in levels for file in folder.glob(f"{level}weights.*.hdf5")})
+
+
+def best_of(run: Path) -> Path | None:
+    """The best checkpoint of the run whose folder this is; None where it has none."""
+    return newest(run.glob("weights.*.hdf5"), _saved)
 
 
 def _not_there(path: Path) -> FileNotFoundError:

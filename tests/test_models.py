@@ -14,6 +14,7 @@ from conftest import give_every_weight_a_value, noise, write_database
 
 from age_gender.description import KEY, ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
 from age_gender.labels import AGE_SCALES
+from evaluation.runs import runs_among
 from networks import backbones, checkpoints
 from networks.applications import NETWORKS
 from networks.backbones import build
@@ -490,6 +491,11 @@ def touch(path, seconds):
     return path
 
 
+def touch_below(folder, name, seconds):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    return touch(folder / name, seconds)
+
+
 def test_the_newest_checkpoint_is_chosen_by_its_time_and_not_its_name(tmp_path):
     touch(tmp_path / "weights.30-2.00.hdf5", 1_000)
     newest = touch(tmp_path / "weights.01-9.00.hdf5", 3_000)
@@ -498,6 +504,23 @@ def test_the_newest_checkpoint_is_chosen_by_its_time_and_not_its_name(tmp_path):
     touch(tmp_path / "resume.weights.h5", 5_000)
     assert choose(None, tmp_path) == newest
     assert choose(tmp_path, tmp_path / "elsewhere") == newest
+
+
+def test_runs_are_found_in_folders_and_those_of_all_folds_one_deeper(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoints, "SHIPPED", touch_below(tmp_path, "age_gender.hdf5", 9_000))
+    touch_below(tmp_path, "one/weights.01-9.00.hdf5", 1_000)
+    assert choose(None, tmp_path) == tmp_path / "one" / "weights.01-9.00.hdf5"
+    for fold, seconds in enumerate((2_000, 4_000, 3_000)):
+        touch_below(tmp_path, f"folds/fold_{fold}/weights.02-5.00.hdf5", seconds)
+    touch_below(tmp_path, "a/b/c/weights.01-1.00.hdf5", 8_000)  # nobody's run
+    newest = tmp_path / "folds" / "fold_1" / "weights.02-5.00.hdf5"
+    assert choose(None, tmp_path) == choose(tmp_path / "folds") == newest
+    folds = [tmp_path / "folds" / f"fold_{fold}" / "weights.02-5.00.hdf5" for fold in range(3)]
+    for said in (tmp_path / "folds", *folds):
+        assert runs_among([said])[0] == (folds if said.name == "folds" else [said])
+    touch_below(tmp_path, "weights.01-9.00.hdf5", 500)
+    assert runs_among([tmp_path / "weights.01-9.00.hdf5"]) == ([tmp_path / "weights.01-9.00.hdf5"], [])
+    assert len(runs_among([tmp_path])[0]) == 5
 
 
 def test_the_shipped_model_is_chosen_where_nothing_is_named_and_there_is_no_run(tmp_path, monkeypatch):

@@ -177,7 +177,7 @@ def test_what_is_no_text_is_refused(tmp_path):
     with pytest.raises(ValueError, match="line 2: this is no text"):
         list(read_cells(tmp_path / "t.csv"))
     (tmp_path / "t.csv").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n")
-    with pytest.raises(ValueError, match=r"t\.csv is a Git LFS pointer of 64 bytes, not the file: git lfs pull"):
+    with pytest.raises(ValueError, match=r"t\.csv is a Git LFS pointer of 63 bytes, not the file: git lfs pull"):
         list(read_cells(tmp_path / "t.csv"))
 
 

@@ -14,11 +14,12 @@ let turn = 0; // counts what was asked for, so that an older answer is dropped
 
 const say = (sentence) => { statusLine.textContent = sentence; };
 
-/** A worker as a function: call(what, {...}) gives its result. */
-function worker() {
+/** A worker as a function: call(what, {...}) gives its result. `loaded` is told how many bytes of its file are there. */
+function worker(loaded) {
   const own = new Worker("worker.js", { type: "module" }), waiting = new Map();
   let count = 0;
   own.onmessage = ({ data }) => {
+    if (data.loaded) return loaded(data.loaded);
     const { resolve, reject } = waiting.get(data.id);
     waiting.delete(data.id);
     data.error === undefined ? resolve(data.result) : reject(new Error(data.error));
@@ -38,15 +39,25 @@ async function start() {
     const answer = await fetch("model.json");
     if (!answer.ok) throw new Error("model.json is not there; make web writes it");
     model = await answer.json();
-    [finder, reader] = [worker(), worker()];
+    [finder, reader] = [worker(() => {}), worker(showLoading)];
     await Promise.all([finder("open", { model, file: model.detector?.file, detector: true }), reader("open", { model, file: model.file })]);
     if (!model.detector) await withoutYunet();
   } catch (error) {
     return say(`The page cannot start: ${error.message}.`);
+  } finally {
+    byId("loading").hidden = true;
   }
   byId("meaning").textContent = meaning();
   filesInput.disabled = cameraButton.disabled = false;
   say("Ready.");
+}
+
+/** Shows how much of the model is there: the largest of the files. */
+function showLoading(bytes) {
+  const [here, all] = [bytes, model.bytes].map((value) => (value / 1e6).toFixed(0));
+  byId("loading").hidden = false;
+  byId("loading").querySelector("progress").value = bytes / model.bytes;
+  byId("loading").querySelector("span").textContent = `${here} of ${all} MB`;
 }
 
 function meaning() {
@@ -141,23 +152,28 @@ async function readFiles(files) {
   stop();
   const mine = ++turn;
   results.replaceChildren();
-  const told = [];
+  const told = [], lost = []; // what is said of those that were read, and of those that could not be
   for (const [index, file] of files.entries()) {
     if (files.length > 1) say(`${index + 1} of ${files.length}: ${file.name}`);
-    const sentence = await (file.type.startsWith("video/") ? readVideo(file, mine) : readPhoto(file, mine));
+    try {
+      told.push(await (file.type.startsWith("video/") ? readVideo(file, mine) : readPhoto(file, mine)));
+    } catch (error) {
+      lost.push(error.message);
+    }
     if (mine !== turn) return;
-    told.push(sentence);
   }
-  const wrong = told.filter((sentence) => sentence.endsWith(".")).join(" ");
-  say(files.length === 1 ? told[0] : `${files.length} files are read. ${wrong}`);
+  if (files.length === 1) return say([...told, ...lost][0]);
+  const remarks = [...lost, ...told.filter((sentence) => sentence.endsWith("."))];
+  say([`${lost.length ? `${told.length} of ` : ""}${files.length} files are read.`, ...remarks].join(" "));
 }
 
+/** Shows a photo and says what was found. Throws a sentence where it cannot be read. */
 async function readPhoto(file, mine) {
   let picture;
   try { // upright as EXIF says, which is the default, and in the file's own colours
     picture = await createImageBitmap(file, { colorSpaceConversion: "none" });
   } catch {
-    return `${file.name} is no photo that this browser can read, or it is damaged.`;
+    throw new Error(`${file.name} is no photo that this browser can read, or it is damaged.`);
   }
   try {
     const found = await find(picture), answers = await reader("read", { crops: found.crops });
@@ -171,7 +187,7 @@ async function readPhoto(file, mine) {
     found.picture.close();
     return found.faces.length ? `${file.name}: ${counted(found.faces.length)}` : `${file.name}: no face was found.`;
   } catch (error) {
-    return `${file.name} cannot be read: ${error.message}.`;
+    throw new Error(`${file.name} cannot be read: ${error.message}.`);
   }
 }
 
@@ -243,6 +259,7 @@ async function readCamera() {
   if (mine === turn) say(`The camera is off. ${told}`);
 }
 
+/** Plays a video, shows its faces, and says what was seen. Throws a sentence where it cannot be played. */
 async function readVideo(file, mine) {
   const address = URL.createObjectURL(file);
   const video = Object.assign(document.createElement("video"), { src: address, muted: true, playsInline: true });
@@ -251,7 +268,7 @@ async function readVideo(file, mine) {
     const told = await follow(video, file.name, ended, mine);
     return `${file.name} ${video.ended ? "is over" : "was stopped"}. ${told}`;
   } catch {
-    return `${file.name} is no video that this browser can play, or it is damaged.`;
+    throw new Error(`${file.name} is no video that this browser can play, or it is damaged.`);
   } finally {
     URL.revokeObjectURL(address);
   }

@@ -134,6 +134,7 @@ def describe(folder: Path, detector: dict[str, Any] | None) -> None:
     shutil.copyfile(SHIPPED, folder / SHIPPED.name)
     model = {
         "file": SHIPPED.name,
+        "bytes": SHIPPED.stat().st_size,
         "image_size": said.image_size,
         "margin": said.margin,
         "genders": said.genders,

@@ -25,6 +25,7 @@ from age_gender.detectors import yunet
 from age_gender.faces import crop_face, read_image
 from age_gender.intervals import UNSURE_BELOW
 from age_gender.predictor import Predictor
+from age_gender.runtimes import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTRAITS = sorted((ROOT / "samples" / "portraits").glob("*.jpg"))
@@ -222,6 +223,22 @@ def test_large_and_small_pictures_are_searched_as_the_library_does(whole, visit,
     assert max(differences) < 0.1
 
 
+def test_it_shows_how_much_of_the_model_is_there(bare, visit):
+    seen = """document.addEventListener("DOMContentLoaded", () => {
+      window.seen = [];
+      const loading = document.getElementById("loading");
+      new MutationObserver(() => {
+        if (!loading.hidden) window.seen.push([loading.innerText.trim(), loading.querySelector("progress").value]);
+      }).observe(loading, { childList: true, subtree: true, attributes: true });
+    });"""
+    page = visit(bare, script=seen, bypass_csp=True)
+    texts, shares = zip(*page.evaluate("window.seen"), strict=True)
+    size = f"{SHIPPED.stat().st_size / 1e6:.0f} MB"
+    assert texts[-1] == f"{size.split()[0]} of {size}" and all(text.endswith(f" of {size}") for text in texts)
+    assert len(set(texts)) > 3 and shares[-1] == 1 and list(shares) == sorted(shares)
+    assert page.locator("#loading").is_hidden()
+
+
 def test_what_is_chosen_last_is_what_is_shown(either, visit):
     page = visit(either)
     page.locator("#files").set_input_files([str(path) for path in PORTRAITS])
@@ -250,7 +267,7 @@ def test_no_face_and_what_cannot_be_read_get_a_sentence_each(whole, visit, drawn
     of_video = "broken.webm is no video that this browser can play, or it is damaged."
     assert read(page, tmp_path / "broken.webm") == of_video
     together = read(page, PORTRAITS[0], tmp_path / "broken.jpg", drawn / "landscape.jpg")
-    assert together == f"3 files are read. {said} landscape.jpg: no face was found."
+    assert together == f"2 of 3 files are read. {said} landscape.jpg: no face was found."
     assert read(page, PORTRAITS[0]) == f"{PORTRAITS[0].name}: 1 face"  # it goes on after all that
 
 

@@ -1,5 +1,6 @@
 // Computes beside the page, so that the page answers while it does. app.js starts two: one finds and cuts faces while the
-// other reads those of the picture before. A message is {id, what, ...}; the answer {id, result} or {id, error}.
+// other reads those of the picture before. A message is {id, what, ...}; the answer {id, result} or {id, error}, and before
+// it {id, loaded}, the bytes of a file that are here.
 
 import * as ort from "./ort/ort.wasm.min.mjs";
 import { cropFace } from "./crop.js";
@@ -18,8 +19,19 @@ async function open(message) {
   if (!message.file) return;
   const answer = await fetch(message.file);
   if (!answer.ok) throw new Error(`${message.file} is not there`);
-  const file = await answer.arrayBuffer();
+  const file = await received(answer, (loaded) => self.postMessage({ id: message.id, loaded }));
   session = await ort.InferenceSession.create(message.detector ? anySize(file) : file, { logSeverityLevel: 3 });
+}
+
+/** The bytes of an answer; `tell` is called with how many are here, as they come. */
+async function received(answer, tell) {
+  const reader = answer.body.getReader(), parts = [];
+  let loaded = 0;
+  for (let part = await reader.read(); !part.done; part = await reader.read()) {
+    parts.push(part.value);
+    tell((loaded += part.value.length));
+  }
+  return new Blob(parts).arrayBuffer();
 }
 
 /** The faces of a picture, cut if asked; boxes that are given are taken as they are. The picture goes back with them. */
