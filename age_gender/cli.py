@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from age_gender import __version__
 from age_gender.machine import available_cores
@@ -47,7 +48,15 @@ def expanded(path: str | Path) -> list[Path]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser that tells a shell how a word may go on, where the package argcomplete asks in its behalf."""
+    """A parser that tells a shell how a word may go on, where the package argcomplete asks in its behalf, and that
+    names the option nearest to one that is not known."""
+
+    def error(self, message: str) -> NoReturn:
+        start, _, words = message.partition("unrecognized arguments: ")
+        if not start and words.startswith("-"):
+            near = get_close_matches(words.split()[0].partition("=")[0], self._option_string_actions, 1)
+            message += f"; did you mean {near[0]}?" if near else "; --help lists the options"
+        super().error(message)
 
     def parse_args(self, *given: Any, **named: Any) -> Any:
         if "_ARGCOMPLETE" in os.environ:

@@ -59,7 +59,8 @@ def find_images(folder: Path, leave_out: Path | None = None) -> Found:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is no folder; --image_dir takes a folder of images, --image one file")
+        wrong = "is no folder; --image_dir takes a folder of images, --image one file"
+        raise FileNotFoundError(f"{folder} {wrong if folder.exists() else 'is not there'}")
     avoided = real(leave_out or folder)
     within = real(folder) in avoided.parents  # results beside or above the images hide none of them
     names = files_below(folder)

@@ -137,6 +137,8 @@ def test_wildcards_that_the_shell_left_are_expanded(tmp_path):
         (["--rate", "1e999"], "inf is not 0 or more"),
         (["--rate", "nan"], "nan is not 0 or more"),
         (["--rate", "1", ""], "an argument is empty; is a variable of the shell not set?"),
+        (["--rates", "1"], "unrecognized arguments: --rates; did you mean --rate?"),
+        (["--xyz=3"], "unrecognized arguments: --xyz=3; --help lists the options"),
     ],
 )
 def test_what_a_shell_or_a_slip_makes_of_a_value_is_refused(words, message, capsys):

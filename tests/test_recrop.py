@@ -98,13 +98,15 @@ def test_the_largest_face_is_cut_or_the_most_central_and_photos_without_are_coun
     assert np.array_equal(database.image[0], crop_face(read_image(photos / "two.png"), box, 0.25, 32))
     assert np.array_equal(database.image[1], crop_face(read_image(photos / "one.png"), (70, 40, 94, 64), 0.25, 32))
     said = capsys.readouterr().out
-    assert "- no face found" in said and "none.png: no face found" in said
+    assert "- no face found" in said and "none.png: no face found" in said and "is taken whole" not in said
     with open(tmp_path / "out.failed.csv", newline="") as file:
         assert sorted(csv.reader(file))[:3] == [
             ["gone.png", "file missing"],
             ["none.png", "no face found"],
             ["path", "reason"],
         ]
+    create(photos, tmp_path)
+    assert "each photo is taken whole, as a face that is cut already; --detector dlib" in capsys.readouterr().out
 
 
 def test_a_photo_whose_box_is_not_known_is_searched_like_any_other(photos, tmp_path, squares, capsys):
