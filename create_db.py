@@ -138,7 +138,7 @@ def main(argv: list[str] | None = None) -> None:
     records = read_records(args.db, folder, vars(args))
     excluded = read_exclusions(args.exclude, folder, records)
     cut = how_to_cut(parser, args, records)
-    if args.detector is None and records.box is None and not reader.source.page:  # of the user's own photos nobody knows
+    if args.detector is None and records.box is None and not reader.source.page:  # the user's own photos
         print("each photo is taken whole, as a face that is cut already; --detector dlib finds the faces in photos")
     boxes = args.detector is None  # a detector does without
     kept, dropped = clean(records, args.min_score, args.min_age, args.max_age, excluded, reader.both, boxes)

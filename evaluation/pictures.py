@@ -9,6 +9,7 @@ import numpy as np
 from age_gender.labels import GENDERS, UNKNOWN, YEARS, decade_of, likelier_gender
 from evaluation import plots
 from evaluation.metrics import MOST_YEARS, Estimate, roc_curve
+from evaluation.runs import names_of
 from evaluation.scoring import Evaluation, reliabilities
 from evaluation.tables import HEADINGS, heading
 
@@ -93,21 +94,27 @@ def group_pictures(evaluation: Evaluation) -> list[Picture]:
 
 
 def separation(evaluations: list[Evaluation]) -> list[Picture]:
-    """The mean distribution of each true age by each of several checkpoints, as training goes on, where these saw the
-    same faces."""
+    """The mean distribution of each true age by each of several checkpoints, where these saw the same faces; those of
+    one run in the order of its epochs."""
     first = evaluations[0]
     alike = [each for each in evaluations if np.array_equal(each.identity, first.identity)]
     if len(alike) < 2 or first.scale != YEARS or not (first.faces.age != UNKNOWN).any():
         return []
-    alike.sort(key=lambda each: each.epoch or 0)
+    one_run = all(each.epoch for each in alike) and len({Path(each.weight_file).parent for each in alike}) == 1
+    if one_run:
+        alike.sort(key=lambda each: each.epoch)
+        names = [f"{Path(each.weight_file).name}\nepoch {each.epoch}, " for each in alike]
+        says = "How the ages separate as training goes on: mean predicted distribution (square root) of each true age"
+    else:
+        names = [f"{name}\n" for name in names_of(alike)]
+        says = "Mean predicted distribution (square root) of each true age, by each checkpoint"
     panels = [
         (
-            f"{Path(each.weight_file).name}\nepoch {each.epoch or '?'}, MAE {each.overall['age_mae'].value:.2f}",
+            f"{name}MAE {each.overall['age_mae'].value:.2f}",
             *(values[(each.faces.age != UNKNOWN).to_numpy()] for values in (each.faces.age.to_numpy(), each.p_age)),
         )
-        for each in alike
+        for name, each in zip(names, alike, strict=True)
     ]
-    says = "How the ages separate as training goes on: mean predicted distribution (square root) of each true age"
     return [Picture("separation", plots.draw_separation(panels), says)]
 
 

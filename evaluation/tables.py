@@ -46,7 +46,8 @@ def heading(name: str) -> str:
 def number(name: str, value: float, signed: bool = False) -> str:
     """A statistic as text, in its heading's unit; '-' where it does not exist."""
     *_, factor, digits = HEADINGS[name]
-    return "-" if math.isnan(value) else f"{value * factor:{'+' * signed}.{digits}f}"
+    rounded = round(value * factor, digits) + 0.0  # which makes 0.0 of -0.0
+    return "-" if math.isnan(value) else f"{rounded:{'+' * signed}.{digits}f}"
 
 
 def with_interval(name: str, estimate: Estimate | Difference, signed: bool = False, unit: str = "") -> str:
@@ -196,7 +197,7 @@ def across(evaluations: list[Evaluation], comparisons: list[Comparison]) -> list
     ]
     tables = [("", titles, rows)]
     if spread := deviations(evaluations):
-        titles = ("faces", "checkpoints", *(f"{heading(name)}, mean and deviation" for name in names))
+        titles = ("faces", "checkpoints", *map(heading, names))
         rows = [
             (faces, count, *(f"{number(name, found[name][0])} ± {number(name, found[name][1])}" for name in names))
             for faces, count, found in spread

@@ -6,6 +6,7 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -16,9 +17,9 @@ import evaluate
 from age_gender import __version__, runtimes
 from age_gender.description import Description
 from age_gender.intervals import Calibration, age_interval, tempered
-from age_gender.labels import AGE_SCALES, expected_age
+from age_gender.labels import AGE_SCALES, YEARS, expected_age
 from age_gender.predictor import Predictor
-from evaluation import protocols, reports
+from evaluation import pictures, protocols, reports, tables
 from evaluation.calibration import fit
 from evaluation.scoring import calibrated
 from networks import checkpoints, open_model
@@ -255,7 +256,35 @@ def test_the_report_is_one_file_with_everything_in_it(several):
     )
     assert f"version {__version__}: evaluate.py --weight_file" in page and "<dt>MAE</dt>" in page
     assert page.count("data:image/jpeg;base64,") == 2 * (16 + 30)  # no face twice
-    assert "How the ages separate as training goes on" in page and (several / "separation.png").stat().st_size > 5000
+    assert "of each true age, by each checkpoint" in page and (several / "separation.png").stat().st_size > 5000
+
+
+def test_a_difference_that_rounds_to_nothing_has_no_minus():
+    assert [tables.number("age_mae", value, signed=True) for value in (-0.001, 0.001, -0.01)] == [
+        "+0.00",
+        "+0.00",
+        "-0.01",
+    ]
+    assert tables.number("age_mae", float("nan")) == "-"
+
+
+def test_checkpoints_of_one_run_are_drawn_in_the_order_of_its_epochs_others_as_they_are_named(monkeypatch):
+    monkeypatch.setattr(pictures.plots, "draw_separation", lambda panels: [name for name, *_ in panels])
+    scored = {"identity": np.arange(1), "scale": YEARS, "faces": pd.DataFrame({"age": [5]}), "p_age": np.ones((1, 101))}
+    score = {"age_mae": SimpleNamespace(value=4.0)}
+
+    def drawn(*files):
+        evaluations = [SimpleNamespace(**scored, weight_file=file, epoch=n, overall=score) for file, n in files]
+        [picture] = pictures.separation(evaluations)
+        return picture.png, "as training goes on" in picture.says
+
+    run = [("a/weights.05-2.hdf5", 5), ("a/weights.03-3.hdf5", 3)]
+    names = ["weights.03-3.hdf5\nepoch 3, MAE 4.00", "weights.05-2.hdf5\nepoch 5, MAE 4.00"]
+    assert drawn(*run) == (names, True)
+    assert drawn(run[0], ("b/weights.03-3.hdf5", 3), ("c/m.onnx", None)) == (
+        ["a\nMAE 4.00", "b\nMAE 4.00", "m\nMAE 4.00"],
+        False,
+    )
 
 
 def test_the_table_of_scores_has_every_statistic(several):
