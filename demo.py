@@ -30,7 +30,6 @@ from age_gender.intervals import UNSURE_BELOW
 from age_gender.machine import available_cores
 
 DEFAULT_OUTPUT = Path("demo_output")
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -168,6 +167,8 @@ def warnings(predictor) -> list[str]:
 
 def understand_paths(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Puts what is named without an option where its option would have put it; several go to `args.several`."""
+    from age_gender.sources import VIDEO_SUFFIXES
+
     args.several = []
     if not args.paths:
         return

@@ -15,6 +15,7 @@ from age_gender.faces import IMAGE_SUFFIXES, read_image
 from age_gender.files import files_below, real
 
 TABLE = "predictions.csv"  # a folder that holds one is of results
+VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 
 class Frame(NamedTuple):
@@ -85,8 +86,10 @@ def find_images(folder: Path, leave_out: Path | None = None) -> Found:
         found.passed_over.setdefault(sort, []).append(name)
     if not found.images:
         there = f", but {found}" if found.passed_over else ""
+        film = next((names[0] for sort, names in found.passed_over.items() if sort in VIDEO_SUFFIXES), "")
+        ways = f"; demo.py reads one video at a time, as {folder / film}" if film else ""
         raise FileNotFoundError(
-            f"{folder} holds no image, nor do its subfolders{there}; images end in {', '.join(IMAGE_SUFFIXES)}"
+            f"{folder} holds no image, nor do its subfolders{there}; images end in {', '.join(IMAGE_SUFFIXES)}{ways}"
         )
     found.images.sort()
     return found

@@ -65,6 +65,12 @@ def test_a_folder_without_images_is_refused(tmp_path):
         find_images(tmp_path)
 
 
+def test_a_folder_of_videos_is_met_by_the_way_on(tmp_path):
+    plant(tmp_path, "beach.mp4", "dunes.MOV")
+    with pytest.raises(FileNotFoundError, match="but 1 .mp4 .*; demo.py reads one video at a time, as .*beach.mp4"):
+        find_images(tmp_path)
+
+
 def test_what_is_no_folder_is_refused(tmp_path):
     plant(tmp_path, "a.jpg")
     with pytest.raises(FileNotFoundError, match="is no folder; --image_dir takes a folder of images, --image one"):
