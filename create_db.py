@@ -160,13 +160,15 @@ def main(argv: list[str] | None = None) -> None:
         native_stderr_kept() as known,
     ):
         blocks = decoded_blocks(records, kept, folder, cut, args.workers, client, doubted)
-        written, failures = write_database(output, records, kept, folder, blocks, cut.image_size, scalars, texts)
+        written, failures, taken_whole = write_database(output, records, kept, folder, blocks, cut.image_size, scalars, texts)
         damaged = complaints(folder, list(dict.fromkeys(records.path[row] for row in sorted(doubted))))
         known.update(line for lines in damaged.values() for line in lines)
     for reason, paths in failures.items():
         dropped[reason] = dropped.get(reason, 0) + len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
-    cli.result(output=output, faces=len(written), left_out=dropped)
+    if args.else_whole:
+        print(f"no face was found in {taken_whole:,} of the {len(written):,} photos, which were taken whole")
+    cli.result(output=output, faces=len(written), left_out=dropped, taken_whole=taken_whole)
     list_failures(output, [*records.skipped.items(), *failures.items()], args.exclude)
     failed = {path for paths in failures.values() for path in paths}
     list_damaged(output, {path: lines for path, lines in damaged.items() if path not in failed}, args.exclude)
@@ -248,17 +250,19 @@ def write_database(
     Returns:
         written: rows of the records that are in the database.
         failures: reason -> paths of the photos that could not be read.
+        taken_whole: how many photos were taken whole, for want of a face.
     """
     import cv2
 
     from utils import writing_database
 
     cv2.setNumThreads(1)  # the photos are shared out among the workers already
-    written, digests, failures = [], [], {}
+    written, digests, failures, taken_whole = [], [], {}, 0
     there = StillThere(folder, [records.path[row] for row in kept])
     with writing_database(output, len(kept), image_size) as writer:
-        for rows, images, row_digests, block_failures in blocks:
+        for rows, images, row_digests, block_failures, block_whole in blocks:
             writer.append(images)
+            taken_whole += block_whole
             written.append(rows)
             digests.extend(row_digests)
             for reason, path in block_failures:
@@ -285,7 +289,7 @@ def write_database(
             if names := getattr(records, name):
                 texts[name] = names
         writer.finish(columns, scalars, texts)
-    return written, failures
+    return written, failures, taken_whole
 
 
 def report(records: Records, written: np.ndarray, dropped: dict[str, int], output: Path, seconds: float) -> None:

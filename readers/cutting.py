@@ -67,7 +67,8 @@ def decoded_blocks(
     client=None,
     doubted: list[int] | None = None,
 ):
-    """Yields (rows, images, digests, failures) for one block of photos after the other, decoded ahead.
+    """Yields (rows, images, digests, failures, taken_whole) for one block of photos after the other, decoded ahead, as
+    `decode_block` gives them.
 
     That is done in threads, or by a Dask client's workers. Threads suffice on one machine: OpenCV decodes, and dlib
     and YuNet search, without holding Python's lock. `doubted` is filled by threads alone, see `decode_block`.
@@ -86,7 +87,7 @@ def decoded_blocks(
             decode_taken,
             blocks,
             given=lambda rows: (plain.take(rows), rows, place, cut),
-            deadly=lambda row: (*nothing, [(DEADLY, records.path[row])]),
+            deadly=lambda row: (*nothing, [(DEADLY, records.path[row])], 0),
         )
     else:
         answers = done_ahead(
@@ -135,7 +136,8 @@ class StillThere:
 
 
 def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut, doubted: list[int] | None = None):
-    """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures.
+    """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures, and how
+    many photos were taken whole because no face was found in them.
 
     To `doubted` go the rows that were decoded while stderr, kept in a file, grew: by a complaint about them, or about
     what another thread decoded. The decoders name no file.
@@ -145,7 +147,7 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut, dou
 
     size = cut.image_size
     images = np.empty((len(rows), size, size, 3), np.uint8)
-    good, digests, failures = [], [], []
+    good, digests, failures, taken_whole = [], [], [], 0
     said = 0 if doubted is None else os.fstat(2).st_size
     for row in rows:
         path = os.path.join(folder, records.path[row])
@@ -166,6 +168,8 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut, dou
                 continue
             if found:
                 box, eyes = found.box, found.landmarks[:2] if cut.align else None
+            else:
+                taken_whole += 1
         face = cut_face(image, box, cut.margin, size, eyes)
         if face is None:
             failures.append(("face box does not fit the photo", records.path[row]))
@@ -173,7 +177,7 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut, dou
         images[len(good)] = face
         good.append(row)
         digests.append(digest(content))
-    return np.array(good, np.int64), images[: len(good)], digests, failures
+    return np.array(good, np.int64), images[: len(good)], digests, failures, taken_whole
 
 
 def complaints(folder: Path, paths: list[str]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import sys
 import time
@@ -107,12 +108,15 @@ def few(photos, tmp_path_factory) -> Path:
     return folder
 
 
-def test_a_face_is_searched_for_by_workers_as_by_threads(few, scheduler, tmp_path):
+def test_a_face_is_searched_for_by_workers_as_by_threads(few, scheduler, tmp_path, capsys):
     import create_db
 
     searched = "--detector", "dlib", "--else_whole"
     create_db.main(arguments(few, tmp_path / "threads.mat", *searched))
+    [counted] = re.findall("no face was found in .*", capsys.readouterr().out)
+    assert re.fullmatch(r"no face was found in [1-9]\d* of the \d+ photos, which were taken whole", counted)
     create_db.main(arguments(few, tmp_path / "workers.mat", *searched, "--scheduler", scheduler[0]))
+    assert counted in capsys.readouterr().out
     assert (tmp_path / "threads.mat").read_bytes() == (tmp_path / "workers.mat").read_bytes()
 
 
