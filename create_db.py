@@ -160,7 +160,9 @@ def main(argv: list[str] | None = None) -> None:
         native_stderr_kept() as known,
     ):
         blocks = decoded_blocks(records, kept, folder, cut, args.workers, client, doubted)
-        written, failures, taken_whole = write_database(output, records, kept, folder, blocks, cut.image_size, scalars, texts)
+        written, failures, taken_whole = write_database(
+            output, records, kept, folder, blocks, cut.image_size, scalars, texts
+        )
         damaged = complaints(folder, list(dict.fromkeys(records.path[row] for row in sorted(doubted))))
         known.update(line for lines in damaged.values() for line in lines)
     for reason, paths in failures.items():

@@ -32,7 +32,8 @@ def calibrate(model: Model, answers: list[np.ndarray], age: np.ndarray, gender: 
 
 def calibration_in_words(calibration: Calibration) -> str:
     """For a log."""
-    ages = "no age intervals"
+    few = f"too few faces with an age in years, {calibration.ages:,}"
+    ages = f"no age intervals ({few if calibration.ages else 'no ages in years'})"
     if calibration.widen is not None:
         years = sorted(widen for _, widen in calibration.bands) or [calibration.widen]
         by = " to ".join(f"{widen:+.2f}" for widen in dict.fromkeys([years[0], years[-1]]))

@@ -14,7 +14,14 @@ from age_gender.intervals import (
     unsure,
 )
 from age_gender.labels import NUM_AGES
-from evaluation.calibration import LEAST_IN_BAND, banded_widening, conformal_widening, fit, fit_temperature
+from evaluation.calibration import (
+    LEAST_IN_BAND,
+    banded_widening,
+    calibration_in_words,
+    conformal_widening,
+    fit,
+    fit_temperature,
+)
 
 
 def spread(low: int, high: int) -> np.ndarray:
@@ -177,3 +184,11 @@ def test_labels_that_are_unknown_calibrate_nothing():
 def test_unsure_is_what_lies_near_one_half():
     assert unsure(np.array([0.1, 0.3, 0.5, 0.74, 0.75, 0.25])).tolist() == [False, True, True, True, False, False]
     assert math.isclose(Calibration().level, 0.9)
+
+
+def test_why_there_are_no_intervals_is_said():
+    few, none, some = (calibration_in_words(Calibration(widen=widen, ages=ages, genders=6))
+                       for widen, ages in ((None, 6), (None, 0), (1.5, 9)))  # fmt: skip
+    assert few.startswith("no age intervals (too few faces with an age in years, 6); gender at")
+    assert none.startswith("no age intervals (no ages in years); ")
+    assert some.startswith("90% age intervals, ") and "(on 9 faces)" in some
