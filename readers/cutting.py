@@ -136,8 +136,8 @@ class StillThere:
 
 
 def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut, doubted: list[int] | None = None):
-    """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures, and how
-    many photos were taken whole because no face was found in them.
+    """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures, and
+    how many photos were taken whole because no face was found in them.
 
     To `doubted` go the rows that were decoded while stderr, kept in a file, grew: by a complaint about them, or about
     what another thread decoded. The decoders name no file.
