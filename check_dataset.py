@@ -226,7 +226,7 @@ def write_report(path: Path, check: Check) -> None:
     """Writes the page: tables, histograms, a sample of faces, and the groups of like ones."""
     from evaluation import pages, plots
 
-    records, kept = check.records, check.kept
+    records, kept, reader = check.records, check.kept, READERS[check.name]
 
     def faces(rows: list[int], with_path: bool = False) -> list[tuple[np.ndarray | None, str]]:
         labels = [label_of(records, row) + f" {records.path[row]}" * with_path for row in rows]
@@ -245,7 +245,7 @@ def write_report(path: Path, check: Check) -> None:
         path,
         "dataset.html",
         title=f"What is in {check.folder}",
-        source=f"Read by --db {check.name}: {READERS[check.name].says}. Before any cleaning",
+        source=f"Read by --db {check.name}{f': {reader.says}' if reader.source.page else ''}. Before any cleaning",
         labelled=in_words(records, slice(None)),
         cleaning=[
             ("records", total),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from age_gender.labels import DECADES, GENDERS, NUM_AGES, decade_of
+from age_gender.labels import DECADES, GENDERS, NUM_AGES, UNKNOWN, decade_of
 from evaluation.metrics import Estimate, Reliability
 
 FEMALE_COLOUR, MALE_COLOUR, GREY, BLACK = "#c0504d", "#3b6ea5", "#808080", "#000000"
@@ -46,10 +46,11 @@ def draw_ages(age: np.ndarray, gender: np.ndarray, kept: np.ndarray) -> bytes:
     """
     figure, axes = _figure(1, 2, width=11, height=3.6)
     bins = np.arange(0, NUM_AGES + 1) - 0.5
-    colours, names = (FEMALE_COLOUR, MALE_COLOUR, GREY), (*GENDERS, "unknown")
+    kinds = [(0, GENDERS[0], FEMALE_COLOUR), (1, GENDERS[1], MALE_COLOUR), (UNKNOWN, "unknown", GREY)]
+    numbers, names, colours = zip(*(kind for kind in kinds if (gender == kind[0]).any()), strict=True)
     for axis, rows, title in zip(axes[0], (slice(None), kept), ("before", "after cleaning"), strict=True):
         years, known = age[rows], (age[rows] >= 0) & (age[rows] < NUM_AGES)
-        chosen = [years[known & (gender[rows] == number)] for number in (0, 1, -1)]
+        chosen = [years[known & (gender[rows] == number)] for number in numbers]
         axis.hist(chosen, bins, stacked=True, color=colours, label=names)
         axis.set(title=title, xlabel="age (years)", xlim=(-1, NUM_AGES))
         axis.grid(alpha=0.3)
@@ -79,7 +80,7 @@ def draw_true_against_expected(age: np.ndarray, predicted: np.ndarray, gender: n
         look = {"s": size, "alpha": 0.5, "color": colour, "linewidths": 0, "label": GENDERS[index]}
         axis.scatter(age[chosen], predicted[chosen], **look)
     axis.set(xlabel="true age (years)", ylabel="expected age (years)", xlim=years, ylim=years, aspect="equal")
-    axis.legend(loc="upper left")
+    axis.legend(loc="upper left", markerscale=5 / size**0.5)  # dots as large for any number of faces
     return _png(axis.figure)
 
 
