@@ -10,6 +10,7 @@ not, 2 none was or something else is wrong.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -60,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
             read += 1
             if result.image is None:
                 lost += 1
-                print(cli.one_line(f"age-gender: {result.frame.name} is not there, or no photo"), file=sys.stderr)
+                print(cli.one_line(f"age-gender: {result.frame.name} {why_unread(result.frame.name)}"), file=sys.stderr)
             yield from rows_of(result)
             sys.stdout.flush()
 
@@ -70,6 +71,17 @@ def main(argv: list[str] | None = None) -> int:
     else:
         write_csv(sys.stdout, rows())
     return 0 if not lost else 1 if lost < read else 2
+
+
+def why_unread(name: str) -> str:
+    """Why a file gave no picture."""
+    from age_gender.sources import VIDEO_SUFFIXES
+
+    if not os.path.exists(name):
+        return "is not there"
+    if name.lower().endswith(VIDEO_SUFFIXES):
+        return "is a video; the suite's demo.py and the library's sources.Video read it (docs/api.md)"
+    return "is no photo that can be read, or it is damaged"
 
 
 def run() -> None:

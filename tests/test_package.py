@@ -103,8 +103,10 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(drawn, tmp_path, caps
     assert main([str(tmp_path / "text.jpg"), str(drawn / "photos" / "girl.jpg"), "gone.jpg"]) == 1
     said = capsys.readouterr()
     assert [row["status"] for row in rows(said.out)] == ["unreadable", "ok", "unreadable"]
-    assert "text.jpg is not there, or no photo" in said.err and "gone.jpg is not there" in said.err
-    assert main(["gone.jpg"]) == 2
+    assert "text.jpg is no photo that can be read" in said.err and "gone.jpg is not there" in said.err
+    (tmp_path / "film.MP4").write_bytes(b"frames")
+    assert main(["gone.jpg", str(tmp_path / "film.MP4")]) == 2
+    assert "film.MP4 is a video; the suite's demo.py" in capsys.readouterr().err
 
 
 def test_it_runs_as_a_module(drawn, tmp_path):

@@ -3,7 +3,7 @@
     python web/gather.py          # or make web -> web/dist, which python demo.py --browser serves, or any static host
 
 ONNX Runtime comes from npm, in one version whose checksum is compared (33 MB, kept in web/.cache). YuNet is taken from
-where python download.py yunet puts it; without it the page says so. web/dist takes 26 MB, and holds all the page needs.
+where python download.py yunet puts it; without it the page says so. web/dist takes 37 MB, and holds all the page needs.
 """
 
 import argparse
