@@ -1,4 +1,4 @@
-"""What does it cost to train from a database that is not in memory?
+"""What does it cost to open a database that is not in memory, and to train from it?
 
     python benchmarks/cold_reading.py
     python benchmarks/cold_reading.py --faces 1000000 --folder /some/disk
@@ -8,10 +8,11 @@ repetition: through the memory map, and as utils.Database.faces reads them. What
 counts for the process (/proc/self/io, read_bytes). Then the batches of an epoch as train.py makes them with --aug, in
 threads: from memory, and from the disk. The last column is the time that each batch waits for the disk, as a share of
 a network's step of --step_ms milliseconds, if one thread makes the batches; several threads wait side by side.
-Each repetition is a fresh process.
+Opening the database is timed too, and what memory that takes. Each repetition is a fresh process.
 """
 
 import argparse
+import time
 from pathlib import Path
 
 import common  # makes the suite's modules importable
@@ -53,6 +54,8 @@ def main(argv: list[str] | None = None) -> None:
     rows[3]["share_of_a_step"] = waited / args.step_ms
     columns = {
         "": ("what", ""),
+        "ms to open": ("milliseconds_to_open", ",.1f"),
+        "MB to open": ("opened_mb", ",.1f"),
         "faces/s": ("faces_per_second", ",.0f"),
         "bytes read for each": ("read_for_each_byte", ".2f"),
         "ms a batch": ("milliseconds_per_batch", ".2f"),
@@ -63,8 +66,20 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def measure(way: str, path: Path, size: int, count: int) -> dict[str, float]:
-    """Faces a second, bytes from the disk for each that was asked for, and milliseconds for each of `count` batches."""
+    """Time and memory to open; faces a second, bytes from the disk for each asked for, milliseconds a batch.
+
+    Args:
+        way: MAP, READ, MEMORY or DISK.
+        path: the database.
+        size: faces in a batch.
+        count: batches.
+    """
+    memory, started = common.memory_mb("RssAnon"), time.perf_counter()
     database = open_database(path)
+    opened = {
+        "milliseconds_to_open": (time.perf_counter() - started) * 1e3,
+        "opened_mb": common.memory_mb("RssAnon") - memory,
+    }
     rows = np.random.default_rng(0).permutation(len(database))[: size * count].reshape(-1, size)
     if way in (MEMORY, DISK):
         make, asked = batches(database, way, size), range(len(rows))
@@ -73,6 +88,7 @@ def measure(way: str, path: Path, size: int, count: int) -> dict[str, float]:
     before = from_disk()
     seconds = common.seconds_of(lambda: list(map(make, asked)))
     return {
+        **opened,
         "faces_per_second": rows.size / seconds,
         "read_for_each_byte": (from_disk() - before) / (rows.size * database.image[:1].nbytes),
         "milliseconds_per_batch": seconds * 1e3 / len(rows),
