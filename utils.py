@@ -477,6 +477,7 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         raise ValueError(f"{path}: 'image' must be (n, size, size, 3) uint8; received {image.shape} {image.dtype}")
 
     def column(name, kind=np.int64, entries=None):
+        """(n,), a dataset whose values are within BOUNDS; None where it is not there."""
         if content.get(name) is None:
             return None
         values = np.asarray(content[name]).reshape(-1)
