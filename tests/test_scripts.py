@@ -565,10 +565,10 @@ def test_demo_refuses(trained, drawn, tmp_path, capsys, monkeypatch):
     weights = ["--weight_file", trained, "--no_display"]
     refused(demo, ["--image_dir", drawn], "there is no checkpoint in checkpoints/: train one with train.py")
     refused(demo, ["--weight_file", "none.hdf5"], "none.hdf5 is not there")
-    refused(demo, [*weights, "--image_dir", "nowhere"], "nowhere is no folder")
+    refused(demo, [*weights, "--image_dir", "nowhere"], "nowhere is not there")
     (tmp_path / "empty").mkdir()
     refused(demo, [*weights, "--image_dir", "empty"], "empty holds no image, nor do its subfolders")
-    refused(demo, [*weights, "--image", "empty"], "empty is no file; --image takes one image")
+    refused(demo, [*weights, "--image", "empty"], "empty holds no image, nor do its subfolders")
     refused(demo, [*weights, "nowhere.jpg"], "nowhere.jpg is not there")
     (tmp_path / "text.mp4").write_text("no film")
     refused(demo, [*weights, "--video", "text.mp4"], "text.mp4 cannot be played")
