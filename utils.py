@@ -587,6 +587,21 @@ def read_paths(path: Path) -> list[str]:
         return paths
 
 
+def paths_of(databases: list[Database], needed_by: str = "") -> list[str]:
+    """The photo of each face of some databases, one after the other, as `read_paths` says it; "" where one does not.
+
+    Raises:
+        ValueError: if one does not, and something needs it.
+    """
+    found = []
+    for database in databases:
+        paths = read_paths(database.source)
+        if needed_by and not paths:
+            raise ValueError(f"{database.source} does not say which photos its faces come from: {needed_by} needs that")
+        found += paths or [""] * len(database)
+    return found
+
+
 class ImageStack:
     """The images of several databases one after the other: takes arrays of row numbers; copies nothing before.
 

@@ -24,7 +24,7 @@ from age_gender.machine import available_cores
 from age_gender.predictor import Predictor
 from networks import checkpoints, open_model
 from networks.split import past_of
-from utils import ImageStack, labels_of, open_database, read_paths
+from utils import ImageStack, labels_of, open_database, paths_of
 
 MARGINS = (-0.05, 0.0, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4)
 COLUMNS = {
@@ -90,9 +90,7 @@ def faces_kept_out(args: argparse.Namespace, checkpoint):
     rows = np.flatnonzero(past_of(databases, checkpoint).test)
     if not len(rows):
         raise ValueError("none of these faces was kept for a test of the checkpoint: name its databases with --input")
-    paths = [path for database in databases for path in read_paths(database.source)]
-    if len(paths) < sum(map(len, databases)):
-        raise ValueError("the databases do not say which photos their faces come from")
+    paths = paths_of(databases, "this benchmark")
     rows = np.sort(np.random.default_rng(0).permutation(rows)[: args.faces])
     age, gender = labels_of(databases, rows)
     if UNKNOWN in age or UNKNOWN in gender:
