@@ -12,18 +12,28 @@ import numpy as np
 
 from age_gender.description import ORIGIN_ORIGINAL, Description
 from age_gender.labels import NUM_AGES, NUM_GENDERS
-from networks.published import weights_in
 
 USED = ("kernel", "gamma", "beta", "moving_mean", "moving_variance")  # names of the weights of its network
 
 
 def layers_of(file) -> dict[str, list[tuple[int, dict[str, np.ndarray]]]]:
     """kind of layer -> [(running number, {weight name -> array})] in the order of creation."""
+    group = file["model_weights"] if "model_weights" in file else file
     layers = {}
-    for name, found in weights_in(file).items():
-        kind, number = re.fullmatch(r"(.*?)_?(\d*)", name).groups()
-        layers.setdefault(kind, []).append((int(number or 0), found))
+    for name in group:
+        found = {}
+        weights = group[name]
+        if hasattr(weights, "visititems"):
+            weights.visititems(lambda path, item, found=found: _note(found, path, item))
+        if found:
+            kind, number = re.fullmatch(r"(.*?)_?(\d*)", name).groups()
+            layers.setdefault(kind, []).append((int(number or 0), found))
     return {kind: sorted(numbered, key=lambda entry: entry[0]) for kind, numbered in layers.items()}
+
+
+def _note(found: dict, path: str, item) -> None:
+    if hasattr(item, "shape"):
+        found[path.rsplit("/", 1)[-1].removesuffix(":0")] = item[()]
 
 
 def is_original(layers: dict) -> bool:

@@ -154,18 +154,12 @@ def read_weights(path: Path) -> dict[str, list[np.ndarray]]:
     """layer -> its weights, in the order of a Keras 2 file of weights; layers without weights are left out."""
     import h5py
 
-    with reading(path, f"{path} is cut off or damaged"), h5py.File(path, "r") as file:
-        return {layer: list(weights.values()) for layer, weights in weights_in(file).items()}
-
-
-def weights_in(file) -> dict[str, dict[str, np.ndarray]]:
-    """layer -> a weight's name, such as kernel -> array, in the order of an open Keras 2 file; {} of other files."""
     layers = {}
-    for layer in layer_names(file):
-        group = _root(file)[layer]
-        names = map(_text, group.attrs.get("weight_names", []))
-        if weights := {name.rpartition("/")[2].removesuffix(":0"): group[name][()] for name in names}:
-            layers[layer] = weights
+    with reading(path, f"{path} is cut off or damaged"), h5py.File(path, "r") as file:
+        for layer in layer_names(file):
+            group = _root(file)[layer]
+            if arrays := [group[_text(name)][()] for name in group.attrs["weight_names"]]:
+                layers[layer] = arrays
     return layers
 
 
