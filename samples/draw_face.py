@@ -106,7 +106,7 @@ def draw_person(age, gender, rng):
         lips=mix(skin * 0.8, (90, 70, 195), lipstick),
         clothes=CLOTHES[rng.integers(len(CLOTHES))] * rng.uniform(0.8, 1.1),
         style=_draw_style(age, is_male, rng),
-        has_beard=is_male and age >= 19 and bool(rng.random() < 0.4),
+        has_beard=is_male and age >= 19 and bool(rng.random() < 0.6),
         has_glasses=bool(rng.random() < 0.08 * ramp(age, 4, 8) + 0.3 * ramp(age, 35, 70)),
         smile=rng.uniform(0, 0.045),
         roll=float(np.clip(rng.normal(0, 3.5), -8, 8)),
