@@ -108,7 +108,7 @@ web: .venv/installed
 	@touch $@
 
 test-web: .venv/installed-web
-	$(BIN)/python -m pytest web
+	$(BIN)/python -m pytest tests/web
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

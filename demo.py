@@ -114,15 +114,14 @@ def main(argv: list[str] | None = None) -> int:
             parser.error("--browser reads what is dropped on its page, with the shipped model; give it no other option")
         return browser.serve(Path(__file__).resolve().parent / "web" / "dist", print, not args.no_display)
     understand_paths(parser, args)
-    if args.scheduler and not (args.several or args.image_dir):
-        parser.error("--scheduler is for folders of images")
+    if args.scheduler and not args.pictures:
+        parser.error("--scheduler is for images and folders of images")
     refuse_to_overwrite(parser, args)
     weight_file = choose_weights(parser, args)
-    still = args.several or args.image_dir or args.image
-    live = not (still or args.video)
+    live = not (args.pictures or args.video)
     if args.every > 1 and not args.video:
         parser.error("--every is for a video file")
-    if args.track and still:
+    if args.track and args.pictures:
         parser.error("--track is for a video or a camera; in photos nobody is followed")
     source, total = open_source(args)
     args.no_display |= bool(args.scheduler)
@@ -166,28 +165,25 @@ def warnings(predictor) -> list[str]:
 
 
 def understand_paths(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Puts what is named without an option where its option would have put it; several go to `args.several`."""
+    """Puts what is to be read where it is looked for, whether by an option or without: images and folders of images
+    go to `args.pictures`, else it is `args.video`, or `args.camera`."""
     from age_gender.sources import VIDEO_SUFFIXES
 
-    args.several = []
+    args.pictures = [path for path in (args.image_dir, args.image) if path]
     if not args.paths:
         return
-    if args.image_dir or args.image or args.video:
+    if args.pictures or args.video:
         parser.error("name what to read by paths, or by --image_dir, --image or --video, not by both")
     paths = [path for text in args.paths for path in cli.expanded(text)]
-    first = paths[0]
+    word, first = args.paths[0], paths[0]
     if any(path.suffix.lower() in VIDEO_SUFFIXES for path in paths) and len(paths) > 1:
         parser.error("one video at a time: run demo.py once for each")
-    if len(paths) > 1:
-        args.several = paths
-    elif "://" in args.paths[0] or (args.paths[0].isdigit() and not first.exists()):
-        args.camera = int(args.paths[0]) if args.paths[0].isdigit() else args.paths[0]
-    elif first.is_dir():
-        args.image_dir = first
-    elif first.suffix.lower() in VIDEO_SUFFIXES:
+    if len(paths) == 1 and ("://" in word or (word.isdigit() and not first.exists())):
+        args.camera = int(word) if word.isdigit() else word
+    elif first.suffix.lower() in VIDEO_SUFFIXES and not first.is_dir():
         args.video = first
     else:
-        args.image = first
+        args.pictures = paths
 
 
 def refuse_to_overwrite(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
@@ -229,30 +225,32 @@ def open_source(args: argparse.Namespace):
     """The frames and, where it is known, how many."""
     from age_gender import sources
 
-    if args.several or args.image_dir:
-        images = []
-        for path in args.several or [args.image_dir]:
-            if path.is_file():
-                images.append(path.absolute())
-                continue
-            found = sources.find_images(path.absolute(), leave_out=args.output_dir or DEFAULT_OUTPUT)
-            if found.passed_over:
-                print(cli.one_line(f"{path}: passed over {found}"))
-            images += found.images
-        top = top_folder(args)
+    if args.pictures:
+        top, images = top_folder(args), found_in(args.pictures, args.output_dir or DEFAULT_OUTPUT)
         refuse_to_replace(args.output_dir, [path.relative_to(top).as_posix() for path in images])
         return sources.images(images, top), len(images)
-    if args.image:
-        if not args.image.is_file():
-            there = args.image.exists()
-            wrong = "is no file; --image takes one image, --image_dir a folder" if there else "is not there"
-            raise FileNotFoundError(f"{args.image} {wrong}")
-        refuse_to_replace(args.output_dir, [args.image.name])
-        return sources.images([args.image], args.image.parent), 1
     if args.video:
         refuse_to_replace(args.output_dir, [f"{args.video.stem}.mp4"])
         return sources.Video(args.video, args.every), None
     return sources.Camera(args.camera), None
+
+
+def found_in(paths: list[Path], results: Path) -> list[Path]:
+    """The images that are named, and those in the folders that are named, but for results; absolute paths."""
+    from age_gender.sources import find_images
+
+    images = []
+    for path in paths:
+        if path.is_file():
+            images.append(path.absolute())
+        elif not path.is_dir():
+            raise FileNotFoundError(f"{path} is {'neither a file nor a folder' if path.exists() else 'not there'}")
+        else:
+            found = find_images(path.absolute(), leave_out=results)
+            if found.passed_over:
+                print(cli.one_line(f"{path}: passed over {found}"))
+            images += found.images
+    return images
 
 
 def refuse_to_replace(folder: Path | None, names: list[str]) -> None:
@@ -267,9 +265,9 @@ def refuse_to_replace(folder: Path | None, names: list[str]) -> None:
 
 def top_folder(args: argparse.Namespace) -> Path | None:
     """The folder below which all that is named lies: results are named relative to it; None of a camera."""
-    if args.image_dir:
-        return args.image_dir.absolute()
-    files = args.several or [path for path in (args.image, args.video) if path]
+    if len(args.pictures) == 1 and args.pictures[0].is_dir():
+        return args.pictures[0].absolute()
+    files = args.pictures or [args.video] * bool(args.video)
     return Path(os.path.commonpath([path.absolute().parent for path in files])) if files else None
 
 

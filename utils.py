@@ -477,6 +477,7 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         raise ValueError(f"{path}: 'image' must be (n, size, size, 3) uint8; received {image.shape} {image.dtype}")
 
     def column(name, kind=np.int64, entries=None):
+        """(n,), a dataset whose values are within BOUNDS; None where it is not there."""
         if content.get(name) is None:
             return None
         values = np.asarray(content[name]).reshape(-1)
@@ -584,6 +585,21 @@ def read_paths(path: Path) -> list[str]:
         if len(paths) != len(file["image"]):
             raise ValueError(f"{path} has {len(paths)} paths for {len(file['image'])} images")
         return paths
+
+
+def paths_of(databases: list[Database], needed_by: str = "") -> list[str]:
+    """The photo of each face of some databases, one after the other, as `read_paths` says it; "" where one does not.
+
+    Raises:
+        ValueError: if one does not, and something needs it.
+    """
+    found = []
+    for database in databases:
+        paths = read_paths(database.source)
+        if needed_by and not paths:
+            raise ValueError(f"{database.source} does not say which photos its faces come from: {needed_by} needs that")
+        found += paths or [""] * len(database)
+    return found
 
 
 class ImageStack:

@@ -140,6 +140,7 @@ def two_heads(x, penalty: float = 0.0, use_bias: bool = True, num_ages: int = NU
     regularizer = _l2(penalty)
 
     def softmax(classes, name):
+        """A head's layer."""
         return layers.Dense(
             classes,
             activation="softmax",

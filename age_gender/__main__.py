@@ -44,6 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     predictor = Predictor(args.weight_file, args.detector)
 
     def frames() -> Iterator[Frame]:
+        """The photos, those of folders among them."""
         for path in args.paths:
             if not path.is_dir():
                 yield from images([path])
@@ -56,6 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     read = lost = 0
 
     def rows() -> Iterator[dict[str, Any]]:
+        """What is found in them, as it is found."""
         nonlocal read, lost
         for result in predictor.stream(frames()):
             read += 1

@@ -135,6 +135,7 @@ def in_order(
                 yield from alone(part) if len(part) > 1 else [deadly(part[0])]
 
     def answers(block: Any, future: Any) -> Iterator[R]:
+        """The answers for a block, and if it ended its worker, for its parts, once nothing else is under way."""
         _settle(client, [future])
         try:
             yield _answer(future)

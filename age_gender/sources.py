@@ -203,6 +203,7 @@ class Camera:
         ended = threading.Event()
 
         def watch() -> None:
+            """Puts the newest frame in place of the one before, until the camera ends or nobody looks any more."""
             try:
                 while not ended.is_set():
                     good, image = self._capture.read()

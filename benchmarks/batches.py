@@ -1,11 +1,10 @@
-"""How many images a second does MixupGenerator make with full augmentation on one core, and where does the time go?
+"""How many images a second does MixupGenerator make with full augmentation on one core?
 
     python benchmarks/batches.py
     python benchmarks/batches.py --faces 8192 --image_size 128
 
-Batches of 32 from an array in memory and from a mapped database, and each part of the work alone. Peer in the same
-run: Keras's own preprocessing layers in tf.data, on all cores. The physical limit is copying a finished batch in
-memory.
+Batches of 32 from an array in memory and from a mapped database. Peer in the same run: Keras's own preprocessing layers
+in tf.data, on all cores. The physical limit is copying a finished batch in memory.
 
 TensorFlow is imported in the function of that peer alone: what benchmarks compare with may need it, the suite's
 own code leaves it to backend.py.
@@ -23,7 +22,6 @@ from age_gender.labels import NUM_AGES, NUM_GENDERS
 
 IN_MEMORY, MAPPED, PLAIN = "MixupGenerator, in memory", "MixupGenerator, mapped", "MixupGenerator, mapped, no changes"
 KERAS, LIMIT = "Keras layers in tf.data", "limit: copy of a batch"
-WARM_UP_BATCHES = 20
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -55,14 +53,11 @@ def main(argv: list[str] | None = None) -> None:
         stack = ImageStack([open_database(folder / "faces.mat")])
         in_memory = stack[range(args.faces)]
         rows = measure_pipelines(stack, in_memory, args)
-        parts = measure_parts(stack, in_memory, args)
     os.sched_setaffinity(0, cores)
     seconds = common.in_fresh_process(keras_layers, args)  # its TensorFlow sees all cores
     rows.insert(-1, row(KERAS, args.batches * args.batch_size, seconds, len(cores)))
     common.show(rows, {"": ("what", ""), "cores": ("cores", ""), "images/s": ("images_per_second", ",.0f")})
-    time = ("microseconds_per_batch", ",.0f")
-    common.show(parts, {"part (one core)": ("what", ""), "microseconds a batch": time})
-    common.report("batches", args, rows + parts)
+    common.report("batches", args, rows)
 
 
 def row(name: str, images: int, seconds: list[float], cores: int = 1) -> dict:
@@ -89,47 +84,6 @@ def measure_pipelines(stack, in_memory, args: argparse.Namespace) -> list[dict]:
 
     seconds = common.interleaved({name: partial(make_batches, make) for name, make in pipelines.items()}, args.repeats)
     return [row(name, args.batches * size, values) for name, values in seconds.items()]
-
-
-def measure_parts(stack, in_memory, args: argparse.Namespace) -> list[dict]:
-    """The parts of MixupGenerator's work, each alone on one core, in microseconds a batch."""
-    seconds = common.interleaved(parts(stack, in_memory, args), args.repeats * args.batches, WARM_UP_BATCHES)
-    return [
-        {"what": name, "cores": 1, "microseconds_per_batch": common.spread(value * 1e6 for value in values)}
-        for name, values in seconds.items()
-    ]
-
-
-def parts(stack, in_memory, args: argparse.Namespace) -> dict:
-    """The steps of MixupGenerator.__getitem__ as tasks of their own."""
-    from mixup_generator import Augmentation, mix_images, mix_labels, one_hot, shift_and_flip
-    from random_eraser import draw_rectangles, erase_in_place
-    from training.augmentations import AUGMENTATIONS
-
-    setting, size, count = Augmentation(**AUGMENTATIONS["classic"]), args.image_size, args.batch_size
-    rng = np.random.default_rng(0)
-    gender, age = common.noise_labels(args.faces)
-    images = in_memory[:count].copy()
-    share, partner = rng.beta(setting.mixup_alpha, setting.mixup_alpha, count), rng.permutation(count)
-
-    def some_rows():
-        return rng.integers(0, args.faces, count)
-
-    def make_labels():
-        rows = some_rows()
-        for values, classes in ((gender, NUM_GENDERS), (age, NUM_AGES)):
-            mix_labels(*one_hot(values[rows], classes), partner, share)
-
-    return {
-        "draw the rows": some_rows,
-        "gather, in memory": lambda: in_memory[some_rows()],
-        "gather, mapped": lambda: stack[some_rows()],
-        "seed a generator": lambda: np.random.default_rng((0, 0, 1)),
-        "shift and flip": lambda: shift_and_flip(images, setting.shift, setting.flip, rng),
-        "mix images": lambda: mix_images(images, partner, share),
-        "draw and erase": lambda: erase_in_place(images, draw_rectangles(rng, count, size, size, setting.erase), rng),
-        "labels": make_labels,
-    }
 
 
 def keras_layers(args: argparse.Namespace) -> list[float]:

@@ -112,10 +112,8 @@ def in_turns(names: Iterable[str], repeats: int) -> Iterator[str]:
         yield from list(names)[:: -1 if repetition % 2 else 1]
 
 
-def shown(figure: dict[str, float] | None, style: str = ",.1f", scale: float = 1.0) -> str:
+def shown(figure: dict[str, float], style: str = ",.1f", scale: float = 1.0) -> str:
     """A spread for a table: 'median (min..max)'."""
-    if figure is None:
-        return ""
     median, low, high = (format(figure[name] * scale, style) for name in ("median", "min", "max"))
     return f"{median} ({low}..{high})"
 
@@ -127,7 +125,7 @@ def show(rows: Iterable[dict], columns: dict[str, tuple[str, str | Callable]], *
         rows: the figures.
         columns: heading -> the figure's key, and the format of it or of its spread, or a function that makes it a text;
             a figure that is not there is an empty cell. A mean with an interval is two figures, KEY and KEY_interval.
-        style: as `print_table` takes it.
+        style: as tabulate takes it.
     """
 
     def cell(row, key, form) -> object:
@@ -138,12 +136,8 @@ def show(rows: Iterable[dict], columns: dict[str, tuple[str, str | Callable]], *
             return f"{value:{form}} ({interval[0]:{form}} to {interval[1]:{form}})"
         return shown(value, form) if isinstance(value, dict) else format(value, form) if form else value
 
-    print_table([[cell(row, *column) for column in columns.values()] for row in rows], list(columns), **style)
-
-
-def print_table(rows: Iterable[Sequence[object]], headers: Sequence[str], **style: object) -> None:
-    """Prints a table and a blank line; `style` as tabulate takes it."""
-    print(tabulate(rows, headers=headers, **style), end="\n\n", flush=True)
+    cells = [[cell(row, *column) for column in columns.values()] for row in rows]
+    print(tabulate(cells, headers=list(columns), **style), end="\n\n", flush=True)
 
 
 # ---------------------------------------------------------------------------------------------- processes and memory
@@ -154,14 +148,12 @@ class Run(NamedTuple):
 
     Attributes:
         seconds: wall time from start to end.
-        cpu_seconds: of all its threads, user and system.
         peak_mb: most memory it had, as the operating system counts it (resident).
         status: its exit status; negative is a signal.
         output, errors: what it printed.
     """
 
     seconds: float
-    cpu_seconds: float
     peak_mb: float
     status: int
     output: str
@@ -190,7 +182,7 @@ def memory_mb(name: str) -> float:
 
     Args:
         name: of this process VmRSS, what it has now, or RssAnon, its part that is no mapped file, so that the page
-            cache cannot give it back; of the machine MemTotal, or MemAvailable, what can still be had.
+            cache cannot give it back; of the machine MemTotal.
     """
     for line in lines_of("/proc/meminfo" if name.startswith("Mem") else "/proc/self/status"):
         if line.startswith(f"{name}:"):
@@ -215,48 +207,30 @@ def drop_from_cache(path: Path) -> None:
 # ---------------------------------------------------------------------------------------------- data
 
 
-def import_samples():
-    """The modules draw_face and sample_sets of samples/."""
-    sys.path.append(str(ROOT / "samples"))
-    import draw_face
-    import sample_sets
-
-    return draw_face, sample_sets
-
-
 def noise_labels(count: int):
     """Random genders and ages, (n,) int64 each."""
     rng = np.random.default_rng(0)
     return rng.integers(0, NUM_GENDERS, count), rng.integers(0, NUM_AGES, count)
 
 
-def write_noise(path: Path, faces: int, image_size: int, sparse: bool = False) -> None:
+def write_noise(path: Path, faces: int, image_size: int) -> None:
     """Writes a database of noise: what its pixels show costs no reader anything.
 
     Args:
         path: of the database.
         faces: how many.
         image_size: height and width, in pixels.
-        sparse: write the last images alone; HDF5 leaves a hole in the file for the others, which reads as zeros. The
-            file has no digests of blocks then.
     """
-    import h5py
-
-    from utils import BLOCK_DIGESTS, writing_database
+    from utils import writing_database
 
     rng = np.random.default_rng(0)
     gender, age = noise_labels(faces)
     digest = rng.integers(-(2**63), 2**63, faces)
     with writing_database(path, faces, image_size) as writer:
-        if sparse:
-            writer.written = max(0, faces - NOISE_BLOCK)
         while (left := faces - writer.written) > 0:
             shape = (min(left, NOISE_BLOCK), image_size, image_size, 3)
             writer.append(rng.integers(0, 256, shape, np.uint8))
         writer.finish({"gender": gender, "age": age, "digest": digest}, {"margin": 0.4}, {"db": "noise"})
-        if sparse:
-            with h5py.File(writer.path, "r+") as file:
-                del file[BLOCK_DIGESTS]
 
 
 def training_batches(images, gender, age, size: int, rows: np.ndarray | None = None, augmentation: str = "classic"):

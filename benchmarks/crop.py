@@ -1,6 +1,7 @@
-"""Does the demo's crop serve the network as well as the crop it was trained on, and which margin serves it best?
+"""Do the demo's crops serve the network as well as those it was trained on: by which detector, with which margin?
 
     python benchmarks/crop.py --data_dir data/UTKFace --input data/utkface_db.mat
+    python benchmarks/crop.py --data_dir data/UTKFace --detectors dlib yunet mtcnn --margins 0.1
 
 Takes faces of a dataset that came cropped, here UTKFace's, which the checkpoint has not seen. In each the detector
 looks for the face; what it finds is cropped as demo.py crops, at several margins, and predicted beside the dataset's
@@ -16,32 +17,40 @@ import numpy as np
 from tqdm import tqdm
 
 from age_gender import cli
-from age_gender.detectors import in_any_thread
+from age_gender.detectors import DETECTORS, NO_DETECTOR, in_any_thread
 from age_gender.faces import crop_face, read_image
 from age_gender.labels import MALE, UNKNOWN
 from age_gender.machine import available_cores
 from age_gender.predictor import Predictor
 from networks import checkpoints, open_model
 from networks.split import past_of
-from utils import ImageStack, labels_of, open_database, read_paths
+from utils import ImageStack, labels_of, open_database, paths_of
 
 MARGINS = (-0.05, 0.0, 0.05, 0.08, 0.1, 0.12, 0.15, 0.2, 0.25, 0.3, 0.4)
+COLUMNS = {
+    "": ("crop", ""),
+    "found": ("found", ","),
+    "age MAE": ("age_mae", ".2f"),
+    "more than the dataset's own crop": ("age_mae_difference", "+.2f"),
+    "older than by it": ("older", "+.2f"),
+    "CS@5": ("cs5", ".1%"),
+    "gender": ("gender_accuracy", ".1%"),
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "crop.py")
-    add_kept_out(parser)
-    parser.set_defaults(data_dir=Path("data/UTKFace"))
-    return parser
-
-
-def add_kept_out(parser: argparse.ArgumentParser) -> None:
-    """The options that `faces_kept_out` takes."""
-    parser.add_argument("--data_dir", type=Path, metavar="DIR", help="the photos of the checkpoint's dataset")
+    parser.add_argument("--data_dir", type=Path, default=Path("data/UTKFace"), metavar="DIR", help="its photos")
     parser.add_argument("--input", type=Path, nargs="+", metavar="FILE", help="its databases (default: as it says)")
     parser.add_argument("--weight_file", type=Path, metavar="FILE", help="checkpoint (default: checkpoints)")
     parser.add_argument("--faces", type=cli.number(int, 2), metavar="N", help="of the part kept out (default: all)")
+    names = [name for name in DETECTORS if name != NO_DETECTOR]
+    parser.add_argument("--detectors", nargs="+", choices=names, help="(default: the checkpoint's)")
+    parser.add_argument(
+        "--margins", type=cli.number(float, -0.4), nargs="+", default=MARGINS, metavar="SHARE", help="of the crops"
+    )
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -51,36 +60,28 @@ def main(argv: list[str] | None = None) -> None:
     predictor = Predictor(open_model(weight_file))
     checkpoint = predictor.description
     own, age, gender, paths = faces_kept_out(args, checkpoint)
-    photos, boxes = detect(args.data_dir, paths, predictor.detector)
-    found = np.array([box is not None for box in boxes])
-    if not found.any():
-        raise ValueError(f"{predictor.detector} finds no face in the {len(found):,} photos")
-    print(f"{weight_file}: {found.sum():,} of {len(found):,} faces found by {predictor.detector}; margin, errors:")
+    print(f"{weight_file}: {len(paths):,} faces")
 
-    def errors(crops):
-        ages, p_male = predictor.predict(np.stack(crops))
-        return np.abs(ages - age[found]), (p_male >= 0.5) == (gender[found] == MALE)
+    def judge(crops, among):
+        ages, p_male = predictor.predict(crops)
+        return ages, np.abs(ages - age[among]), (p_male >= 0.5) == (gender[among] == MALE)
 
-    reference = errors([image for image, there in zip(own, found, strict=True) if there])
-    rows = [row("the dataset's own crop", None, *reference, *reference)]
-    for margin in MARGINS:
-        crops = [
-            crop_face(photo, box, margin, checkpoint.image_size)
-            for photo, box in zip(photos, boxes, strict=True)
-            if box is not None
-        ]
-        rows.append(row(f"margin {margin:g}", margin, *errors(crops), *reference))
-    columns = {
-        "": ("crop", ""),
-        "age MAE": ("age_mae", ".2f"),
-        "more than the dataset's own crop": ("age_mae_difference", "+.2f"),
-        "CS@5": ("cs5", ".1%"),
-        "gender": ("gender_accuracy", ".1%"),
-    }
-    common.show(rows, columns, disable_numparse=True, colalign=("left", *["right"] * 4))
+    rows = []
+    for detector in args.detectors or [predictor.detector]:
+        photos, boxes = detect(args.data_dir, paths, detector)
+        found = np.flatnonzero([box is not None for box in boxes])
+        if not len(found):
+            raise ValueError(f"{detector} finds no face in the {len(paths):,} photos")
+        reference = judge(own[found], found)
+        rows.append(row(f"{detector}: the dataset's own crop", None, reference, reference))
+        for margin in args.margins:
+            crops = np.stack([crop_face(photos[index], boxes[index], margin, checkpoint.image_size) for index in found])
+            rows.append(row(f"{detector}, margin {margin:g}", margin, judge(crops, found), reference))
+    common.show(rows, COLUMNS, disable_numparse=True, colalign=("left", *["right"] * (len(COLUMNS) - 1)))
     print(f"the checkpoint's margin is {checkpoint.margin:g}")
-    detector = {"faces": len(found), "found": int(found.sum()), "margin_of_checkpoint": checkpoint.margin}
-    common.report("crop", args, [detector, *rows], predictor.device)
+    common.report(
+        "crop", args, [{"faces": len(paths), "margin_of_checkpoint": checkpoint.margin}, *rows], predictor.device
+    )
 
 
 def faces_kept_out(args: argparse.Namespace, checkpoint):
@@ -89,9 +90,7 @@ def faces_kept_out(args: argparse.Namespace, checkpoint):
     rows = np.flatnonzero(past_of(databases, checkpoint).test)
     if not len(rows):
         raise ValueError("none of these faces was kept for a test of the checkpoint: name its databases with --input")
-    paths = [path for database in databases for path in read_paths(database.source)]
-    if len(paths) < sum(map(len, databases)):
-        raise ValueError("the databases do not say which photos their faces come from")
+    paths = paths_of(databases, "this benchmark")
     rows = np.sort(np.random.default_rng(0).permutation(rows)[: args.faces])
     age, gender = labels_of(databases, rows)
     if UNKNOWN in age or UNKNOWN in gender:
@@ -115,16 +114,24 @@ def detect(folder: Path, paths: list[str], detector: str):
     return photos, boxes
 
 
-def row(name: str, margin: float | None, error, hit, own_error, own_hit) -> dict:
-    """Errors of a crop, and what they exceed those of the dataset's own crop by."""
+def row(name: str, margin: float | None, judged: tuple, reference: tuple) -> dict:
+    """The figures of a crop, and what they exceed those of the dataset's own crop by.
+
+    Args:
+        name, margin: of the crop.
+        judged, reference: ages, absolute errors, genders as labelled, of the crop and of the dataset's own.
+    """
+    (ages, errors, hits), (own_ages, own_errors, own_hits) = judged, reference
     return {
         "crop": name,
         "margin": margin,
-        "age_mae": float(error.mean()),
-        "cs5": float((error <= 5).mean()),
-        "gender_accuracy": float(hit.mean()),
-        **common.mean_of("age_mae_difference", error - own_error),
-        "gender_difference": float(hit.mean() - own_hit.mean()),
+        "found": len(ages),
+        "age_mae": float(errors.mean()),
+        "cs5": float((errors <= 5).mean()),
+        "gender_accuracy": float(hits.mean()),
+        **common.mean_of("age_mae_difference", errors - own_errors),
+        **common.mean_of("older", ages - own_ages),
+        "gender_difference": float(hits.mean() - own_hits.mean()),
     }
 
 

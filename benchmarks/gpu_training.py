@@ -83,15 +83,15 @@ def report(args: argparse.Namespace, measured: dict[str, list[float]], device: s
     """Prints the rates; the share is only of the network and size that OPERATIONS is of."""
     rate = common.spread(2 * args.matrix**3 / seconds for seconds in measured["matrix"])
     images = common.rates(args.batch_size, measured["step"])
-    rows = [
-        ["product of matrices, TFLOP/s", common.shown(rate, ",.3f", 1e-12)],
-        ["training, images/s", common.shown(images)],
-        ["batches of one core, images/s", common.shown(common.rates(args.batch_size, measured["batch"]))],
-    ]
-    full = (args.width, args.image_size) == (8, 64)
-    if full:
-        rows.append(["share of the product's rate", f"{images['median'] * OPERATIONS / rate['median']:.1%}"])
-    common.print_table(rows, ["", "median (min..max)"])
+    rates = {
+        "product of matrices, TFLOP/s": common.shown(rate, ",.3f", 1e-12),
+        "training, images/s": common.shown(images),
+        "batches of one core, images/s": common.shown(common.rates(args.batch_size, measured["batch"])),
+    }
+    if (args.width, args.image_size) == (8, 64):
+        rates["share of the product's rate"] = f"{images['median'] * OPERATIONS / rate['median']:.1%}"
+    rows = [{"what": what, "rate": text} for what, text in rates.items()]
+    common.show(rows, {"": ("what", ""), "median (min..max)": ("rate", "")})
     waits = np.median(measured["batch"]) > np.median(measured["step"])
     print("the device waits for its faces" if waits else "the faces are there before the device needs them")
     figures = {name: common.spread(seconds) for name, seconds in measured.items()}

@@ -17,14 +17,13 @@ BYTES_PER_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
 
 def main() -> None:
-    """Runs, waits, writes {"seconds", "cpu_seconds", "peak_mb", "status"}; a signal is a negative status."""
+    """Runs, waits, writes {"seconds", "peak_mb", "status"}; a signal is a negative status."""
     report, command = Path(sys.argv[1]), sys.argv[2:]
     started = time.perf_counter()
     process = subprocess.Popen(command)
     _, status, usage = os.wait4(process.pid, 0)
     measured = {
         "seconds": time.perf_counter() - started,
-        "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "peak_mb": usage.ru_maxrss * BYTES_PER_UNIT / 1e6,
         "status": os.waitstatus_to_exitcode(status),
     }

@@ -1,12 +1,13 @@
 """How do time and memory of create_db.py and of an epoch's batches grow with the faces?
 
     python benchmarks/scale.py
-    python benchmarks/scale.py --rows 10000 50000
+    python benchmarks/scale.py --rows 38138 --photo 200 --image_size 224 --repeats 3
 
 Gives a few hundred pictures of noise as many names as there are rows, and a table; then runs create_db.py on them, and
 then opens the database, splits it, and makes all batches of an epoch with --aug on one thread: what a training needs
 beside its network, which costs the same for each face however many there are. Each is a process of its own, measured
-from outside, start of Python included. The curves go into a PNG beside the result.
+from outside, start of Python included. Peer: cv2.imread and cv2.resize of each photo, one after the other, which keeps
+nothing. The curves go into a PNG beside the result.
 """
 
 import argparse
@@ -23,7 +24,14 @@ import numpy as np
 from age_gender import cli
 
 FILES = 400  # different ones
-CREATE, EPOCH = "create_db.py", "an epoch's batches"
+CREATE, EPOCH, PLAIN = "create_db.py", "an epoch's batches", "read and resize"
+COLUMNS = {
+    "": ("what", ""),
+    "rows": ("rows", ","),
+    "s": ("seconds", ",.1f"),
+    "rows/s": ("rows_per_second", ",.0f"),
+    "peak MB": ("peak_mb", ",.0f"),
+}
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -38,6 +46,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="faces, one run for each number",
     )
     parser.add_argument("--photo", type=cli.number(int, 64), default=100, metavar="PIXELS", help="of a photo's side")
+    parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
     parser.add_argument("--folder", type=Path, metavar="DIR", help="gets a temporary folder with photos and databases")
     parser.add_argument("--epoch", type=Path, metavar="FILE", help=argparse.SUPPRESS)  # the process that is measured
     return parser
@@ -45,37 +54,17 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     """Draw, measure for each number of rows, report, draw the curves."""
-    args = common.parse(build_parser(), argv, {"rows": [400, 800], "repeats": 1})
+    args = common.parse(build_parser(), argv, {"rows": [400, 800]})
     if args.epoch:
         make_batches(args.epoch)
         return
+    del args.epoch  # no setting
     rows = []
     for count in args.rows:
         with common.work_folder(args.folder) as folder:
             write_photos(folder, count, args.photo)
-            database = folder / "faces.mat"
-            commands = {
-                CREATE: ["create_db.py", "--db", "csv", "--table", folder / "faces.csv", "--output", database],
-                EPOCH: [__file__, "--epoch", database],
-            }
-            for what, command in commands.items():
-                more = ["--overwrite"] if what == CREATE else []
-                runs = [common.run_process([sys.executable, *command, *more]) for _ in range(args.repeats)]
-                if failed := next((run for run in runs if run.status), None):
-                    raise ValueError(f"{what} failed at {count:,} rows: {failed.errors.strip()[-300:]}")
-                figures = {name: common.spread(getattr(run, name) for run in runs) for name in ("seconds", "peak_mb")}
-                rows.append({"what": what, "rows": count, **figures})
-                print(f"{count:,} rows, {what}: {figures['seconds']['median']:.1f} s", flush=True)
-    del args.epoch  # no setting
-    speeds = [{**row, "rows_per_second": row["rows"] / row["seconds"]["median"]} for row in rows]
-    columns = {
-        "": ("what", ""),
-        "rows": ("rows", ","),
-        "s": ("seconds", ",.1f"),
-        "rows/s": ("rows_per_second", ",.0f"),
-        "peak MB": ("peak_mb", ",.0f"),
-    }
-    common.show(speeds, columns)
+            rows += measure(folder, count, args)
+    common.show(rows, COLUMNS)
     common.report("scale", args, rows)
     draw(rows, (args.output or common.RESULTS / f"scale{'.quick' if args.quick else ''}.json").with_suffix(".png"))
 
@@ -97,6 +86,39 @@ def write_photos(folder: Path, count: int, size: int) -> None:
             else:
                 os.link(folder / f"{0:04}/{number % FILES}.jpg", path)
             table.writerow((name, number % 90, "fm"[number % 2], number // 3))
+
+
+def measure(folder: Path, count: int, args: argparse.Namespace) -> list[dict]:
+    """The figures of so many photos."""
+    table, database = folder / "faces.csv", folder / "faces.mat"
+    create = ["create_db.py", "--db", "csv", "--table", table, "--img_size", args.image_size, "--overwrite"]
+    commands = {CREATE: [*create, "--output", database], EPOCH: [__file__, "--epoch", database]}
+    rows = []
+    for what, command in commands.items():
+        runs = [common.run_process([sys.executable, *command]) for _ in range(args.repeats)]
+        if failed := next((run for run in runs if run.status), None):
+            raise ValueError(f"{what} failed at {count:,} rows: {failed.errors.strip()[-300:]}")
+        rows.append(figures(what, count, [run.seconds for run in runs]))
+        rows[-1]["peak_mb"] = common.spread(run.peak_mb for run in runs)
+    plain = [common.seconds_of(lambda: read_and_resize(folder, args.image_size)) for _ in range(args.repeats)]
+    return [*rows, figures(PLAIN, count, plain)]
+
+
+def figures(what: str, count: int, seconds: list[float]) -> dict:
+    """How long something took, and its speed; says so at once."""
+    print(f"{count:,} rows, {what}: {min(seconds):.1f} s", flush=True)
+    return {
+        "what": what,
+        "rows": count,
+        "seconds": common.spread(seconds),
+        "rows_per_second": common.rates(count, seconds),
+    }
+
+
+def read_and_resize(folder: Path, size: int) -> None:
+    """The plain loop over all photos."""
+    for path in folder.rglob("*.jpg"):
+        cv2.resize(cv2.imread(str(path)), (size, size), interpolation=cv2.INTER_AREA)
 
 
 def make_batches(database: Path) -> None:

@@ -16,7 +16,7 @@ from age_gender.labels import GENDERS, MALE, MAX_AGE, UNKNOWN, YEARS, expected_a
 from evaluation.protocols import datasets_of
 from networks import open_model, predict_rows
 from networks.split import kindred, past_of
-from utils import Database, ImageStack, labels_of, read_paths
+from utils import Database, ImageStack, labels_of, paths_of
 
 
 class Judgement(NamedTuple):
@@ -112,14 +112,13 @@ def doubted(judgement: Judgement, databases: list[Database], below: float) -> pd
     least = np.where(judgement.judged, np.minimum(of_age, of_gender), 1.0)
     rows = np.flatnonzero(least < below)
     rows = rows[np.argsort(least[rows], kind="stable")]
-    paths = np.array([name for each in databases for name in read_paths(each.source) or [""] * len(each)], object)
     words = {(True, False): "age doubted", (False, True): "gender doubted", (True, True): "age and gender doubted"}
     ages = [
         "" if a == UNKNOWN else f"{a}" if a == b else f"{a}-{b}" for a, b in zip(low[rows], high[rows], strict=True)
     ]
     return pd.DataFrame(
         {
-            "path": paths[rows],
+            "path": np.array(paths_of(databases), object)[rows],
             "reason": [words[bool(of_age[row] < below), bool(of_gender[row] < below)] for row in rows],
             "probability": least[rows],
             "age": ages,

@@ -11,7 +11,7 @@ from age_gender.files import read_names
 from age_gender.labels import UNKNOWN
 from networks.benchmark import folder_of, sides_in, splits_in
 from networks.split import Past, kindred, past_of, splits_of
-from utils import Database, read_paths
+from utils import Database, paths_of
 
 APPA_REAL = {"appa_real": "real age", "appa_real_apparent": "apparent age"}  # database -> whose age
 ADIENCE_FOLDS = 5
@@ -121,9 +121,7 @@ def listed(paths: list[Path], databases: list[Database], description: Descriptio
     Raises:
         ValueError: if a list cannot be read or names no face, or the databases do not say where their faces come from.
     """
-    names = [name for database in databases for name in read_paths(database.source)]
-    if len(names) < sum(map(len, databases)):
-        raise ValueError("the databases do not say which photos their faces come from: --split_file needs that")
+    names = paths_of(databases, "--split_file")
     short = [name.rsplit("/", 1)[-1] for name in names]
     past, sets = past_of(databases, description), []
     for path in paths:

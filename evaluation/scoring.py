@@ -15,7 +15,7 @@ from evaluation.fairness import Gap, gaps
 from evaluation.metrics import Outcomes, Reliability, Scores
 from evaluation.protocols import FaceSet
 from networks import open_model, predict_rows
-from utils import Database, ImageStack, labels_of, read_paths
+from utils import Database, ImageStack, labels_of, paths_of
 
 Axes = list[tuple[str, list[tuple[str, np.ndarray]]]]
 
@@ -106,7 +106,6 @@ class Scoring:
         if not len(rows) == len(p_age) == len(p_gender):
             raise RuntimeError(f"{len(p_age)} of {len(rows)} faces were predicted")
         age, gender = labels_of(self.databases, rows)
-        paths = [path for each in self.databases for path in read_paths(each.source) or [""] * len(each)]
         races = [
             np.full(len(each), None) if each.race is None else named(each.race, each.race_names, None)
             for each in self.databases
@@ -114,7 +113,7 @@ class Scoring:
         faces = pd.DataFrame(
             {
                 "db": np.concatenate([[each.db] * len(each) for each in self.databases])[rows],
-                "path": np.array(paths, object)[rows],
+                "path": np.array(paths_of(self.databases), object)[rows],
                 "age": age,
                 "gender": gender,
                 "race": np.concatenate(races)[rows],

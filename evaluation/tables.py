@@ -83,6 +83,7 @@ def score_rows(overall: Scores, groups: list, factor_sign: str = "%") -> tuple[l
     names = shown(overall, FOREMOST)
 
     def row(title: str, scores: Scores) -> tuple:
+        """Each statistic with its interval, and the trivial answer's."""
         cells = []
         for name in names:
             estimate, sign = scores[name], factor_sign * (HEADINGS[name][1] != "years")
@@ -236,6 +237,7 @@ def metrics_of(evaluation: Evaluation) -> dict[str, object]:
     """An evaluation as JSON takes it: what does not exist is None."""
 
     def of(scores: Scores) -> dict[str, object]:
+        """Scores as JSON takes them, CS@0, CS@1, ... as one list."""
         found = {
             name: {key: plain(value) for key, value in estimate._asdict().items()}
             for name, estimate in scores.estimates.items()

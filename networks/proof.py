@@ -129,6 +129,7 @@ def reference(predict: Callable, description: Description) -> Run:
     calibration = description.calibration or Calibration()
 
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
+        """As networks.export.answers says it."""
         gender, age = predict(images)
         p_male = tempered(gender[:, MALE], calibration.temperature)
         said = {"pred_gender": np.stack([1 - p_male, p_male], axis=1), "pred_age": age}

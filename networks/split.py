@@ -14,7 +14,7 @@ from age_gender.description import EARLIER, ON_NO_SIDE, TEST, TRAINING, VALIDATI
 from age_gender.files import digest
 from age_gender.labels import UNKNOWN
 from networks.benchmark import sides_in
-from utils import Database, read_paths
+from utils import Database, paths_of
 
 SIDES = {"train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "test": 2}  # part name -> side of the split
 OWN_TABLES = {"csv", "folders"}  # readers whose name says nothing of whose faces these are
@@ -203,7 +203,7 @@ def _sides(
     """(n,) int64: 0 training, 1 validation, 2 test where a row stands by its part or fold, else -1; and (n,) bool:
     which rows are to stand nowhere, since the file of the folds has them not."""
     if isinstance(folds, Path):
-        side = sides_in([name for database in databases for name in _names(database)], folds, fold or 0)
+        side = sides_in(paths_of(databases, "a list of folds"), folds, fold or 0)
         return side, side == UNKNOWN
     if folds:
         side = np.where(_fold_of(groups, folds) == fold, 2, UNKNOWN)
@@ -235,14 +235,6 @@ def _fold_of(groups: np.ndarray, folds: int) -> np.ndarray:
     fold = np.empty(len(sizes), np.int64)
     fold[order] = middle * folds // len(groups)
     return fold[groups]
-
-
-def _names(database: Database) -> list[str]:
-    """The photo of each face."""
-    names = read_paths(database.source)
-    if len(names) < len(database):
-        raise ValueError(f"{database.source} does not say which photos its faces come from: a list of folds needs that")
-    return names
 
 
 def _published_side(database: Database, parts: bool, fold: int | None) -> np.ndarray:

@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-BLOCK = 1 << 18  # bytes that are read at a time
+from readers.fetch import BLOCK
+
 HEADER = 1 << 14  # bytes of a header of a tar file, such as a long name
 RATIO = 100  # times its size, an archive may hold; photos shrink by little, labels by ten times
 FLOOR = 1 << 24  # bytes that any archive may hold

@@ -131,6 +131,7 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
     listed, shown = {}, {}
 
     def list_files(reason: str, pairs: list[tuple[str, str]]) -> int:
+        """Lists files, each with the first of its group; how many were not listed yet."""
         before = len(listed)
         for name, first in pairs:
             listed.setdefault(name, (reason, first))  # once, for the first reason

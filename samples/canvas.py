@@ -38,38 +38,34 @@ class Canvas:
         cv2.fillPoly(mask, [_fixed(self.pixels(points))], 255, cv2.LINE_AA, FIXED_POINT_BITS)
         return mask
 
-    def fill(self, shapes, colour, opacity=1.0, softness=0.0, within=None):
-        """Fill a polygon (n, 2) or a list of them.
+    def paint(self, shapes, colour, opacity=1.0, softness=0.0, within=None, width=None):
+        """Fill a polygon (n, 2) or a list of them; or draw them as open curves.
 
         Args:
-            shapes: The polygons.
+            shapes: The polygons, or the curves.
             colour: BGR, 0 to 255; what lies above counts as 255.
             opacity: 0 leaves the image as it is, 1 covers it.
             softness: Sigma in units of the blur of the shapes' edges.
             within: A mask from `mask` that clips the shapes, or None.
+            width: Of the curves, in units; None fills.
         """
-        self.line(shapes, None, colour, opacity, softness, within)
-
-    def line(self, curves, width, colour, opacity=1.0, softness=0.0, within=None):
-        """Draw open curves `width` units wide, or fill them for a `width` of None; the rest is as in `fill`."""
-        curves = curves if isinstance(curves, list) else [curves]
-        if not curves or opacity <= 0:
+        shapes = [self.pixels(shape) for shape in (shapes if isinstance(shapes, list) else [shapes])]
+        if not shapes or opacity <= 0:
             return
-        curves, sigma = [self.pixels(curve) for curve in curves], softness * self.unit
-        pixels, reach, ends = np.vstack(curves), 3 * sigma + 2 + (width or 0) * self.unit, self.image.shape[1::-1]
+        sigma, pixels, ends = softness * self.unit, np.vstack(shapes), self.image.shape[1::-1]
+        reach = 3 * sigma + 2 + (width or 0) * self.unit
         left, top = np.clip(pixels.min(axis=0) - reach, 0, ends).astype(int)
         right, bottom = np.clip(pixels.max(axis=0) + reach + 1, 0, ends).astype(int)
         if right <= left or bottom <= top:
             return
         step = max(1, int(sigma / 2))  # a blurred mask needs no more than two samples to a sigma
         mask = np.zeros((-(-(bottom - top) // step), -(-(right - left) // step)), np.uint8)
-        fixed = [_fixed((curve - (left, top)) / step) for curve in curves]
+        fixed = [_fixed((shape - (left, top)) / step) for shape in shapes]
         if width is None:
             cv2.fillPoly(mask, fixed, 255, cv2.LINE_AA, FIXED_POINT_BITS)
         else:
-            cv2.polylines(
-                mask, fixed, False, 255, max(1, round(width * self.unit / step)), cv2.LINE_AA, FIXED_POINT_BITS
-            )
+            thickness = max(1, round(width * self.unit / step))
+            cv2.polylines(mask, fixed, False, 255, thickness, cv2.LINE_AA, FIXED_POINT_BITS)
         if sigma > 0:
             mask = cv2.GaussianBlur(mask, (0, 0), sigma / step)
         if step > 1:
@@ -87,9 +83,9 @@ def _fixed(pixels):
     return np.rint(pixels * 2**FIXED_POINT_BITS).astype(np.int32)
 
 
-def smooth(points, closed=False):
-    """A Catmull-Rom curve through `points` (n, 2): (m, 2) float64."""
-    points = np.asarray(points, np.float64)
+def smooth(*points, closed=False):
+    """A Catmull-Rom curve through some points: (m, 2) float64."""
+    points = np.float64(points)
     before, after = (points[-1:], points[:2]) if closed else (points[:1], points[-1:])
     around = np.concatenate([before, points, after])
     quads = np.stack([around[:-3], around[1:-2], around[2:-1], around[3:]], axis=1)  # (stretches, 4, 2)
@@ -107,17 +103,11 @@ def ellipse(x, y, width, height, turn=0.0):
 
 def both(points):
     """The curve `points` (n, 2) and its mirror image, as a list of two."""
-    points = np.asarray(points, np.float64)
+    points = np.float64(points)
     return [points, points * (-1, 1)]
 
 
 def mirrored(half):
     """The right half of an outline, from top to bottom, and its mirror image back up: (2 n, 2)."""
-    half = np.asarray(half, np.float64)
+    half = np.float64(half)
     return np.vstack([half, half[::-1] * (-1, 1)])
-
-
-def symmetric(half):
-    """The smooth outline (m, 2) of which `half` is the right half; its first and last point lie in the middle."""
-    half = np.asarray(half, np.float64)
-    return smooth(np.vstack([half, half[-2:0:-1] * (-1, 1)]), closed=True)

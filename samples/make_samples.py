@@ -21,12 +21,6 @@ def build_parser():
     parser.add_argument("--output_dir", default="quickstart", help="gets the folders wiki_crop and photos")
     parser.add_argument("--count", type=int, default=800, help="records of wiki_crop")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn, 0 or more")
-    parser.add_argument(
-        "--sheet",
-        metavar="FILE.png",
-        default=argparse.SUPPRESS,
-        help="draw only this overview: women above men, age to the right",
-    )
     return parser
 
 
@@ -36,14 +30,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.seed < 0:
         parser.error(f"--seed must be 0 or more. Received: {args.seed}")
-    import sample_sets  # OpenCV and SciPy: not for --help
-
     try:
-        if "sheet" in args:
-            sample_sets.write_sheet(args.sheet, args.seed)
-            print(f"Wrote {args.sheet}.")
-        else:
-            print(write_samples(args.output_dir, args.count, args.seed))
+        print(write_samples(args.output_dir, args.count, args.seed))
     except (OSError, ValueError) as error:
         parser.error(str(error))
 
@@ -55,7 +43,7 @@ def write_samples(output_dir, count, seed):
         FileExistsError: One of the two is there already; nothing is ever overwritten.
         ValueError: `count` is too small to hold every kind of dirt.
     """
-    import sample_sets
+    import sample_sets  # OpenCV and SciPy: not for --help
 
     wiki, photos = os.path.join(output_dir, "wiki_crop"), os.path.join(output_dir, "photos")
     for folder in (wiki, photos):

@@ -33,7 +33,6 @@ DIRT = {
     "file missing": 0,
 }
 MIN_COUNT = 2 * len(DIRT)
-SHEET_AGES, SHEET_SIZE = (1, 5, 10, 16, 23, 33, 45, 58, 70, 85), 180
 # File: its (width, height) and the age and gender of everyone in it, from left to right.
 PHOTOS = {
     "father.jpg": ((640, 480), ((37, MALE),)),
@@ -227,17 +226,6 @@ def write_photos(folder, seed):
     writer.writerows(rows)
     write_bytes(os.path.join(folder, "truth.csv"), text.getvalue().encode())
     return len(rows)
-
-
-def write_sheet(path, seed):
-    """Write a PNG of drawn faces: women above, men below, ages SHEET_AGES from left to right."""
-    rows = []
-    for gender in (FEMALE, MALE):
-        sources = [np.random.default_rng([seed, gender, age]) for age in SHEET_AGES]
-        people = [draw_person(age, gender, rng) for age, rng in zip(SHEET_AGES, sources, strict=True)]
-        pairs = zip(people, sources, strict=True)
-        rows.append(np.hstack([paint_crop(person, SHEET_SIZE, rng) for person, rng in pairs]))
-    write_bytes(path, cv2.imencode(".png", np.vstack(rows))[1].tobytes())
 
 
 def jpeg(image):

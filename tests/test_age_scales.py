@@ -282,12 +282,12 @@ def fold_runs(grouped, tmp_path_factory):
         ]
         with pytest.MonkeyPatch.context() as monkeypatch:
             make_runs_plain(monkeypatch)
-            train.main(["-i", str(grouped), *SMALL, *options, "--output_path", str(folder / str(fold))])
+            train.main(["-i", str(grouped), *SMALL, *options, "--output_dir", str(folder / str(fold))])
     return folder
 
 
 def test_a_run_on_groups_says_what_it_leaves_out_and_counts_in_groups(grouped, tmp_path, capsys, plain_runs):
-    options = ["--age_scale", "adience", "--fold", "0", "--output_path", str(tmp_path)]
+    options = ["--age_scale", "adience", "--fold", "0", "--output_dir", str(tmp_path)]
     assert train.main(["-i", str(grouped), *SMALL, *options]) == 0
     said = capsys.readouterr().out
     assert "10 of 60 faces have an age label that belongs to no class of adience" in said
@@ -367,7 +367,7 @@ def test_scales_that_do_not_fit_are_refused(fold_runs, grouped, tmp_path, capsys
         (["--age_loss", "coral", "--age_sigma", "3"], "coral has hard labels"),
     ):
         with pytest.raises(SystemExit):
-            train.main(["-i", str(grouped), *SMALL, *options, "--output_path", str(tmp_path)])
+            train.main(["-i", str(grouped), *SMALL, *options, "--output_dir", str(tmp_path)])
         assert reason in capsys.readouterr().err
 
 
@@ -393,11 +393,11 @@ def test_scores_of_other_scales_are_neither_averaged_nor_made_up(
 
 def test_a_years_model_starts_and_teaches_a_run_on_groups(drawn_faces, tmp_path, capsys, plain_runs):
     run = ["-i", str(drawn_faces), *SMALL]
-    assert train.main([*run, "--output_path", str(tmp_path / "years")]) == 0
+    assert train.main([*run, "--output_dir", str(tmp_path / "years")]) == 0
     capsys.readouterr()
     first = str(tmp_path / "years")
-    options = ["--age_scale", "adult_child", "--weights", first, "--teacher", first]
-    assert train.main([*run, *options, "--output_path", str(tmp_path / "minors")]) == 0
+    options = ["--age_scale", "adult_child", "--weight_file", first, "--teacher", first]
+    assert train.main([*run, *options, "--output_dir", str(tmp_path / "minors")]) == 0
     assert "new: pred_age" in capsys.readouterr().out
     chosen = training_options(*run, *options)
     data = load_data(chosen)

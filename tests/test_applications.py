@@ -184,7 +184,7 @@ def test_images_that_are_too_small_and_vggface_for_others_are_refused(tmp_path, 
         application("convnext_tiny", 64, vggface=True)
     faces = write_database(tmp_path / "faces.mat", noise(4, 64))
     with pytest.raises(ValueError, match="75 pixels or more; received 64: .*create_db.py --img_size 96"):
-        train.main(["-i", str(faces), "--model", "inception_resnet_v2", "--output_path", str(tmp_path / "run")])
+        train.main(["-i", str(faces), "--model", "inception_resnet_v2", "--output_dir", str(tmp_path / "run")])
     assert not (tmp_path / "run").exists()
 
 
@@ -194,16 +194,16 @@ def test_images_that_are_too_small_and_vggface_for_others_are_refused(tmp_path, 
         (["--model", "alexnet"], "argument --model: invalid choice: 'alexnet'"),
         (["--model", "vgg16", "--depth", "10"], "--depth is for --model wide_resnet; this is vgg16"),
         (["--model", "vgg16", "--width", "2", "--stages", "3"], "--width --stages is for --model wide_resnet"),
-        (["--weights", "imagenet"], "--weight_file imagenet is for the networks of keras.applications"),
+        (["--weight_file", "imagenet"], "--weight_file imagenet is for the networks of keras.applications"),
         (["--freeze_epochs", "2"], "--freeze_epochs keeps what --weight_file brings"),
         (
-            ["--model", "vgg16", "--weights", "none", "--unfreeze_stages", "2"],
+            ["--model", "vgg16", "--weight_file", "none", "--unfreeze_stages", "2"],
             "--unfreeze_stages keeps what --weight_file",
         ),
         (["--model", "vgg16", "--freeze_epochs", "4", "--nb_epochs", "3"], "--freeze_epochs 4 are more than the 3 of"),
         (["--model", "vgg16", "--fine_tune_lr", "0.1"], "--fine_tune_lr is for the epochs after --freeze_epochs"),
         (["--model", "vgg16", "--unfreeze_stages", "6"], "--unfreeze_stages 6: vgg16 has 5"),
-        (["--weights", str(SHIPPED), "--unfreeze_stages", "6"], "--unfreeze_stages 6: dlib_resnet has 5"),
+        (["--weight_file", str(SHIPPED), "--unfreeze_stages", "6"], "--unfreeze_stages 6: dlib_resnet has 5"),
     ],
 )
 def test_options_of_another_network_are_refused(options, message, capsys):
@@ -219,7 +219,7 @@ def test_what_is_not_said_of_a_network_has_its_default():
 
     assert parsed() == ("wide_resnet", 16, None)
     assert parsed("--model", "vgg16") == ("vgg16", None, "imagenet")
-    assert parsed("--model", "vgg16", "--weights", "none") == ("vgg16", None, "none")
+    assert parsed("--model", "vgg16", "--weight_file", "none") == ("vgg16", None, "none")
 
 
 # ------------------------------------------------------------------------------------------------ ImageNet's weights
@@ -286,7 +286,7 @@ def test_a_download_that_fails_says_which_file_goes_where(tmp_path, monkeypatch)
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     monkeypatch.setattr("keras.src.backend.config.keras_home", lambda: str(tmp_path / "home"))
     with pytest.raises(ValueError) as raised:
-        train.main(["-i", str(faces), "--model", "vgg16", "--output_path", str(tmp_path / "run")])
+        train.main(["-i", str(faces), "--model", "vgg16", "--output_dir", str(tmp_path / "run")])
     said = str(raised.value)
     file = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
     assert "\n" not in said

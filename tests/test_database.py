@@ -60,6 +60,13 @@ def test_optional_columns_that_are_not_there_are_none(tmp_path):
     assert read_paths(path) == []
 
 
+def test_the_photos_of_several_databases_come_one_after_the_other(rich, tmp_path):
+    said, silent = open_database(rich[0]), open_database(write_database(tmp_path / "faces.mat", noise(3)))
+    assert utils.paths_of([silent, said]) == ["", "", "", *rich[2]["path"]]
+    with pytest.raises(ValueError, match=r"faces.mat does not say which photos its faces come from: a list needs that"):
+        utils.paths_of([said, silent], "a list")
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=1, max_size=4))
 def test_every_text_comes_back(texts):
     with tempfile.TemporaryDirectory() as folder:

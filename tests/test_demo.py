@@ -209,14 +209,16 @@ def test_a_rate_that_the_film_cannot_hold_is_rounded(tmp_path):
 @pytest.mark.parametrize(
     ("words", "found"),
     [
-        (["a.jpg"], {"image": "a.jpg"}),
-        (["photos"], {"image_dir": "photos"}),
+        (["a.jpg"], {"pictures": ["a.jpg"]}),
+        (["photos"], {"pictures": ["photos"]}),
         (["film.MP4"], {"video": "film.MP4"}),
         (["2"], {"camera": 2}),
         (["rtsp://me:secret@192.0.2.1/live"], {"camera": "rtsp://me:secret@192.0.2.1/live"}),
-        (["nowhere.jpg"], {"image": "nowhere.jpg"}),
-        (["a.jpg", "photos"], {"several": ["a.jpg", "photos"]}),
-        (["*.jpg"], {"several": ["a.jpg", "b.jpg"]}),
+        (["nowhere.jpg"], {"pictures": ["nowhere.jpg"]}),
+        (["a.jpg", "photos"], {"pictures": ["a.jpg", "photos"]}),
+        (["*.jpg"], {"pictures": ["a.jpg", "b.jpg"]}),
+        (["--image_dir", "photos"], {"pictures": ["photos"]}),
+        (["--image", "a.jpg"], {"pictures": ["a.jpg"]}),
         ([], {}),
     ],
 )
@@ -227,10 +229,14 @@ def test_what_is_named_without_an_option_is_understood(words, found, tmp_path, m
         (tmp_path / name).write_bytes(b"x")
     args = demo.build_parser().parse_args(words)
     demo.understand_paths(demo.build_parser(), args)
-    plain = {"image": None, "image_dir": None, "video": None, "camera": 0, "several": []}
-    paths = {name: [Path(each) for each in value] if name == "several" else value if name == "camera" else Path(value)
-             for name, value in found.items()}  # fmt: skip
-    assert {name: getattr(args, name) for name in plain} == plain | paths
+    kinds = {"pictures": lambda names: list(map(Path, names)), "video": Path, "camera": lambda name: name}
+    expected = {
+        "pictures": [],
+        "video": None,
+        "camera": 0,
+        **{name: kinds[name](value) for name, value in found.items()},
+    }
+    assert {name: getattr(args, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize(

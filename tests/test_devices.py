@@ -162,7 +162,7 @@ class Run:
     def __init__(self, folder: Path, name: str, database: Path, devices: int, processes: int = 1, *words, **before):
         self.notes, self.output, self.processes = folder / name, folder / before.pop("into", name), processes
         cluster = dict(zip(KERAS_CLUSTER, (f"127.0.0.1:{free_port()}", str(processes)), strict=False))
-        command = [sys.executable, "-c", CHILD, "--input", str(database), "--output_path", str(self.output)]
+        command = [sys.executable, "-c", CHILD, "--input", str(database), "--output_dir", str(self.output)]
         command += ["--nb_epochs", "2", "--batch_size", "128", "--aug", "--lr", "0.05", "--ema", "0.9", *words]
         command += ["--distributed", "--heartbeat", "10"] if processes > 1 else ["--devices", str(devices)]
         self.children = []

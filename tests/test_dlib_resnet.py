@@ -126,8 +126,8 @@ def test_another_file_of_dlib_is_refused(file, tmp_path):
 
 
 def test_train_starts_from_it(file, faces, tmp_path, capsys, plain_runs):
-    arguments = ["-i", str(faces), "--model", "dlib_resnet", "--weights", str(file[0]), "--nb_epochs", "1"]
-    train.main([*arguments, "--freeze_epochs", "1", "--output_path", str(tmp_path)])
+    arguments = ["-i", str(faces), "--model", "dlib_resnet", "--weight_file", str(file[0]), "--nb_epochs", "1"]
+    train.main([*arguments, "--freeze_epochs", "1", "--output_dir", str(tmp_path)])
     said = capsys.readouterr().out
     assert "dlib's weights of 29 convolutions" in said
     from networks.checkpoints import choose, load
@@ -140,4 +140,4 @@ def test_train_starts_from_it(file, faces, tmp_path, capsys, plain_runs):
 
 def test_another_networks_file_is_refused_by_name(file, faces, tmp_path):
     with pytest.raises(ValueError, match="has the weights of a dlib_resnet, not of a wide_resnet: --model dlib_resnet"):
-        train.main(["-i", str(faces), "--weights", str(file[0]), "--output_path", str(tmp_path)])
+        train.main(["-i", str(faces), "--weight_file", str(file[0]), "--output_dir", str(tmp_path)])

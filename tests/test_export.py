@@ -548,7 +548,7 @@ def test_a_saved_model_runs_only_where_it_is_trusted(tmp_path, faces):
         lambda: open_model(model),
         lambda: demo.main([*("--image", str(photo), "--weight_file", str(model), "--output_dir", str(tmp_path / "o"))]),
         lambda: evaluate.main(["--weight_file", str(model), "--input", str(faces)]),
-        lambda: train.main(["-i", str(faces), "--teacher", str(model), "--output_path", str(tmp_path)]),
+        lambda: train.main(["-i", str(faces), "--teacher", str(model), "--output_dir", str(tmp_path)]),
     ):
         with pytest.raises(ValueError, match="model is a SavedModel, which is a program .* say --trust"):
             use()

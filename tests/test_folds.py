@@ -123,7 +123,7 @@ def test_all_folds_are_trained_in_turn_and_a_finished_one_not_again(faces, tmp_p
         return 0
 
     monkeypatch.setattr(train, "train", trained)
-    words = ["-i", str(faces), *TINY, "--folds", "3", "--fold", "all", "--output_path", str(tmp_path)]
+    words = ["-i", str(faces), *TINY, "--folds", "3", "--fold", "all", "--output_dir", str(tmp_path)]
     assert train.main([*words, "--run", "mine"]) == 0
     assert f"python evaluate.py --weight_file {tmp_path / 'mine' / 'fold_*'}" in capsys.readouterr().out
     assert [run[:3] for run in runs] == [(f"mine/fold_{fold}", f"fold_{fold}", fold) for fold in range(3)]
@@ -138,7 +138,7 @@ def test_all_folds_are_trained_in_turn_and_a_finished_one_not_again(faces, tmp_p
 def test_the_datasets_own_folds_are_those_that_are_trained(tmp_path, capsys):
     texts = {"db": "adience", "detector": "none", "part_names": ("fold_0", "fold_1", "fold_4")}
     path = write_database(tmp_path / "a.mat", noise(9, 32), part=np.arange(9) % 3, texts=texts)
-    found = train.every_fold(train.build_parser(), ["-i", str(path), "--fold", "all", "--output_path", "out"])
+    found = train.every_fold(train.build_parser(), ["-i", str(path), "--fold", "all", "--output_dir", "out"])
     assert [str(folder) for folder, _ in found] == ["out/fold_0", "out/fold_1", "out/fold_4"]
     assert training_options(*found[2][1]).fold == 4
     none = write_database(tmp_path / "b.mat", noise(9, 32))

@@ -132,12 +132,6 @@ def test_too_few_records_for_every_kind_of_dirt_are_refused(tmp_path, capsys):
     assert ended.value.code == 2 and "--seed must be 0 or more. Received: -1" in capsys.readouterr().err
 
 
-def test_a_sheet_shows_women_above_men(tmp_path):
-    main(["--sheet", str(tmp_path / "sheet.png")])
-    sheet = read_image(tmp_path / "sheet.png")
-    assert sheet.shape == (2 * 180, 10 * 180, 3) and not np.array_equal(sheet[:180], sheet[180:])
-
-
 def test_the_portraits_are_those_of_their_table_and_evenly_of_both_genders():
     portraits = draw_portraits.read_portraits()
     assert {row["path"] for row in portraits} == set(draw_portraits.PORTRAITS.glob("*.jpg"))
@@ -211,29 +205,6 @@ def test_a_person_of_the_teachers_faces_stands_on_one_side(tmp_path):
     faces = teach.people(open_database(write_database(tmp_path / "x_db.mat", noise(200, 32), **columns)))
     for column in (faces.side, faces.fold):
         assert (column.reshape(50, 4) == column.reshape(50, 4)[:, :1]).all()
-
-
-def test_the_mean_of_two_checkpoints_lies_between_them(tmp_path, capsys):
-    import average
-    from age_gender.description import Description
-    from networks.backbones import build
-    from networks.checkpoints import inspect, load, save
-
-    description = Description("wide_resnet", {"depth": 10, "width": 1}, 32, mirror=True)
-    models = [build(description) for _ in range(2)]
-    for number, model in enumerate(models):
-        model.set_weights([np.full_like(weight, number) for weight in model.get_weights()])
-        save(model, tmp_path / f"{number}.hdf5", replace(description, training={"epoch": number}))
-    words = ["--weight_file", str(tmp_path / "0.hdf5"), str(tmp_path / "1.hdf5"), "--output", str(tmp_path / "m.hdf5")]
-    average.main([*words, "--share", "0.25"])
-    model, said = load(tmp_path / "m.hdf5", mirror=False)
-    assert all(np.allclose(weight, 0.25) for weight in model.get_weights())
-    assert said.mirror and said.training == {"epoch": 1, "averaged": {"share": 0.25, "with": {"epoch": 0}}}
-    save(build(replace(description, arguments={"depth": 10, "width": 2})), tmp_path / "0.hdf5",
-         replace(description, arguments={"depth": 10, "width": 2}))  # fmt: skip
-    with pytest.raises(ValueError, match="are not of one network"):
-        average.main(words)
-    assert inspect(tmp_path / "m.hdf5") == said
 
 
 def test_genders_and_ages_are_evened_on_the_faces_that_chose_the_checkpoint(tmp_path, capsys):

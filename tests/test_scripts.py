@@ -83,7 +83,7 @@ def drawn(tmp_path_factory) -> Path:
 def trained(drawn) -> Path:
     """The output folder of a short training with --aug."""
     output = drawn / "checkpoints"
-    words = ["-i", str(drawn / "wiki_db.mat"), "--aug", "--nb_epochs", "3", *SMALL_RUN, "--output_path", str(output)]
+    words = ["-i", str(drawn / "wiki_db.mat"), "--aug", "--nb_epochs", "3", *SMALL_RUN, "--output_dir", str(output)]
     with pytest.MonkeyPatch.context() as patch:
         make_runs_plain(patch, curve=True)
         assert train.main(words) == 0
@@ -264,7 +264,7 @@ def test_train_that_goes_to_nan_says_so_and_fails(drawn, tmp_path, quick_runs, c
             *SMALL_RUN,
             "--lr",
             "1e38",
-            "--output_path",
+            "--output_dir",
             str(tmp_path),
         ]
     )
@@ -288,7 +288,7 @@ def test_a_head_that_answers_every_face_alike_is_called_collapsed(drawn):
 
 def test_a_collapsed_run_exits_with_1_once_it_had_steps_enough(drawn, tmp_path, quick_runs, monkeypatch, capsys):
     monkeypatch.setattr(training_reports, "collapsed_heads", lambda values, data, scale: ["age"])
-    arguments = ["-i", str(drawn / "wiki_db.mat"), "--nb_epochs", "1", *SMALL_RUN, "--output_path", str(tmp_path)]
+    arguments = ["-i", str(drawn / "wiki_db.mat"), "--nb_epochs", "1", *SMALL_RUN, "--output_dir", str(tmp_path)]
     assert train.main(arguments) == 0
     assert "train longer" in capsys.readouterr().out
     monkeypatch.setattr(training_reports, "LEARNING_STEPS", 1)
@@ -317,7 +317,7 @@ def test_train_on_two_databases_at_once(drawn, tmp_path, quick_runs, quick_repor
     half = tmp_path / "half.mat"
     create_db.main(["--data_dir", str(drawn / "wiki_crop"), "-o", str(half), "--img_size", "32", "--max_age", "40"])
     train.main(
-        ["-i", str(drawn / "wiki_db.mat"), str(half), "--nb_epochs", "1", *SMALL_RUN, "--output_path", str(tmp_path)]
+        ["-i", str(drawn / "wiki_db.mat"), str(half), "--nb_epochs", "1", *SMALL_RUN, "--output_dir", str(tmp_path)]
     )
     assert len(inspect(next(tmp_path.glob("weights.*"))).split["databases"]) == 2
     evaluate.main(["--weight_file", str(tmp_path), "--output_dir", str(tmp_path / "both")])
@@ -417,7 +417,7 @@ def test_evaluate_says_that_there_is_no_test_part(older):
 
 def test_a_test_part_is_kept_out_of_training_and_scored(drawn, trained, tmp_path, quick_runs, quick_report, capsys):
     arguments = ["-i", str(drawn / "wiki_db.mat"), "--nb_epochs", "1", *SMALL_RUN, "--test_split", "0.2", "--mirror"]
-    train.main([*arguments, "--output_path", str(tmp_path)])
+    train.main([*arguments, "--output_dir", str(tmp_path)])
     database = open_database(drawn / "wiki_db.mat")
     sides = split([database], 0.3, 0, 0.2)
     training, validation, test = map(len, sides)
@@ -568,7 +568,7 @@ def test_demo_refuses(trained, drawn, tmp_path, capsys, monkeypatch):
     refused(demo, [*weights, "--image_dir", "nowhere"], "nowhere is not there")
     (tmp_path / "empty").mkdir()
     refused(demo, [*weights, "--image_dir", "empty"], "empty holds no image, nor do its subfolders")
-    refused(demo, [*weights, "--image", "empty"], "empty is no file; --image takes one image")
+    refused(demo, [*weights, "--image", "empty"], "empty holds no image, nor do its subfolders")
     refused(demo, [*weights, "nowhere.jpg"], "nowhere.jpg is not there")
     (tmp_path / "text.mp4").write_text("no film")
     refused(demo, [*weights, "--video", "text.mp4"], "text.mp4 cannot be played")

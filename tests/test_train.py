@@ -115,7 +115,7 @@ EVERY_OPTION = [
 def test_a_resumed_run_has_the_options_of_the_stopped_one(options, tmp_path, capsys):
     first = parsed(*options)
     stopped_run(tmp_path, first)
-    resume = ["--resume", "--output_path", str(tmp_path)]
+    resume = ["--resume", "--output_dir", str(tmp_path)]
     resumed, folder, stopped = parse(*resume)
     assert resumed.plain() == first.plain() and stopped["epoch"] == 1 and folder == tmp_path
     assert parse(*resume, *options)[0] == resumed  # saying it again does no harm
@@ -129,7 +129,7 @@ def test_a_run_of_a_version_with_other_options_is_refused(tmp_path):
     old = {name: value for name, value in parsed("--aug").plain().items() if name != "test_split"}
     stopped_run(tmp_path, parsed(), arguments={**old, "aug": True})
     with pytest.raises(ValueError, match="stopped in a version with other options; --restart discards it"):
-        parse("--resume", "--output_path", tmp_path)
+        parse("--resume", "--output_dir", tmp_path)
 
 
 def test_the_names_of_earlier_versions_mean_the_same_and_no_help_shows_them(tmp_path, capsys):
@@ -188,17 +188,19 @@ def test_the_recipes_that_come_with_the_suite_are_what_they_say():
 
 
 def test_a_start_brings_its_network_and_its_loss_and_what_is_typed_wins(tiny_checkpoint_file, capsys):
-    said = training_options(f"@{RECIPES / 'fine_tune.args'}", "--weights", SHIPPED, "-i", "x.mat")
+    said = training_options(f"@{RECIPES / 'fine_tune.args'}", "--weight_file", SHIPPED, "-i", "x.mat")
     assert (said.model, said.width) == (inspect(SHIPPED).network, None) == ("dlib_resnet", None)
     assert (said.mirror, said.age_loss, said.age_error_weight, said.gender_weight) == (True, "dldl_v2", 0.5, 2.0)
-    typed = training_options("--weights", SHIPPED, "-i", "x.mat", "--age_loss", "cross_entropy", "--gender_weight", "1")
+    typed = training_options(
+        "--weight_file", SHIPPED, "-i", "x.mat", "--age_loss", "cross_entropy", "--gender_weight", "1"
+    )
     assert (typed.age_loss, typed.age_error_weight, typed.gender_weight) == ("cross_entropy", 1.0, 1.0)
     with pytest.raises(SystemExit):
-        training_options("--weights", SHIPPED, "-i", "x.mat", "--width", "3")
+        training_options("--weight_file", SHIPPED, "-i", "x.mat", "--width", "3")
     assert "--width is for --model wide_resnet; this is dlib_resnet" in capsys.readouterr().err
-    wide = training_options("--weights", tiny_checkpoint_file, "-i", "x.mat")
+    wide = training_options("--weight_file", tiny_checkpoint_file, "-i", "x.mat")
     assert {name: getattr(wide, name) for name in ("depth", "width")} == inspect(tiny_checkpoint_file).arguments
-    assert training_options("--weights", tiny_checkpoint_file, "-i", "x.mat", "--width", "3").width == 3
+    assert training_options("--weight_file", tiny_checkpoint_file, "-i", "x.mat", "--width", "3").width == 3
 
 
 def test_paths_are_kept_absolute_and_used_as_they_were_typed(tmp_path, monkeypatch):
@@ -337,9 +339,9 @@ def test_the_largest_database_decides_how_the_demo_cuts_and_what_is_unlike_it_is
 def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(faces, tmp_path, quick_runs, capsys):
     still = ["-i", str(faces), "--nb_epochs", "1", "--validation_split", "0.2", "--lr", "1e-30", *TINY]
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
-    assert train.main([*still, "--test_split", "0.1", "--output_path", str(first)]) == 0
-    options = ["--test_split", "0.1", "--weights", str(first), "--seed", "0", "--weight_decay", "0"]
-    assert train.main([*still, *options, "--output_path", str(second)]) == 0
+    assert train.main([*still, "--test_split", "0.1", "--output_dir", str(first)]) == 0
+    options = ["--test_split", "0.1", "--weight_file", str(first), "--seed", "0", "--weight_decay", "0"]
+    assert train.main([*still, *options, "--output_dir", str(second)]) == 0
     said = capsys.readouterr().out
     assert f"{checkpoints.choose(first)}: the weights of 8 of 8 layers; new: none\n" in said
     assert "have trained it" not in said and "another split" not in said
@@ -352,7 +354,7 @@ def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(f
     assert other.training["arguments"]["weights"] == str(checkpoints.choose(first))
     assert one.training["arguments"]["weights"] is None
 
-    options = ["--test_split", "0.3", "--weights", str(checkpoints.choose(second)), "--output_path", str(third)]
+    options = ["--test_split", "0.3", "--weight_file", str(checkpoints.choose(second)), "--output_dir", str(third)]
     assert train.main([*still, *options]) == 0
     seen = re.search(r"  (\d+) of the faces that validate or test this run have trained it\n", capsys.readouterr().out)
     earlier, later = (inspect(checkpoints.choose(folder)).sides for folder in (second, third))
@@ -367,7 +369,7 @@ def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(faces, t
     words = ["-i", str(faces), "--nb_epochs", "1", "--test_split", "0.2", *TINY]
     first, second, pupil = (tmp_path / name for name in ("first", "second", "pupil"))
     for folder, seed in ((first, "0"), (second, "1")):
-        assert train.main([*words, "--seed", seed, "--output_path", str(folder)]) == 0
+        assert train.main([*words, "--seed", seed, "--output_dir", str(folder)]) == 0
     chosen = training_options("--teacher", first, second, *words)
     data = load_data(chosen)
     capsys.readouterr()
@@ -381,7 +383,7 @@ def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(faces, t
     unasked = np.r_[data.validation, data.test]
     assert len(unasked) and not gender[unasked].any() and not age[unasked].any()
 
-    options = ["--teacher", str(first), "--teacher_weight", "0.75", "--output_path", str(pupil)]
+    options = ["--teacher", str(first), "--teacher_weight", "0.75", "--output_dir", str(pupil)]
     assert train.main([*words, *options]) == 0
     kept = inspect(checkpoints.choose(pupil))
     one = inspect(checkpoints.choose(first))
@@ -400,9 +402,9 @@ def test_a_resumed_run_keeps_its_first_weights_and_teacher_though_its_folder_has
     faces, tmp_path, quick_runs
 ):
     folder, words = tmp_path / "run", ["-i", str(faces), *TINY]
-    assert train.main([*words, "--nb_epochs", "1", "--output_path", str(folder)]) == 0
+    assert train.main([*words, "--nb_epochs", "1", "--output_dir", str(folder)]) == 0
     first = checkpoints.choose(folder)
-    again = ["--weights", str(folder), "--teacher", str(folder), "--output_path", str(folder)]
+    again = ["--weight_file", str(folder), "--teacher", str(folder), "--output_dir", str(folder)]
     stopped_run(folder, parse(*words, "--nb_epochs", "3", *again)[0])
     shutil.copy(first, folder / "weights.02-0.10.hdf5")
     with h5py.File(folder / "weights.02-0.10.hdf5", "r+") as file:
@@ -411,7 +413,7 @@ def test_a_resumed_run_keeps_its_first_weights_and_teacher_though_its_folder_has
         seal(file, KEY, json.dumps(said))
     assert checkpoints.choose(folder) != first
     for typed in ([], [*words, "--nb_epochs", "3", *again]):  # the folder is what was typed: a recipe may say it again
-        resumed, _, _ = parse("--resume", *typed, "--output_path", folder)
+        resumed, _, _ = parse("--resume", *typed, "--output_dir", folder)
         assert (resumed.weights, resumed.teacher) == (str(first), (first,))
 
 
@@ -420,14 +422,14 @@ def test_a_share_for_no_teacher_and_a_teacher_that_is_not_there_are_refused(face
         train.main(["-i", str(faces), "--teacher_weight", "0.3", *TINY])
     assert "--teacher_weight is for --teacher" in capsys.readouterr().err
     with pytest.raises(FileNotFoundError, match=r"nowhere\.hdf5 is not there"):
-        train.main(["-i", str(faces), "--teacher", "nowhere.hdf5", "--output_path", str(tmp_path / "run"), *TINY])
+        train.main(["-i", str(faces), "--teacher", "nowhere.hdf5", "--output_dir", str(tmp_path / "run"), *TINY])
     assert not list((tmp_path / "run").glob("*"))
 
 
 def test_weights_that_are_not_there_are_refused_before_anything_is_written(faces, tmp_path, quick_runs):
     for weights in (tmp_path / "nowhere.hdf5", tmp_path):
         with pytest.raises(FileNotFoundError, match=r"nowhere\.hdf5 is not there|there is no checkpoint in"):
-            train.main(["-i", str(faces), "--weights", str(weights), "--output_path", str(tmp_path / "run"), *TINY])
+            train.main(["-i", str(faces), "--weight_file", str(weights), "--output_dir", str(tmp_path / "run"), *TINY])
     assert not list((tmp_path / "run").glob("*"))
 
 
@@ -489,7 +491,7 @@ def test_full_and_half_labelled_databases_train_in_one_run(tmp_path, quick_runs,
     part = np.arange(20) % 3
     ages = write_database(tmp_path / "ages.mat", noise(20, 32, 1), gender=np.full(20, -1), part=part, **names)
     genders = write_database(tmp_path / "genders.mat", noise(20, 32, 2), age=np.full(20, -1))
-    options = ["--nb_epochs", "1", "--split", "part", *TINY, "--output_path", str(tmp_path / "run")]
+    options = ["--nb_epochs", "1", "--split", "part", *TINY, "--output_dir", str(tmp_path / "run")]
     assert train.main(["-i", str(full), str(ages), str(genders), *options]) == 0
     kept = inspect(checkpoints.choose(tmp_path / "run"))
     assert kept.split["parts"] and kept.split["fold"] is None
@@ -498,7 +500,7 @@ def test_full_and_half_labelled_databases_train_in_one_run(tmp_path, quick_runs,
 
 def test_a_run_without_one_label_claims_nothing_of_it(tmp_path, quick_runs, capsys):
     faces = write_database(tmp_path / "faces.mat", noise(40, 32), age=np.full(40, -1), gender=np.arange(40) % 2)
-    options = ["-i", str(faces), "--nb_epochs", "1", *TINY, "--output_path", str(tmp_path / "run")]
+    options = ["-i", str(faces), "--nb_epochs", "1", *TINY, "--output_dir", str(tmp_path / "run")]
     assert train.main(options) == 0
     said = capsys.readouterr().out
     assert "for every face: age error -, gender " in said and "nan" not in said
@@ -552,26 +554,26 @@ def test_two_runs_do_not_share_a_folder_and_none_is_disturbed(tmp_path):
     path = write_database(tmp_path / "a.mat", noise(40, 32), age=np.arange(40), gender=np.arange(40) % 2)
     run_folder = tmp_path / "run"
     with alone(run_folder / "train"), pytest.raises(ValueError, match=r"another run is at work on .*run; wait for it"):
-        train.main(["-i", str(path), "--output_path", str(run_folder)])
+        train.main(["-i", str(path), "--output_dir", str(run_folder)])
 
 
 def test_a_stopped_run_may_go_on_for_more_epochs_but_not_for_fewer(tmp_path, capsys):
     stopped_run(tmp_path, parsed("--nb_epochs", "5"))
-    assert parse("--resume", "--output_path", tmp_path)[0].nb_epochs == 5
-    assert parse("--resume", "--output_path", tmp_path, "--nb_epochs", "8")[0].nb_epochs == 8
+    assert parse("--resume", "--output_dir", tmp_path)[0].nb_epochs == 5
+    assert parse("--resume", "--output_dir", tmp_path, "--nb_epochs", "8")[0].nb_epochs == 8
     with pytest.raises(SystemExit):
-        parse("--resume", "--output_path", tmp_path, "--nb_epochs", "4")
+        parse("--resume", "--output_dir", tmp_path, "--nb_epochs", "4")
     assert "the stopped run had another --nb_epochs" in capsys.readouterr().err
 
 
 def test_a_resume_where_nothing_was_stopped_starts_anew(tmp_path, capsys):
-    options, folder, stopped = parse("--resume", "--output_path", tmp_path, "-i", "x.mat", "--nb_epochs", "3")
+    options, folder, stopped = parse("--resume", "--output_dir", tmp_path, "-i", "x.mat", "--nb_epochs", "3")
     assert (options.nb_epochs, folder, stopped) == (3, tmp_path, {})
     assert f"nothing was stopped in {tmp_path}: the run starts anew" in capsys.readouterr().out
 
 
 def test_a_run_with_a_name_has_a_folder_its_arguments_and_its_best_and_last_checkpoint(faces, tmp_path, quick_runs):
-    words = ["-i", str(faces), *TINY, "--output_path", str(tmp_path)]
+    words = ["-i", str(faces), *TINY, "--output_dir", str(tmp_path)]
     assert train.main([*words, "--nb_epochs", "4", "--lr", "0.2", "--run", "mine", "--keep", "1"]) == 0
     folder = tmp_path / "mine"
     assert not list(tmp_path.glob("*.hdf5")) and not list(folder.glob(".*"))
@@ -590,7 +592,7 @@ def test_a_stopped_run_with_a_name_is_found_by_it_or_by_its_folder(tmp_path, cap
     (tmp_path / "mine").mkdir()
     first = parsed("--run", "mine")
     stopped_run(tmp_path / "mine", first)
-    for words in (["--output_path", tmp_path, "--run", "mine"], ["--output_path", tmp_path / "mine"]):
+    for words in (["--output_dir", tmp_path, "--run", "mine"], ["--output_dir", tmp_path / "mine"]):
         options, folder, _ = parse("--resume", *words)
         assert (options.plain(), folder) == (first.plain(), tmp_path / "mine")
     for name in ("../mine", "a/b", ".hidden", "", "a b"):
@@ -605,10 +607,10 @@ def test_a_stopped_run_with_a_name_is_found_by_it_or_by_its_folder(tmp_path, cap
 def test_a_run_says_what_its_start_is_worth_and_what_it_gained(faces, tmp_path, quick_runs, capsys):
     words = ["-i", str(faces), "--nb_epochs", "1", "--validation_split", "0.3", *TINY]
     first, second = tmp_path / "first", tmp_path / "second"
-    assert train.main([*words, "--output_path", str(first)]) == 0
+    assert train.main([*words, "--output_dir", str(first)]) == 0
     assert "gained" not in capsys.readouterr().out  # over nothing
     start = checkpoints.choose(first)
-    assert train.main([*words, "--lr", "0.3", "--weights", str(first), "--output_path", str(second)]) == 0
+    assert train.main([*words, "--lr", "0.3", "--weight_file", str(first), "--output_dir", str(second)]) == 0
     said = capsys.readouterr().out
     database = open_database(faces)
     rows = np.flatnonzero(inspect(start).sides[database.fingerprint()] == VALIDATION)

@@ -155,7 +155,7 @@ def test_a_run_with_everything_is_one_history_and_ends_the_same_wherever_it_was_
     )
     words = ["--nb_epochs", "5", "--patience", "9", f"@{recipe}"]
     whole = tmp_path / "whole"
-    assert train.main([*words, "--output_path", str(whole)]) == 0
+    assert train.main([*words, "--output_dir", str(whole)]) == 0
     said = capsys.readouterr().out
     assert "earlier.hdf5: the weights of 8 of 8 layers; new: none" in said
     assert "epochs 1 to 2: the heads on a frozen network, 721 parameters" in said
@@ -178,16 +178,16 @@ def test_a_run_with_everything_is_one_history_and_ends_the_same_wherever_it_was_
 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        train.main([*words, "--output_path", "stopped"])
+        train.main([*words, "--output_dir", "stopped"])
     assert "stopped after 1 whole epochs; --resume goes on at epoch 2" in capsys.readouterr().out
     for more, message in (([], "--resume continues it, --restart discards it"), (["--depth", "10"], "another --depth")):
         with pytest.raises(SystemExit):
-            train.main([*words, *more, *["--resume"] * bool(more), "--output_path", "stopped"])
+            train.main([*words, *more, *["--resume"] * bool(more), "--output_dir", "stopped"])
         assert message in capsys.readouterr().err.splitlines()[-1]
-    assert train.main(["--resume", "--output_path", "stopped", *words]) == 0  # with the recipe, which says the same
+    assert train.main(["--resume", "--output_dir", "stopped", *words]) == 0  # with the recipe, which says the same
     monkeypatch.chdir(faces.parent.parent)
     for stop in (2, 3, 5):
-        assert train.main(["--resume", "--output_path", str(tmp_path / str(stop))]) == 0
+        assert train.main(["--resume", "--output_dir", str(tmp_path / str(stop))]) == 0
     for folder in ("stopped", "2", "3", "5"):
         np.testing.assert_allclose(numbers(whole), numbers(tmp_path / folder), rtol=1e-3, atol=1e-3)
         assert not (tmp_path / folder / RESUME_FILE).exists()
@@ -199,7 +199,7 @@ def test_a_run_with_everything_is_one_history_and_ends_the_same_wherever_it_was_
         state["best"] |= {"best": -9.0, "waited": 1}
         state["arguments"] |= {"patience": 2, "nb_epochs": 9}
         seal(file, RESUME_ATTRIBUTE, json.dumps(state))
-    assert train.main(["--resume", "--output_path", str(waiting)]) == 0
+    assert train.main(["--resume", "--output_dir", str(waiting)]) == 0
     assert len(history(waiting)) == 5 and "no better val_loss in 2 epochs" in capsys.readouterr().out
 
 
@@ -212,12 +212,12 @@ def test_what_can_be_known_is_refused_before_teachers_are_asked_and_the_network_
 ):
     monkeypatch.setattr("training.teachers.open_model", never)
     monkeypatch.setattr("training.run.build", never)
-    run = ["--teacher", str(earlier), "--output_path", str(tmp_path / "run")]
+    run = ["--teacher", str(earlier), "--output_dir", str(tmp_path / "run")]
     genders = write_database(tmp_path / "genders.mat", noise(40, 32), age=np.full(40, -1), gender=np.arange(40) % 2)
     with pytest.raises(ValueError, match="--monitor val_pred_age_mae: no validation face has that label"):
         train.main(["-i", str(genders), "--monitor", "val_pred_age_mae", *run])
     with pytest.raises(ValueError, match="is a wide_resnet, not a vgg16: --model wide_resnet"):
-        train.main(["-i", str(faces), "--model", "vgg16", "--weights", str(earlier), *run])
+        train.main(["-i", str(faces), "--model", "vgg16", "--weight_file", str(earlier), *run])
     save_as(earlier, tmp_path / "grouped.hdf5", age_scale=AGE_SCALES["adult_child"])
     with pytest.raises(ValueError, match="adult_child cannot be folded onto years"):
         train.main(["-i", str(faces), "--teacher", str(tmp_path / "grouped.hdf5"), *run[2:]])
@@ -228,7 +228,7 @@ def test_what_can_be_known_is_refused_before_teachers_are_asked_and_the_network_
         file.attrs[RESUME_ATTRIBUTE] = json.dumps(stopped_state(arguments=options.plain(), split=split))
     write_database(faces, noise(40, 32), age=np.arange(40), gender=np.arange(40) % 2)  # other labels, the same name
     with pytest.raises(ValueError, match="not those that the stopped run was trained on; --restart discards it"):
-        train.main(["--resume", "--output_path", str(tmp_path / "run")])
+        train.main(["--resume", "--output_dir", str(tmp_path / "run")])
 
 
 def save_as(path, other, **changed):
@@ -243,9 +243,20 @@ def test_the_best_of_both_phases_is_kept_and_patience_waits_for_the_second(
 ):
     """The heads alone improve at first; a rate of nothing then improves nothing, and the second phase ends early."""
     run = tmp_path / "run"
-    options = ["-i", str(faces), "--weights", str(earlier), "--freeze_epochs", "4", "--nb_epochs", "9", "--seed", "0"]
+    options = [
+        "-i",
+        str(faces),
+        "--weight_file",
+        str(earlier),
+        "--freeze_epochs",
+        "4",
+        "--nb_epochs",
+        "9",
+        "--seed",
+        "0",
+    ]
     options += ["--batch_size", "32", "--lr", "1e-30", "--patience", "2", "--validation_split", "0.2"]
-    options += ["--output_path", str(run)]
+    options += ["--output_dir", str(run)]
     assert train.main(options) in (0, 1)
     rows = history(run)
     best = min(range(len(rows)), key=lambda row: float(rows[row]["val_loss"]))
@@ -259,9 +270,20 @@ def test_the_validation_loss_of_both_phases_is_that_of_the_faces_whatever_decays
     network = {"depth": 10, "width": 1}
     earlier = tmp_path / "earlier.hdf5"
     save(wide_resnet(32, **network), earlier, Description("wide_resnet", network, 32, split={"seed": 0}))
-    options = ["-i", str(faces), "--weights", str(earlier), "--depth", "10", "--width", "1", "--weight_decay", "0.1"]
+    options = [
+        "-i",
+        str(faces),
+        "--weight_file",
+        str(earlier),
+        "--depth",
+        "10",
+        "--width",
+        "1",
+        "--weight_decay",
+        "0.1",
+    ]
     options += ["--freeze_epochs", "1", "--nb_epochs", "2", "--lr", "1e-9", "--gender_weight", "3"]
-    assert train.main([*options, "--validation_split", "0.2", "--output_path", str(tmp_path / "run")]) in (0, 1)
+    assert train.main([*options, "--validation_split", "0.2", "--output_dir", str(tmp_path / "run")]) in (0, 1)
     for row in history(tmp_path / "run"):
         gender, age, both = (float(row[f"val_{name}"]) for name in ("pred_gender_loss", "pred_age_loss", "loss"))
         assert both == pytest.approx(3 * gender + age, rel=1e-5)
@@ -271,14 +293,14 @@ def test_the_validation_loss_of_both_phases_is_that_of_the_faces_whatever_decays
 def test_nothing_random_is_frozen(faces, tmp_path, plain_runs):
     earlier = tmp_path / "earlier.hdf5"
     save(wide_resnet(32, 10, 1), earlier, Description("wide_resnet", {"depth": 10, "width": 1}, 32, split={"seed": 0}))
-    options = ["-i", str(faces), "--weights", str(earlier), "--depth", "10", "--width", "2", "--freeze_epochs", "1"]
+    options = ["-i", str(faces), "--weight_file", str(earlier), "--depth", "10", "--width", "2", "--freeze_epochs", "1"]
     with pytest.raises(ValueError, match=r"is another network: of this one 15 layers beside the heads would be new"):
-        train.main([*options, "--nb_epochs", "2", "--output_path", str(tmp_path / "run")])
+        train.main([*options, "--nb_epochs", "2", "--output_dir", str(tmp_path / "run")])
 
 
 def test_a_loss_that_is_no_number_ends_the_run_in_its_phase(faces, earlier, tmp_path, quick_runs, capsys):
-    options = ["-i", str(faces), "--weights", str(earlier), "--freeze_epochs", "2", "--nb_epochs", "4"]
-    assert train.main([*options, "--lr", "1e38", "--output_path", str(tmp_path / "run")]) == 1
+    options = ["-i", str(faces), "--weight_file", str(earlier), "--freeze_epochs", "2", "--nb_epochs", "4"]
+    assert train.main([*options, "--lr", "1e38", "--output_dir", str(tmp_path / "run")]) == 1
     assert "the loss is not a number in epoch" in capsys.readouterr().err
     assert len(history(tmp_path / "run")) <= 2
 
@@ -286,16 +308,18 @@ def test_a_loss_that_is_no_number_ends_the_run_in_its_phase(faces, earlier, tmp_
 def test_weights_of_another_network_or_for_another_are_refused(faces, earlier, tmp_path, quick_runs):
     def error(*options):
         with pytest.raises((ValueError, FileNotFoundError)) as raised:
-            train.main(["-i", str(faces), *options, "--output_path", str(tmp_path / "run")])
+            train.main(["-i", str(faces), *options, "--output_dir", str(tmp_path / "run")])
         return str(raised.value)
 
-    assert "is a wide_resnet, not a vgg16: --model wide_resnet" in error("--model", "vgg16", "--weights", str(earlier))
+    assert "is a wide_resnet, not a vgg16: --model wide_resnet" in error(
+        "--model", "vgg16", "--weight_file", str(earlier)
+    )
     vgg16 = write_keras_2_weights(tmp_path / "any_name.h5", vggface_vgg16())
     resnet50 = write_keras_2_weights(tmp_path / "other.h5", vggface_resnet50())
-    assert "has the weights of a vgg16, not of a wide_resnet: --model vgg16" in error("--weights", str(vgg16))
-    said = error("--model", "vgg16", "--weights", str(resnet50))
+    assert "has the weights of a vgg16, not of a wide_resnet: --model vgg16" in error("--weight_file", str(vgg16))
+    said = error("--model", "vgg16", "--weight_file", str(resnet50))
     assert "has the weights of a resnet50, not of a vgg16: --model resnet50" in said
-    said = error("--model", "vgg16", "--weights", "data/rcmalli_vggface_tf_notop_vgg16.h5")
+    said = error("--model", "vgg16", "--weight_file", "data/rcmalli_vggface_tf_notop_vgg16.h5")
     assert "is not there: fetch https://github.com/rcmalli/keras-vggface/releases/" in said
     assert "/rcmalli_vggface_tf_notop_vgg16.h5 and name its path" in said
 
@@ -309,8 +333,8 @@ def test_a_network_is_trained_saved_and_loaded_whatever_keras_has_numbered(faces
     source = give_every_weight_a_value(application("mobilenet_v3_small", 32))
     how = {"seed": 5, "validation_split": 0.1, "databases": [open_database(faces).fingerprint()]}  # as 0.5.0 said it
     save(source, earlier, Description("mobilenet_v3_small", {}, 32, split=how))
-    options = ["-i", str(faces), "--model", "mobilenet_v3_small", "--weights", str(earlier), "--freeze_epochs", "1"]
-    options += ["--nb_epochs", "2", "--batch_size", "32", "--opt", "adam", "--output_path", str(run)]
+    options = ["-i", str(faces), "--model", "mobilenet_v3_small", "--weight_file", str(earlier), "--freeze_epochs", "1"]
+    options += ["--nb_epochs", "2", "--batch_size", "32", "--opt", "adam", "--output_dir", str(run)]
     assert train.main(options) == 0
     assert "of the faces that validate or test this run have trained it" in capsys.readouterr().out
     assert [int(row["trained_parameters"]) for row in history(run)] == [577 * 103, source.count_params() - 12112]

@@ -27,7 +27,7 @@ PUBLISHED = ("imagenet", "none")  # what --weight_file takes beside files
 class Options:
     """The options of a run, as `train.py --help-all` explains them, with every default filled in.
 
-    `weights` and `teacher` are checkpoints or folders of runs; `find_checkpoints` in arguments.py makes files of them.
+    `weights` and `teacher` are files; of a folder of runs that is named, `arguments.parse` takes the newest checkpoint.
     """
 
     input: tuple[Path, ...]

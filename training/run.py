@@ -207,6 +207,7 @@ def writer(model, description: Description, averaged: list):
     """A function of path, epoch and values that writes a checkpoint of the run, of averaged weights where there are."""
 
     def write(path: Path, epoch: int, values: dict) -> None:
+        """Has all processes swap their weights, and the first write."""
         metrics = {name: float(value) for name, value in values.items()}
         reached = {"epoch": epoch, "metrics": metrics, "saved": time.time()}
         for swap in averaged:

@@ -6,6 +6,8 @@ Chromium is the machine's own (Debian: apt install chromium). Faces are drawn, o
 that AGE_GENDER_SHARED names, where YuNet's file lies too.
 """
 
+import contextlib
+import itertools
 import json
 import os
 import shutil
@@ -27,7 +29,7 @@ from age_gender.intervals import UNSURE_BELOW
 from age_gender.predictor import Predictor
 from age_gender.runtimes import SHIPPED
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 PORTRAITS = sorted((ROOT / "samples" / "portraits").glob("*.jpg"))
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SHARED = os.environ.get("AGE_GENDER_SHARED", "")
@@ -50,7 +52,7 @@ def drawn(tmp_path_factory) -> Path:
 def film(drawn, tmp_path_factory) -> Path:
     """A drawn couple that moves: couple.y4m for a camera, couple.webm of 5 seconds and long.webm of 30 as files."""
     folder = tmp_path_factory.mktemp("film")
-    photo = cv2.resize(cv2.imread(str(drawn / "couple.jpg")), (WIDTH, HEIGHT * 4 // 3), interpolation=cv2.INTER_AREA)
+    photo = cv2.imread(str(drawn / "couple.jpg"))  # 640 x 480
     frames = [np.roll(photo[60 : 60 + HEIGHT], 2 * step, axis=1) for step in range(30)]
     for name, rate in (("couple.webm", 6), ("long.webm", 1)):
         writer = cv2.VideoWriter(str(folder / name), cv2.VideoWriter.fourcc(*"VP80"), rate, (WIDTH, HEIGHT))
@@ -77,36 +79,34 @@ def chromium(film):
         opened.close()
 
 
-def serve(folder: Path):
-    server = browser.server(folder)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    return server
-
-
-@pytest.fixture(scope="module")
-def bare(tmp_path_factory):
-    """The address of the page without YuNet."""
-    folder = tmp_path_factory.mktemp("bare") / "dist"
-    gather.main(["--output_dir", str(folder), "--no_yunet"])
-    with serve(folder) as server:
+@contextlib.contextmanager
+def served(folder: Path, *options: str):
+    """Gathers the page into a folder; its address while it is served."""
+    gather.main(["--output_dir", str(folder), *options])
+    with browser.server(folder) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
         yield browser.address_of(server)
         server.shutdown()
 
 
 @pytest.fixture(scope="module")
+def bare(tmp_path_factory):
+    """The address of the page without YuNet."""
+    with served(tmp_path_factory.mktemp("bare") / "dist", "--no_yunet") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """The address of the page with YuNet, which the library takes from the same place."""
-    folder = tmp_path_factory.mktemp("whole") / "dist"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yunet, "FOLDERS", (*yunet.FOLDERS, Path(SHARED) / "data" / "yunet"))
         try:
             yunet.read_model()
         except FileNotFoundError:
             pytest.skip("YuNet is not here: python download.py yunet brings it, or AGE_GENDER_SHARED names where it is")
-        gather.main(["--output_dir", str(folder)])
-        with serve(folder) as server:
-            yield browser.address_of(server)
-            server.shutdown()
+        with served(tmp_path_factory.mktemp("whole") / "dist") as address:
+            yield address
 
 
 @pytest.fixture(scope="module")
@@ -146,10 +146,7 @@ def visit(chromium):
 def read(page, *files) -> str:
     """Gives files to the page; what it says at last."""
     page.locator("#files").set_input_files([str(file) for file in files])
-    if len(files) > 1:
-        last = f"{len(files)} files are read."
-    else:
-        last = Path(files[0]).name
+    last = f"{len(files)} files are read." if len(files) > 1 else Path(files[0]).name
     expect(page.get_by_role("status")).to_contain_text(last)
     return page.get_by_role("status").inner_text()
 
@@ -191,15 +188,12 @@ def test_portraits_have_the_answers_of_the_library(whole, visit):
 
 @pytest.mark.skipif(not SHARED, reason="AGE_GENDER_SHARED is not set: it names the folder of genuine faces")
 def test_genuine_faces_have_the_answers_of_the_library(whole, visit, tmp_path):
+    paths = sorted((Path(SHARED) / "data" / "photos").glob("*.jpg"))
     with tarfile.open(Path(SHARED) / "data" / "UTKFace.tar.gz") as archive:
-        paths = []
-        for member in archive:
-            if member.isfile() and member.name.endswith(".jpg"):
-                paths.append(tmp_path / f"{len(paths)}.jpg")
-                paths[-1].write_bytes(archive.extractfile(member).read())
-                if len(paths) == 190:
-                    break
-    paths += sorted((Path(SHARED) / "data" / "photos").glob("*.jpg"))
+        photos = (member for member in archive if member.isfile() and member.name.endswith(".jpg"))
+        for number, member in enumerate(itertools.islice(photos, 190)):
+            paths.append(tmp_path / f"{number}.jpg")
+            paths[-1].write_bytes(archive.extractfile(member).read())
     page, predict = visit(whole), Predictor(detector="yunet")
     read(page, *paths)
     differences = compare(answers(page), [predict(path) for path in paths])
@@ -212,15 +206,15 @@ def test_large_and_small_pictures_are_searched_as_the_library_does(whole, visit,
     sizes = {"large.png": (2100, 1575), "small.png": (60, 45), "flat.png": (300, 60)}
     for name, size in sizes.items():
         cv2.imwrite(str(tmp_path / name), cv2.resize(family, size, interpolation=cv2.INTER_AREA))
-    cv2.imwrite(str(tmp_path / "close.png"), cv2.resize(cv2.imread(str(PORTRAITS[0]))[60:220, 20:180], (1500, 1500)))
-    cv2.imwrite(str(tmp_path / "tiny.png"), cv2.resize(cv2.imread(str(PORTRAITS[0])), (45, 55)))
+    portrait = cv2.imread(str(PORTRAITS[0]))
+    cv2.imwrite(str(tmp_path / "close.png"), cv2.resize(portrait[60:220, 20:180], (1500, 1500)))
+    cv2.imwrite(str(tmp_path / "tiny.png"), cv2.resize(portrait, (45, 55)))
     paths = [tmp_path / name for name in (*sizes, "close.png", "tiny.png")]
     page, predict = visit(whole), Predictor(detector="yunet")
     read(page, *paths)
     expected = [predict(path) for path in paths]
-    assert [len(faces) for faces in expected][0] == 3 and sum(map(len, expected)) >= 5
-    differences = compare(answers(page), expected)
-    assert max(differences) < 0.1
+    assert len(expected[0]) == 3 and sum(map(len, expected)) >= 5
+    assert max(compare(answers(page), expected)) < 0.1
 
 
 def test_it_shows_how_much_of_the_model_is_there(bare, visit):
@@ -264,8 +258,9 @@ def test_no_face_and_what_cannot_be_read_get_a_sentence_each(whole, visit, drawn
     assert read(page, drawn / "landscape.jpg") == "landscape.jpg: no face was found."
     said = "broken.jpg is no photo that this browser can read, or it is damaged."
     assert read(page, tmp_path / "broken.jpg") == said
-    of_video = "broken.webm is no video that this browser can play, or it is damaged."
-    assert read(page, tmp_path / "broken.webm") == of_video
+    assert "broken.webm is no video that this browser can play, or it is damaged." == read(
+        page, tmp_path / "broken.webm"
+    )
     together = read(page, PORTRAITS[0], tmp_path / "broken.jpg", drawn / "landscape.jpg")
     assert together == f"2 of 3 files are read. {said} landscape.jpg: no face was found."
     assert read(page, PORTRAITS[0]) == f"{PORTRAITS[0].name}: 1 face"  # it goes on after all that
@@ -281,6 +276,14 @@ def test_a_video_is_read_while_it_plays(whole, visit, film):
     assert said.endswith("pictures were read, with at most 2 faces at once.")
     assert int(said.split(" is over. ")[1].split()[0]) >= 2
     assert page.get_by_role("button", name="Stop").is_hidden()
+
+
+def test_a_video_can_be_stopped(whole, visit, film):
+    page = visit(whole)
+    page.locator("#files").set_input_files(str(film / "long.webm"))
+    expect(page.locator("#results")).to_contain_text("pictures a second")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("status")).to_contain_text("long.webm was stopped.")
 
 
 def test_the_camera_is_read_until_it_is_stopped(whole, visit):
@@ -352,13 +355,11 @@ def test_a_phone_by_day_and_night(either, visit, scheme):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     ground = luminance(page, "body", "backgroundColor")
     assert ground > 0.8 if scheme == "light" else ground < 0.05
-    for selector in ("body", ".hint"):
-        dark, light = sorted((ground, luminance(page, selector, "color")))
+    button = luminance(page, "#camera", "backgroundColor")
+    for selector, behind in (("body", ground), (".hint", ground), ("#camera", button)):
+        dark, light = sorted((behind, luminance(page, selector, "color")))
         assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2.2, 1.4.3
-    dark, light = sorted(luminance(page, "#camera", what) for what in ("backgroundColor", "color"))
-    assert (light + 0.05) / (dark + 0.05) >= 4.5
-    box = page.get_by_role("button", name="Camera").bounding_box()
-    assert box["height"] >= 44
+    assert page.get_by_role("button", name="Camera").bounding_box()["height"] >= 44
 
 
 def test_it_says_what_it_is_not_for_and_where_pictures_go(bare, visit):
@@ -415,11 +416,3 @@ def test_without_yunet_the_browsers_own_detector_finds_faces(bare, visit):
     crop = crop_face(read_image(PORTRAITS[0]), (60, 70, 160, 170), 0.1, 128)
     assert face["box"] == [60, 70, 160, 170]
     assert abs(face["age"] - Predictor().predict(crop[None])[0][0]) < 0.1
-
-
-def test_a_video_can_be_stopped(whole, visit, film):
-    page = visit(whole)
-    page.locator("#files").set_input_files(str(film / "long.webm"))
-    expect(page.locator("#results")).to_contain_text("pictures a second")
-    page.keyboard.press("Escape")
-    expect(page.get_by_role("status")).to_contain_text("long.webm was stopped.")
