@@ -30,6 +30,9 @@ IMAGE_SUFFIXES = (
 MOST_BYTES = 512 << 20  # of a photo's file
 MOST_PIXELS = 180_000_000  # of a photo: more than any camera's, and half a gigabyte decoded
 
+# How a photo is opened: a pipe does not wait for who writes to it, a terminal does not become ours; on Windows, as it is.
+_TO_READ = sum(getattr(os, name, 0) for name in ("O_RDONLY", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
+
 # Up to this factor linear interpolation comes as near to a photo's area average as INTER_AREA, in a sixth of the time.
 LINEAR_SHRINK = 1.6
 
@@ -100,13 +103,21 @@ def read_bytes(path: Path) -> bytes | None:
     """The content of a regular file of at most MOST_BYTES; None of anything else, such as a pipe or a device, and of
     what cannot be read. (cv2.imread fails on some names beyond ASCII.)"""
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:  # opening a pipe would wait for its writer
-            return None
-        with open(path, "rb", buffering=0) as file:
-            return file.readall()
+        handle = os.open(path, _TO_READ)
     except (OSError, ValueError):  # ValueError: a name with a zero byte
         return None
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            return None
+        content = os.read(handle, found.st_size)
+        while len(content) < found.st_size and (more := os.read(handle, found.st_size - len(content))):
+            content += more
+        return content
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
 
 
 def decode(content: bytes, at_least: int | None = None) -> np.ndarray | None:

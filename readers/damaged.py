@@ -1,0 +1,54 @@
+"""Photos that are damaged and are read as well as can be: which they are, what their decoders say, and lists of them."""
+
+from pathlib import Path
+
+from age_gender import cluster
+from age_gender.files import read_cells, real, write_rows
+from age_gender.machine import held_back_stderr
+
+
+def complaints(folder: Path, paths: list[str], client=None) -> dict[str, list[str]]:
+    """The lines that decoders write to stderr of some photos, decoded one at a time; silent ones are left out.
+
+    No other thread may decode meanwhile. With a Dask client, one of its workers does it.
+    """
+    if client is None or not paths:
+        return _complaints(folder, paths)
+    said = cluster.in_order(
+        client, _complaints, [paths], given=lambda some: (folder.absolute(), some), deadly=lambda path: {}
+    )
+    return {path: lines for found in said for path, lines in found.items()}
+
+
+def _complaints(folder: Path, paths: list[str]) -> dict[str, list[str]]:
+    from age_gender.faces import read_image
+
+    found = {}
+    for path in paths:
+        with held_back_stderr() as said:
+            read_image(folder / path)
+            lines = said().splitlines()
+        if lines:
+            found[path] = lines
+    return found
+
+
+def list_damaged(beside: Path, damaged: dict[str, list[str]], excluded: list[Path]) -> None:
+    """Writes such photos beside a file, with their decoders' words, as a list that create_db.py --exclude takes."""
+    listing = beside.with_suffix(".damaged.csv")
+    if write_list(listing, [(path, "; ".join(lines)) for path, lines in damaged.items()], excluded):
+        first, listed = next(iter(damaged)), f"all are listed in {listing}, which create_db.py --exclude takes"
+        print(f"\n{len(damaged):,} photos are damaged but were read, such as {first}; {listed}")
+
+
+def write_list(listing: Path, rows: list[tuple[str, str]], excluded: list[Path]) -> bool:
+    """Writes paths and reasons where there are any, which it returns; else removes the list of an earlier run. If this
+    run left out what that list names, the list keeps it, so that the next run of the same command does too."""
+    if real(listing) in map(real, excluded):
+        if rows:
+            write_rows(listing, [*(cells for _, cells in read_cells(listing)), *rows])
+    elif rows:
+        write_rows(listing, [("path", "reason"), *rows])
+    else:
+        listing.unlink(missing_ok=True)
+    return bool(rows)
