@@ -9,11 +9,12 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from age_gender import __version__
-from age_gender.machine import available_cores
+from age_gender.machine import Stderr, available_cores
 
 T = TypeVar("T")
 
@@ -272,7 +273,9 @@ def run(main: Callable[[], int | None]) -> None:
         print(f"{script}: error: {message.translate(_SHOWN)}", file=sys.stderr)
     if Json.asked:
         plain = {"status": status or 0, **_result}
-        print(json.dumps(plain, default=lambda x: x.item() if hasattr(x, "item") else str(x)), file=out, flush=True)
+        line = json.dumps(plain, default=lambda x: x.item() if hasattr(x, "item") else str(x))
+        with suppress(OSError):  # a full disk, which has been said
+            print(line, file=out, flush=True)
     sys.exit(status)
 
 
@@ -299,11 +302,15 @@ class _Plain(io.TextIOWrapper):
     """A stream on which a name shows as it is and commands nothing; one that cannot be shown is no error."""
 
     def write(self, text: str) -> int:
-        return super().write(text.translate(_SHOWN))
+        try:
+            return super().write(text.translate(_SHOWN))
+        except OSError as error:  # a full disk, or a reader that went away
+            raise OSError(error.errno, error.strerror, "stdout") from None
 
 
 def _open_streams() -> None:
-    """Has stdout escape what a terminal would obey, and opens the streams that whoever started us has closed."""
+    """Has stdout escape what a terminal would obey, and opens the streams that whoever started us has closed. No stderr
+    that cannot be written, as on a full disk, ends the run."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -313,3 +320,5 @@ def _open_streams() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.name != os.devnull:
         out = sys.stdout
         sys.stdout = _Plain(out.buffer, out.encoding, "backslashreplace", line_buffering=True)  # in a pipe too
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = Stderr(2, sys.stderr)

@@ -1,5 +1,6 @@
 """The machine: how many cores there are for us, work on them, and native libraries that talk too much."""
 
+import io
 import os
 import sys
 import tempfile
@@ -7,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -54,6 +55,29 @@ def held_back_stderr() -> Iterator[Callable[[], str]]:
             os.close(terminal)
 
 
+class Stderr(io.TextIOWrapper):
+    """A stderr that ends no run because it cannot be written, as on a full disk: what is said then goes to stdout, but
+    for progress, of which the next replaces the last.
+
+    Args:
+        number: of an open file; all but 2 are closed with the stream.
+        like: a stream whose encoding it takes.
+    """
+
+    def __init__(self, number: int, like: Any):
+        file = open(number, "wb", buffering=0, closefd=number != 2)
+        super().__init__(file, like.encoding, like.errors, write_through=True)  # type: ignore[arg-type]
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            if "\r" not in text and sys.__stdout__:
+                with suppress(OSError):
+                    print(text, end="", file=sys.__stdout__, flush=True)
+            return len(text)
+
+
 def native_stderr_size() -> int:
     """How many bytes native code has written to stderr since it is kept by `native_lines`, in whatever thread."""
     return os.fstat(2).st_size
@@ -66,11 +90,10 @@ class _Kept:
     threads = 0
 
     def begin(self) -> None:
-        own, real, self.stack = sys.stderr, sys.__stderr__, ExitStack()
+        own, self.stack = sys.stderr, ExitStack()
         self.stack.callback(setattr, sys, "stderr", own)
-        if real and own is real:
-            terminal = open(os.dup(2), "w", buffering=1, encoding=real.encoding, errors=real.errors)
-            sys.stderr = self.stack.enter_context(terminal)
+        if own is sys.__stderr__ or isinstance(own, Stderr):
+            sys.stderr = self.stack.enter_context(Stderr(os.dup(2), own))
         self.said = self.stack.enter_context(held_back_stderr())
 
     def end(self) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from age_gender.files import guarded, replacing
 from age_gender.predictor import Face, Result
-from age_gender.sources import TABLE, Camera, Video
+from age_gender.sources import TABLE, Camera, Video, open_capture, quiet
 from age_gender.tracks import COLUMNS as SUMMARY_COLUMNS
 from age_gender.tracks import Tracked
 
@@ -142,7 +142,8 @@ class Output:
             if self._film is None:
                 self._open_film(self._source, (annotated.shape[1], annotated.shape[0]))
             assert self._film
-            self._film.write(annotated)
+            with quiet():  # `close` says it, of all frames at once
+                self._film.write(annotated)
             self._film_frames += 1
         else:
             self._write_picture(result.frame.name, annotated)
@@ -179,8 +180,9 @@ class Output:
                 table.writerows(people)
         with self._unfinished:
             if self._film:
-                self._film.release()
-                found = max(0, int(cv2.VideoCapture(str(self._film_new)).get(cv2.CAP_PROP_FRAME_COUNT)))
+                with quiet():
+                    self._film.release()
+                found = max(0, int(open_capture(str(self._film_new)).get(cv2.CAP_PROP_FRAME_COUNT)))
                 if found < self._film_frames:
                     raise OSError(
                         f"{self._film_file} was not written: {found} of its {self._film_frames} frames are in it; "

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -98,16 +99,23 @@ def images(paths: list[Path], folder: Path | None = None) -> Iterator[Frame]:
         yield Frame(name, 0, partial(read_image, path))
 
 
-def _open(what: int | str) -> cv2.VideoCapture:
-    """Opens a camera or a video; OpenCV's own complaints are kept back, since the caller says what failed."""
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps back OpenCV's and FFmpeg's own complaints of a video; the caller says what failed."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it
     level = logging.getLogLevel()
     logging.setLogLevel(0)
     try:
-        return cv2.VideoCapture(what)
+        yield
     finally:
         logging.setLogLevel(level)
+
+
+def open_capture(what: int | str) -> cv2.VideoCapture:
+    """Opens a camera or a video, quietly."""
+    with quiet():
+        return cv2.VideoCapture(what)
 
 
 LEAST_BYTES = 8  # of a frame in a file: its place in the index takes them. Who promises more frames knows nothing
@@ -137,7 +145,7 @@ class Video:
         if not self.path.is_file():
             raise FileNotFoundError(f"{path} is not there")
         self.lost = 0
-        self._capture = _open(str(path))
+        self._capture = open_capture(str(path))
         self._rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
         self.frames_per_second = self._rate / every
         width, height = (int(self._capture.get(each)) for each in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
@@ -183,7 +191,7 @@ class Camera:
     def __init__(self, index: int | str, width: int = 640, height: int = 480):
         # Of a stream's address, what says no password.
         self.name = f"camera {index}" if isinstance(index, int) else index.rpartition("@")[2].rpartition("://")[2]
-        self._capture = _open(index)
+        self._capture = open_capture(index)
         self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
         if not self._capture.isOpened() or not self._capture.read()[0]:
