@@ -66,7 +66,7 @@ class Stderr(io.TextIOWrapper):
 
     def __init__(self, number: int, like: Any):
         file = open(number, "wb", buffering=0, closefd=number != 2)
-        super().__init__(file, like.encoding, like.errors, write_through=True)  # type: ignore[arg-type]
+        super().__init__(file, like.encoding, like.errors, write_through=True)
 
     def write(self, text: str) -> int:
         try:

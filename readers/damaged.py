@@ -1,4 +1,4 @@
-"""Photos that are damaged and are read as well as can be: which they are, what their decoders say, and lists of them."""
+"""Photos that are damaged and are read as well as can be: what their decoders say, and lists of them."""
 
 from pathlib import Path
 

@@ -166,7 +166,7 @@ def test_a_full_disk_behind_stderr_or_stdout_ends_no_run_without_a_word():
         return done.stdout, done.stderr, done.returncode
 
     progress = "sys.stderr.write('\\r 10%')\nprint('done')"
-    kept = "from age_gender.machine import native_stderr_kept\nwith native_stderr_kept():\n os.write(2, b'native\\n')\n "
+    kept = "from age_gender import machine\nwith machine.native_stderr_kept():\n os.write(2, b'native\\n')\n "
     wrong = "raise ValueError('it is wrong')"
     assert told("2>/dev/full", progress) == ("done\n", "", 0)
     assert told("2>/dev/full", wrong) == ("it.py: error: it is wrong\n", "", 2)
