@@ -86,10 +86,10 @@ def result(**facts: object) -> None:
     _result.update({name: None if isinstance(x, float) and math.isnan(x) else x for name, x in facts.items()})
 
 
-def parser_for(script_docstring: str, usage: str, quiet: bool = True) -> argparse.ArgumentParser:
-    """A parser that describes a script by its docstring and keeps its error messages short; `quiet`, whether the script
-    can do without what it prints."""
-    parser = _Parser(usage=usage, description=script_docstring.strip(), formatter_class=HelpFormatter)
+def parser_for(script_docstring: str | None, usage: str, quiet: bool = True) -> argparse.ArgumentParser:
+    """A parser that describes a script by its docstring, which python -OO leaves out, and keeps its error messages
+    short; `quiet`, whether the script can do without what it prints."""
+    parser = _Parser(usage=usage, description=(script_docstring or "").strip(), formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"age-gender-estimation {__version__}")
     if quiet:
         hidden = argparse.SUPPRESS
@@ -266,9 +266,11 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output went away
         status = 1
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError, ImportError) as error:
         status = 2
         message = " ".join(str(error).split()) or "out of memory"
+        if isinstance(error, ImportError):
+            message += "; pip install -r requirements.txt installs what the suite needs"
         result(error=message)
         print(f"{script}: error: {message.translate(_SHOWN)}", file=sys.stderr)
     if Json.asked:

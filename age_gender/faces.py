@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 import cv2
 import numpy as np
 
+from age_gender.files import NO_ROOM
+
 if TYPE_CHECKING:
     import PIL.Image
 
@@ -102,10 +104,16 @@ def read_image(path: Path) -> np.ndarray | None:
 
 def read_bytes(path: Path) -> bytes | None:
     """The content of a regular file of at most MOST_BYTES; None of anything else, such as a pipe or a device, and of
-    what cannot be read. (cv2.imread fails on some names beyond ASCII.)"""
+    what cannot be read. (cv2.imread fails on some names beyond ASCII.)
+
+    Raises:
+        OSError: if no more files can be open: that is no fault of this one.
+    """
     try:
         handle = os.open(path, _TO_READ)
-    except (OSError, ValueError):  # ValueError: a name with a zero byte
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise
         return None
     try:
         found = os.fstat(handle)

@@ -176,6 +176,13 @@ def test_a_full_disk_behind_stderr_or_stdout_ends_no_run_without_a_word():
     assert told(">/dev/full", "print('done')\ncli.Json.asked = True") == ("", said, 2)
 
 
+def test_a_package_that_is_missing_and_docstrings_that_are_left_out_end_in_no_traceback():
+    _, said, status = run_with("import no_such_package")
+    assert (said.count("\n"), status) == (1, 2) and "No module named 'no_such_package'; pip install -r" in said
+    done = subprocess.run([sys.executable, "-OO", "demo.py", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert "usage: demo.py" in done.stdout and (done.stderr, done.returncode) == ("", 0)
+
+
 def test_json_is_the_last_line_also_where_nothing_else_is_printed_and_where_it_failed():
     facts = "faces=numpy.int64(3), error_years=float('nan'), at=pathlib.Path('a')"
     body = f"print('done')\nimport numpy, pathlib\ncli.result({facts})"

@@ -1,6 +1,7 @@
 """Tables, lists and folders as other people have them: read as they are, or refused in one line; nothing uncounted."""
 
 import csv
+import errno
 import os
 import subprocess
 import sys
@@ -321,6 +322,31 @@ def test_a_list_that_names_nothing_is_refused(text, message, tmp_path):
     with pytest.raises(ValueError, match=f"--exclude .*{message}"):
         create_db.main([*("--db", "utkface", "--data_dir", str(tmp_path), "--output", str(tmp_path / "o.mat")),
                         *("--exclude", str(tmp_path / "list.txt"))])  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path):
+    photos(tmp_path, "20_0_0_2.jpg")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="--exclude .*pipe cannot be read as a table: it is no regular file"):
+        create_db.main([*("--db", "utkface", "--data_dir", str(tmp_path), "--output", str(tmp_path / "o.mat")),
+                        *("--exclude", str(tmp_path / "pipe"))])  # fmt: skip
+
+
+def test_a_machine_that_opens_no_more_files_does_not_cost_photos(tmp_path, monkeypatch):
+    photos(tmp_path, "20_0_0_2.jpg", "21_0_0_2.jpg")
+    real = os.open
+
+    def full(path, *more):
+        if str(path).endswith("21_0_0_2.jpg"):
+            raise OSError(errno.EMFILE, "Too many open files", str(path))
+        return real(path, *more)
+
+    monkeypatch.setattr(os, "open", full)
+    output = tmp_path / "o.mat"
+    with pytest.raises(OSError, match="Too many open files"):
+        create_db.main(["--db", "utkface", "--data_dir", str(tmp_path), "--output", str(output)])
+    assert not output.exists()
 
 
 @pytest.mark.parametrize(
