@@ -38,7 +38,7 @@ from age_gender.files import write_rows
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN, likelier_gender
 from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
-from readers.damaged import complaints, list_damaged
+from readers.damaged import complaints_of, list_damaged
 
 SHOWN_FACES, SHOWN_GROUPS, SHOWN_DOUBTS = 60, 40, 200  # on the page
 
@@ -133,7 +133,7 @@ def check_photos(args: argparse.Namespace) -> Check:
     with connected(args.scheduler, "readers.duplicates", args.workers) as client:
         photos = look_at(folder, records, margin, args.workers, client)
         doubted = [path for path, photo in zip(records.path, photos, strict=True) if photo.doubted]
-        damaged = complaints(folder, list(dict.fromkeys(doubted)), client)
+        damaged = complaints_of(folder, list(dict.fromkeys(doubted)), client)
     findings, listed, groups = find(records, photos, args.list_near, reader.both)
     findings.append(("damaged, but read", None, len(damaged), 0))
     kept, dropped = clean(records, MIN_SCORE, 0, MAX_AGE, set(listed), reader.both)

@@ -27,7 +27,7 @@ from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 from readers.cleaning import names_found
 from readers.cutting import Cut, Find, StillThere, decoded_blocks
-from readers.damaged import complaints, list_damaged, write_list
+from readers.damaged import complaints_of, list_damaged, write_list
 from readers.parts import name_parts, part_of
 
 
@@ -161,7 +161,7 @@ def main(argv: list[str] | None = None) -> None:
         written, failures, doubted = write_database(
             output, records, kept, folder, blocks, cut.image_size, scalars, texts
         )
-        damaged = complaints(folder, list(dict.fromkeys(records.path[row] for row in doubted)), client)
+        damaged = complaints_of(folder, list(dict.fromkeys(records.path[row] for row in doubted)), client)
         known.update(line for lines in damaged.values() for line in lines)
     for reason, paths in failures.items():
         dropped[reason] = dropped.get(reason, 0) + len(paths)

@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from age_gender import cli
@@ -37,10 +38,13 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, predict, print."""
     args = build_parser().parse_args(argv)
     from age_gender.predictor import Predictor
-    from age_gender.results import rows_of, write_csv
+    from age_gender.results import naming_damaged, rows_of, write_csv
     from age_gender.sources import Frame, find_images, images
 
     predictor = Predictor(args.weight_file, args.detector)
+
+    def say(text: str) -> None:
+        print(cli.one_line(f"age-gender: {text}"), file=sys.stderr)
 
     def frames() -> Iterator[Frame]:
         for path in args.paths:
@@ -49,18 +53,18 @@ def main(argv: list[str] | None = None) -> int:
                 continue
             found = find_images(path)
             if found.passed_over:
-                print(cli.one_line(f"age-gender: {path}: passed over {found}"), file=sys.stderr)
+                say(f"{path}: passed over {found}")
             yield from images(found.images)
 
     read = lost = 0
 
     def rows() -> Iterator[dict[str, Any]]:
         nonlocal read, lost
-        for result in predictor.stream(frames()):
+        for result in naming_damaged(predictor.stream(frames()), Path(), say):
             read += 1
             if result.image is None:
                 lost += 1
-                print(cli.one_line(f"age-gender: {result.frame.name} is not there, or no photo"), file=sys.stderr)
+                say(f"{result.frame.name} is not there, or no photo")
             yield from rows_of(result)
             sys.stdout.flush()
 

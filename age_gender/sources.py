@@ -3,7 +3,7 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 
 from age_gender.faces import IMAGE_SUFFIXES, read_image
 from age_gender.files import files_below, real
+from age_gender.machine import held_back_stderr
 
 TABLE = "predictions.csv"  # a folder that holds one is of results
 
@@ -97,6 +98,21 @@ def images(paths: list[Path], folder: Path | None = None) -> Iterator[Frame]:
     for path in paths:
         name = path.relative_to(folder).as_posix() if folder else str(path)
         yield Frame(name, 0, partial(read_image, path))
+
+
+def complaints(folder: Path, names: Iterable[str]) -> dict[str, list[str]]:
+    """The lines that decoders write to stderr of some photos, decoded one at a time; silent ones are left out.
+
+    These photos are damaged, and read as well as can be, or not at all. No other thread may decode meanwhile.
+    """
+    found = {}
+    for name in names:
+        with held_back_stderr() as said:
+            read_image(folder / name)
+            lines = said().splitlines()
+        if lines:
+            found[name] = lines
+    return found
 
 
 @contextmanager

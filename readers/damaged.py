@@ -4,33 +4,17 @@ from pathlib import Path
 
 from age_gender import cluster
 from age_gender.files import read_cells, real, write_rows
-from age_gender.machine import held_back_stderr
+from age_gender.sources import complaints
 
 
-def complaints(folder: Path, paths: list[str], client=None) -> dict[str, list[str]]:
-    """The lines that decoders write to stderr of some photos, decoded one at a time; silent ones are left out.
-
-    No other thread may decode meanwhile. With a Dask client, one of its workers does it.
-    """
+def complaints_of(folder: Path, paths: list[str], client=None) -> dict[str, list[str]]:
+    """`sources.complaints` about some photos of a dataset; with a Dask client, by one of its workers."""
     if client is None or not paths:
-        return _complaints(folder, paths)
+        return complaints(folder, paths)
     said = cluster.in_order(
-        client, _complaints, [paths], given=lambda some: (folder.absolute(), some), deadly=lambda path: {}
+        client, complaints, [paths], given=lambda some: (folder.absolute(), some), deadly=lambda path: {}
     )
     return {path: lines for found in said for path, lines in found.items()}
-
-
-def _complaints(folder: Path, paths: list[str]) -> dict[str, list[str]]:
-    from age_gender.faces import read_image
-
-    found = {}
-    for path in paths:
-        with held_back_stderr() as said:
-            read_image(folder / path)
-            lines = said().splitlines()
-        if lines:
-            found[path] = lines
-    return found
 
 
 def list_damaged(beside: Path, damaged: dict[str, list[str]], excluded: list[Path]) -> None:
