@@ -134,6 +134,7 @@ def open_capture(what: int | str) -> cv2.VideoCapture:
         return cv2.VideoCapture(what)
 
 
+PROLOGUE = 1024  # bytes: none of a video's so many first ones are text alone
 LEAST_BYTES = 8  # of a frame in a file: its place in the index takes them. Who promises more frames knows nothing
 SLACK = 2  # frames by which a file's own count may be off, as an estimate from its length is
 
@@ -153,13 +154,16 @@ class Video:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if OpenCV cannot play it.
+        ValueError: if OpenCV cannot play it, or it is empty or text.
     """
 
     def __init__(self, path: Path, every: int = 1):
         self.path, self.every = Path(path), every
         if not self.path.is_file():
             raise FileNotFoundError(f"{path} is not there")
+        with open(self.path, "rb") as file:
+            if file.read(PROLOGUE).isascii():  # such as a list of other files, which FFmpeg would play
+                raise ValueError(f"{path} cannot be played: it is empty or text, no video")
         self.lost = 0
         self._capture = open_capture(str(path))
         self._rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
