@@ -4,11 +4,12 @@ from pathlib import Path
 
 from age_gender import cluster
 from age_gender.files import read_cells, real, write_rows
-from age_gender.sources import complaints
 
 
 def complaints_of(folder: Path, paths: list[str], client=None) -> dict[str, list[str]]:
     """`sources.complaints` about some photos of a dataset; with a Dask client, by one of its workers."""
+    from age_gender.sources import complaints  # OpenCV, which --help does without
+
     if client is None or not paths:
         return complaints(folder, paths)
     said = cluster.in_order(
