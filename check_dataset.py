@@ -13,7 +13,7 @@ them where their ages or genders conflict, since either label may be wrong, and 
 one where the labels agree. An unknown label conflicts with none. Images that are nearly the same (saved anew, resized,
 a little brighter) are shown and counted; --list_near lists them by the same rules. Counted but not listed, since
 create_db.py drops them itself: names that are not understood, ages outside 0..100, and unknown labels where the dataset
-should have both.
+should have both. Photos that are damaged but were read have a list of their own, data/wiki_check.damaged.csv.
 
 The list has the columns path, reason and same_as, the first file of a group of like ones.
 
@@ -36,7 +36,9 @@ from age_gender import cli
 from age_gender.cluster import connected
 from age_gender.files import write_rows
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN, likelier_gender
+from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
+from readers.damaged import complaints_of, list_damaged
 
 SHOWN_FACES, SHOWN_GROUPS, SHOWN_DOUBTS = 60, 40, 200  # on the page
 
@@ -93,10 +95,13 @@ def main(argv: list[str] | None = None) -> int:
     if args.weight_file:
         check_labels(args.weight_file, args.input, args.doubt_below, output)
     else:
-        check = check_photos(args)
-        write_rows(output, [("path", "reason", "same_as"), *((path, *why) for path, why in check.listed.items())])
-        report(check, output)
-        write_report(page, check)
+        with native_stderr_kept() as known:
+            check = check_photos(args)
+            known.update(line for lines in check.damaged.values() for line in lines)
+            write_rows(output, [("path", "reason", "same_as"), *((path, *why) for path, why in check.listed.items())])
+            report(check, output)
+            list_damaged(output, check.damaged, [])
+            write_report(page, check)
         cli.result(output=output, page=page, listed=len(check.listed), kept=len(check.kept))
     print(f"the page with pictures is {page}")
     return 0
@@ -114,6 +119,7 @@ class Check(NamedTuple):
     groups: dict[str, list[list[int]]]
     kept: np.ndarray
     dropped: dict[str, int]
+    damaged: dict[str, list[str]]
     seed: int
 
 
@@ -126,9 +132,12 @@ def check_photos(args: argparse.Namespace) -> Check:
     margin = reader.margin if args.margin is None else args.margin
     with connected(args.scheduler, "readers.duplicates", args.workers) as client:
         photos = look_at(folder, records, margin, args.workers, client)
+        doubted = [path for path, photo in zip(records.path, photos, strict=True) if photo.doubted]
+        damaged = complaints_of(folder, list(dict.fromkeys(doubted)), client)
     findings, listed, groups = find(records, photos, args.list_near, reader.both)
+    findings.append(("damaged, but read", None, len(damaged), 0))
     kept, dropped = clean(records, MIN_SCORE, 0, MAX_AGE, set(listed), reader.both)
-    return Check(args.db, folder, margin, records, findings, listed, groups, kept, dropped, args.seed)
+    return Check(args.db, folder, margin, records, findings, listed, groups, kept, dropped, damaged, args.seed)
 
 
 def check_labels(files: list[Path], paths: list[Path] | None, below: float, output: Path) -> None:

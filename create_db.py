@@ -21,12 +21,13 @@ import numpy as np
 from age_gender import cli
 from age_gender.cluster import connected, once
 from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, in_any_thread
-from age_gender.files import alone, read_cells, real, write_rows
+from age_gender.files import alone
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 from readers.cleaning import names_found
-from readers.cutting import Cut, Find, StillThere, complaints, decoded_blocks
+from readers.cutting import Block, Cut, Find, StillThere, decoded_blocks
+from readers.damaged import complaints_of, list_damaged, write_list
 from readers.parts import name_parts, part_of
 
 
@@ -153,17 +154,16 @@ def main(argv: list[str] | None = None) -> None:
     announce(output, len(kept), cut.image_size)
     scalars = {"img_size": cut.image_size, "min_score": args.min_score, "margin": cut.margin, "align": cut.align}
     texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}  # none: it came cropped, or with boxes of its own
-    doubted: list[int] = []
     with (
         alone(output),
         connected(args.scheduler, "readers.cutting", args.workers) as client,
         native_stderr_kept() as known,
     ):
-        blocks = decoded_blocks(records, kept, folder, cut, args.workers, client, doubted)
-        written, failures, taken_whole = write_database(
+        blocks = decoded_blocks(records, kept, folder, cut, args.workers, client)
+        written, failures, doubted, taken_whole = write_database(
             output, records, kept, folder, blocks, cut.image_size, scalars, texts
         )
-        damaged = complaints(folder, list(dict.fromkeys(records.path[row] for row in sorted(doubted))))
+        damaged = complaints_of(folder, list(dict.fromkeys(records.path[row] for row in doubted)), client)
         known.update(line for lines in damaged.values() for line in lines)
     for reason, paths in failures.items():
         dropped[reason] = dropped.get(reason, 0) + len(paths)
@@ -242,7 +242,7 @@ def write_database(
     records: Records,
     kept: np.ndarray,
     folder: Path,
-    blocks: Iterable[tuple],
+    blocks: Iterable[Block],
     image_size: int,
     scalars: dict[str, float],
     texts: dict[str, object],
@@ -252,6 +252,7 @@ def write_database(
     Returns:
         written: rows of the records that are in the database.
         failures: reason -> paths of the photos that could not be read.
+        doubted: rows whose photos may be damaged, see `Block`.
         taken_whole: how many photos were taken whole, for want of a face.
     """
     import cv2
@@ -259,15 +260,16 @@ def write_database(
     from utils import writing_database
 
     cv2.setNumThreads(1)  # the photos are shared out among the workers already
-    written, digests, failures, taken_whole = [], [], {}, 0
+    written, digests, failures, doubted, taken_whole = [], [], {}, [], 0
     there = StillThere(folder, [records.path[row] for row in kept])
     with writing_database(output, len(kept), image_size) as writer:
-        for rows, images, row_digests, block_failures, block_whole in blocks:
-            writer.append(images)
-            taken_whole += block_whole
-            written.append(rows)
-            digests.extend(row_digests)
-            for reason, path in block_failures:
+        for block in blocks:
+            writer.append(block.images)
+            doubted.extend(block.doubted)
+            taken_whole += block.taken_whole
+            written.append(block.rows)
+            digests.extend(block.digests)
+            for reason, path in block.failures:
                 failures.setdefault(reason, []).append(path)
         if not writer.written:
             examples = ", ".join(f"{folder / paths[0]}: {reason}" for reason, paths in failures.items())
@@ -291,7 +293,7 @@ def write_database(
             if names := getattr(records, name):
                 texts[name] = names
         writer.finish(columns, scalars, texts)
-    return written, failures, taken_whole
+    return written, failures, doubted, taken_whole
 
 
 def report(records: Records, written: np.ndarray, dropped: dict[str, int], output: Path, seconds: float) -> None:
@@ -324,27 +326,6 @@ def list_failures(output: Path, failures: list[tuple[str, list[str]]], excluded:
     shown = "".join(f"\n  {path}: {reason}" for path, reason in rows[:5])
     more = f"\n  and {len(rows) - 5:,} more" if len(rows) > 5 else ""
     print(f"\n{len(rows):,} photos could not be used; all are listed in {listing}:{shown}{more}")
-
-
-def list_damaged(output: Path, damaged: dict[str, list[str]], excluded: list[Path]) -> None:
-    """Writes the photos that were read although their decoder complained, with its words, as such a list too."""
-    listing = output.with_suffix(".damaged.csv")
-    if write_list(listing, [(path, "; ".join(lines)) for path, lines in damaged.items()], excluded):
-        first, listed = next(iter(damaged)), f"all are listed in {listing}, which --exclude takes"
-        print(f"\n{len(damaged):,} photos are damaged but were read, such as {first}; {listed}")
-
-
-def write_list(listing: Path, rows: list[tuple[str, str]], excluded: list[Path]) -> bool:
-    """Writes paths and reasons where there are any, which it returns; else removes the list of an earlier run. If this
-    run left out what that list names, the list keeps it, so that the next run of the same command does too."""
-    if real(listing) in map(real, excluded):
-        if rows:
-            write_rows(listing, [*(cells for _, cells in read_cells(listing)), *rows])
-    elif rows:
-        write_rows(listing, [("path", "reason"), *rows])
-    else:
-        listing.unlink(missing_ok=True)
-    return bool(rows)
 
 
 if __name__ == "__main__":

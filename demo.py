@@ -129,7 +129,7 @@ def main(argv: list[str] | None = None) -> int:
     if not shown and not args.output_dir:
         args.output_dir = output_without_display(live, args.no_display)
 
-    from age_gender.results import Output
+    from age_gender.results import Output, naming_damaged
     from age_gender.tracks import Tracker
     from networks.workers import Reading, results_of_workers
 
@@ -144,8 +144,11 @@ def main(argv: list[str] | None = None) -> int:
     with connected(args.scheduler, "networks.workers", available_cores()) as client:
         if client:
             found = results_of_workers(client, how, source, top_folder(args))
-            return run(found, source, total, output, None, tracker)
-        return run(predictor.stream(source, ahead=1 if live else None), source, total, output, shown, tracker)
+        else:
+            found = predictor.stream(source, ahead=1 if live else None)
+        if args.pictures:
+            found = naming_damaged(found, top_folder(args), print)
+        return run(found, source, total, output, None if client else shown, tracker)
 
 
 def faces_in_words(predictor) -> str:

@@ -438,6 +438,8 @@ def _own_dataset(path: Path, file, name: str):
     dataset = file[name]
     if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
         raise ValueError(f"{path}: '{name}' is no dataset, or lies in another file, and is not read")
+    if dataset.shape is None:
+        raise ValueError(f"{path}: '{name}' holds nothing")
     if dataset.nbytes > max(SMALL, MOST_COMPRESSED * path.stat().st_size):
         raise ValueError(f"{path}: '{name}' says that it holds {dataset.nbytes:,} bytes, more than such a file can")
     return dataset
@@ -480,12 +482,12 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         """(n,), a dataset whose values are within BOUNDS; None where it is not there."""
         if content.get(name) is None:
             return None
-        values = np.asarray(content[name]).reshape(-1)
+        values = _numbers(path, content, name)
         if len(values) != (entries or len(image)):
             raise ValueError(f"{path}: '{name}' has {len(values)} entries for {len(image)} images")
         with np.errstate(invalid="ignore"):  # of NaN, which is no whole number
             taken = values.astype(kind)
-        wrong = (taken != values) if kind is np.int64 and values.dtype.kind in "fc" else np.zeros(len(values), bool)
+        wrong = (taken != values) if kind is np.int64 else np.zeros(len(values), bool)
         low, high = BOUNDS.get(name, (-np.inf, np.inf))
         if count := int(np.sum(wrong | (taken < low) | (taken > high))):
             allowed = f"outside {low}..{high}, or not whole" if name in BOUNDS else "no whole numbers"
@@ -500,7 +502,9 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         raise ValueError(f"{path}: 'age_low' and 'age_high' are not the ends of intervals")
     if not len(image):
         raise ValueError(f"{path} holds no faces")
-    margin = float(np.ravel(content.get("margin", ORIGINAL_MARGIN))[0])
+    margin, align = _number(path, content, "margin", ORIGINAL_MARGIN), _number(path, content, "align", 0)
+    if align not in (0, 1):
+        raise ValueError(f"{path}: 'align' is {align:g}, neither 0 nor 1")
     if not 0 <= margin <= MOST_MARGIN:
         raise ValueError(f"{path}: 'margin' is {margin:g}, not a share from 0 to {MOST_MARGIN}")
     names = {name: _texts(path, content, name) for name in ("race_names", "part_names")}
@@ -520,7 +524,7 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         db=_texts(path, content, "db", path.stem)[0],
         margin=margin,
         detector=_texts(path, content, "detector", NO_DETECTOR)[0],
-        align=bool(np.ravel(content.get("align", False))[0]),
+        align=bool(align),
         label_low=labels.pop("age_low"),  # the file's names, which others read too
         label_high=labels.pop("age_high"),
         **names,
@@ -561,6 +565,22 @@ def check_faces(databases: list[Database]) -> None:
             )
 
 
+def _numbers(path: Path, content: dict[str, object], name: str) -> np.ndarray:
+    """The numbers or truth values that a dataset holds, (k,)."""
+    values = np.ravel(content[name])
+    if values.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: '{name}' holds no numbers")
+    return values
+
+
+def _number(path: Path, content: dict[str, object], name: str, default: float) -> float:
+    """The one number that a dataset holds."""
+    values = _numbers(path, {name: default, **content}, name)
+    if len(values) != 1:
+        raise ValueError(f"{path}: '{name}' holds {len(values)} numbers, not one")
+    return float(values[0])
+
+
 def _texts(path: Path, content: dict[str, object], name: str, *default: str) -> tuple[str, ...]:
     """The texts that a dataset holds: MATLAB's characters, or the strings of h5py and of cells."""
     found = content.get(name, default)
@@ -581,7 +601,9 @@ def read_paths(path: Path) -> list[str]:
     with reading(path, f"{path} has paths that cannot be read"), h5py.File(path, "r") as file:
         if "path" not in file:
             return []
-        paths = list(map(_text, _own_dataset(path, file, "path")[()]))
+        found = _own_dataset(path, file, "path")[()]
+        characters = found.ndim == 2 and found.dtype.kind == "u"  # or strings, as h5py writes them
+        paths = list(map(_text, found)) if characters else list(_texts(path, {"path": found}, "path"))
         if len(paths) != len(file["image"]):
             raise ValueError(f"{path} has {len(paths)} paths for {len(file['image'])} images")
         return paths

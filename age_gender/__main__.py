@@ -13,6 +13,7 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from age_gender import cli
@@ -38,10 +39,13 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, predict, print."""
     args = build_parser().parse_args(argv)
     from age_gender.predictor import Predictor
-    from age_gender.results import rows_of, write_csv
+    from age_gender.results import naming_damaged, rows_of, write_csv
     from age_gender.sources import Frame, find_images, images
 
     predictor = Predictor(args.weight_file, args.detector)
+
+    def say(text: str) -> None:
+        print(cli.one_line(f"age-gender: {text}"), file=sys.stderr)
 
     def frames() -> Iterator[Frame]:
         """The photos, those of folders among them."""
@@ -51,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
                 continue
             found = find_images(path)
             if found.passed_over:
-                print(cli.one_line(f"age-gender: {path}: passed over {found}"), file=sys.stderr)
+                say(f"{path}: passed over {found}")
             yield from images(found.images)
 
     read = lost = 0
@@ -59,11 +63,11 @@ def main(argv: list[str] | None = None) -> int:
     def rows() -> Iterator[dict[str, Any]]:
         """What is found in them, as it is found."""
         nonlocal read, lost
-        for result in predictor.stream(frames()):
+        for result in naming_damaged(predictor.stream(frames()), Path(), say):
             read += 1
             if result.image is None:
                 lost += 1
-                print(cli.one_line(f"age-gender: {result.frame.name} {why_unread(result.frame.name)}"), file=sys.stderr)
+                say(f"{result.frame.name} {why_unread(result.frame.name)}")
             yield from rows_of(result)
             sys.stdout.flush()
 

@@ -9,12 +9,13 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from age_gender import __version__
-from age_gender.machine import available_cores
+from age_gender.machine import Stderr, available_cores
 
 T = TypeVar("T")
 
@@ -94,10 +95,10 @@ def result(**facts: object) -> None:
     _result.update({name: None if isinstance(x, float) and math.isnan(x) else x for name, x in facts.items()})
 
 
-def parser_for(script_docstring: str, usage: str, quiet: bool = True) -> argparse.ArgumentParser:
-    """A parser that describes a script by its docstring and keeps its error messages short; `quiet`, whether the script
-    can do without what it prints."""
-    parser = _Parser(usage=usage, description=script_docstring.strip(), formatter_class=HelpFormatter)
+def parser_for(script_docstring: str | None, usage: str, quiet: bool = True) -> argparse.ArgumentParser:
+    """A parser that describes a script by its docstring, which python -OO leaves out, and keeps its error messages
+    short; `quiet`, whether the script can do without what it prints."""
+    parser = _Parser(usage=usage, description=(script_docstring or "").strip(), formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"age-gender-estimation {__version__}")
     if quiet:
         hidden = argparse.SUPPRESS
@@ -274,14 +275,18 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output went away
         status = 1
-    except (ValueError, OSError, MemoryError) as error:
+    except (ValueError, OSError, MemoryError, ImportError) as error:
         status = 2
         message = " ".join(str(error).split()) or "out of memory"
+        if isinstance(error, ImportError):
+            message += "; pip install -r requirements.txt installs what the suite needs"
         result(error=message)
         print(f"{script}: error: {message.translate(_SHOWN)}", file=sys.stderr)
     if Json.asked:
         plain = {"status": status or 0, **_result}
-        print(json.dumps(plain, default=lambda x: x.item() if hasattr(x, "item") else str(x)), file=out, flush=True)
+        line = json.dumps(plain, default=lambda x: x.item() if hasattr(x, "item") else str(x))
+        with suppress(OSError):  # a full disk, which has been said
+            print(line, file=out, flush=True)
     sys.exit(status)
 
 
@@ -308,11 +313,15 @@ class _Plain(io.TextIOWrapper):
     """A stream on which a name shows as it is and commands nothing; one that cannot be shown is no error."""
 
     def write(self, text: str) -> int:
-        return super().write(text.translate(_SHOWN))
+        try:
+            return super().write(text.translate(_SHOWN))
+        except OSError as error:  # a full disk, or a reader that went away
+            raise OSError(error.errno, error.strerror, "stdout") from None
 
 
 def _open_streams() -> None:
-    """Has stdout escape what a terminal would obey, and opens the streams that whoever started us has closed."""
+    """Has stdout escape what a terminal would obey, and opens the streams that whoever started us has closed. No stderr
+    that cannot be written, as on a full disk, ends the run."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -322,3 +331,5 @@ def _open_streams() -> None:
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.name != os.devnull:
         out = sys.stdout
         sys.stdout = _Plain(out.buffer, out.encoding, "backslashreplace", line_buffering=True)  # in a pipe too
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = Stderr(2, sys.stderr)

@@ -4,16 +4,18 @@ What is sent is the name of a function of the suite and its arguments, never cod
 """
 
 import functools
+import os
 import re
 import socket
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
 from age_gender import __version__
+from age_gender.machine import native_lines
 
 BLOCK = 256  # photos that a worker gets at a time; of fewer, the way there and back costs more
 SEARCHED = 32  # photos that one is to search for faces: that takes so long that the way costs nothing
@@ -171,26 +173,32 @@ def _settle(client: Any, futures: list[Any]) -> None:
             return
 
 
-def _outcome(work: Callable[..., R], *given: Any) -> tuple[R | None, str, str]:
-    """On a worker: an answer, or what is wrong with the input, or the trace of a fault of ours. Dask itself loses
-    exceptions that it cannot send, and waits for ever."""
-    try:
-        return work(*given), "", ""
-    except (ValueError, OSError, MemoryError) as error:
-        return None, str(error) or "out of memory", ""
-    except Exception:
-        return None, "", traceback.format_exc()
+def _outcome(work: Callable[..., R], *given: Any) -> tuple[R | None, str, str, list[str]]:
+    """On a worker: an answer, or what is wrong with the input, or the trace of a fault of ours; and what native code
+    said on stderr. Dask itself loses exceptions that it cannot send, and waits for ever."""
+    answer, wrong, fault = None, "", ""
+    with native_lines() as lines:
+        try:
+            answer = work(*given)
+        except (ValueError, OSError, MemoryError) as error:
+            wrong = str(error) or "out of memory"
+        except Exception:
+            fault = traceback.format_exc()
+    return answer, wrong, fault, lines
 
 
 def _answer(future: Any) -> Any:
+    """What a worker answered; what native code said there, it says here."""
     from concurrent.futures import CancelledError
 
     try:
-        answer, wrong, fault = future.result()
+        answer, wrong, fault, lines = future.result()
     except CancelledError:
         raise ValueError("the scheduler went away, or threw the work out; start it, then run this again") from None
     except ImportError as error:
         raise ValueError(_cannot_import(error)) from None
+    with suppress(OSError):  # a full disk
+        os.write(2, "".join(f"{line}\n" for line in lines).encode())
     if fault:
         raise RuntimeError(f"on a worker:\n{fault}")
     if wrong:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple, Union
 import cv2
 import numpy as np
 
+from age_gender.files import NO_ROOM
+
 if TYPE_CHECKING:
     import PIL.Image
 
@@ -30,12 +32,16 @@ IMAGE_SUFFIXES = (
 MOST_BYTES = 512 << 20  # of a photo's file
 MOST_PIXELS = 180_000_000  # of a photo: more than any camera's, and half a gigabyte decoded
 
+# How a photo is opened: no pipe waits for who writes to it, no terminal becomes ours; on Windows, bytes as they are.
+_TO_READ = sum(getattr(os, name, 0) for name in ("O_RDONLY", "O_NONBLOCK", "O_NOCTTY", "O_BINARY"))
+
 # Up to this factor linear interpolation comes as near to a photo's area average as INTER_AREA, in a sixth of the time.
 LINEAR_SHRINK = 1.6
 
 # Start-of-frame markers of JPEG: the segments that hold the picture's size (ITU-T T.81, table B.1).
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _ORIENTATION = 0x0112  # EXIF's tag
+_BITS_PER_SAMPLE, _MAX_SAMPLE_VALUE = 258, (341, 281)  # TIFF's tags
 _OF_OPENCV = ("JPEG", "PNG", "BMP", "TIFF")  # formats that every OpenCV reads, damaged or not as well as can be
 # What IMAGE_SUFFIXES mean, as Pillow calls it. It knows more: an EPS file is a program, which it has Ghostscript run.
 _FORMATS = (*_OF_OPENCV, "PPM", "GIF", "WEBP", "JPEG2000", "AVIF", "HEIF", "MPO")
@@ -98,15 +104,29 @@ def read_image(path: Path) -> np.ndarray | None:
 
 def read_bytes(path: Path) -> bytes | None:
     """The content of a regular file of at most MOST_BYTES; None of anything else, such as a pipe or a device, and of
-    what cannot be read. (cv2.imread fails on some names beyond ASCII.)"""
+    what cannot be read. (cv2.imread fails on some names beyond ASCII.)
+
+    Raises:
+        OSError: if no more files can be open: that is no fault of this one.
+    """
     try:
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:  # opening a pipe would wait for its writer
-            return None
-        with open(path, "rb", buffering=0) as file:
-            return file.readall()
-    except (OSError, ValueError):  # ValueError: a name with a zero byte
+        handle = os.open(path, _TO_READ)
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise
         return None
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+            return None
+        content = os.read(handle, found.st_size)
+        while len(content) < found.st_size and (more := os.read(handle, found.st_size - len(content))):
+            content += more
+        return content
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
 
 
 def decode(content: bytes, at_least: int | None = None) -> np.ndarray | None:
@@ -132,7 +152,10 @@ def decode(content: bytes, at_least: int | None = None) -> np.ndarray | None:
     image = None
     if header.format != "PPM":  # of which OpenCV takes the numbers as they are, though 15 may be white, or 1023
         with suppress(cv2.error):
-            image = cv2.imdecode(np.frombuffer(content, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION)
+            deep = cv2.IMREAD_ANYDEPTH if header.bits else 0
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION | deep)
+            if header.bits and image is not None and image.dtype == np.uint16:
+                image = _eight_bits(image, header.bits)
     if image is None and header.format not in _OF_OPENCV:
         image = _decoded_by_pillow(content)
     if image is None or header.format == "TIFF":  # whose decoder turns by itself
@@ -147,6 +170,7 @@ class _Header(NamedTuple):
     height: int
     width: int
     orientation: int  # EXIF's, 1 to 8; 1 is upright
+    bits: int = 0  # of 16 that a sample has, where the file says that it has fewer
 
 
 def _jpeg_header(content: bytes) -> _Header | None:
@@ -196,9 +220,28 @@ def _header(content: bytes) -> _Header | None:
                     orientation = _sane(picture.getexif().get(_ORIENTATION))
                 except Exception:  # as in `_orientation`
                     orientation = 1
-                return _Header(str(picture.format), height, width, orientation)
+                return _Header(str(picture.format), height, width, orientation, _bits(content, picture))
     except Exception:  # Pillow raises many types for what is no picture
         return None
+
+
+def _bits(content: bytes, picture: "PIL.Image.Image") -> int:
+    """How many bits of 16 a file says that its samples have, as cameras of 10 to 14 write; 0 where it does not say."""
+    bits, tags = 0, getattr(picture, "tag_v2", {})
+    if picture.format == "PNG" and content[24] == 16:
+        before, _, after = content.partition(b"IDAT")[0].partition(b"sBIT")
+        bits = max(after[: int.from_bytes(before[-4:])], default=0)  # of each channel
+    elif picture.format == "TIFF" and set(tags.get(_BITS_PER_SAMPLE, ())) == {16}:
+        values = [value for tag in _MAX_SAMPLE_VALUE for value in tags.get(tag, ())]
+        white = int(max(values, default=0))
+        if white & (white + 1) == 0:  # else it is the brightest of this picture
+            bits = white.bit_length()
+    return bits if 8 < bits < 16 else 0
+
+
+def _eight_bits(image: np.ndarray, bits: int) -> np.ndarray:
+    """A picture of 16 bits with 8, whether so many of the lower ones are used or, as PNG demands, the upper ones."""
+    return (image >> ((bits if image.max() < 1 << bits else 16) - 8)).astype(np.uint8)
 
 
 def _open(content: bytes) -> "PIL.Image.Image":

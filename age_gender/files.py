@@ -17,6 +17,11 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+NO_ROOM = {
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+}  # to open one more file: of the machine's faults, and none of the file's
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no EDQUOT
 DELIMITERS = (",", "\t", ";")
 LFS_POINTER = b"version https://git-lfs"  # how what Git LFS leaves in a file's place begins
@@ -235,8 +240,10 @@ def read_cells(path: Path, delimiter: str = "") -> Iterator[tuple[int, list[str]
         The number of a row's line, from 1, and its cells without blanks around them. Empty rows are left out.
 
     Raises:
-        ValueError: if it is no text, or a quote does not end on its line: its cells would be another row's.
+        ValueError: if it is no file or no text, or a quote does not end on its line: its cells would be another row's.
     """
+    if path.exists() and not path.is_file():  # a pipe would wait for who writes to it, and is read once
+        raise ValueError(f"{path} cannot be read as a table: it is no regular file; write it to one")
     try:
         refuse_pointer(path)
         with open(path, "rb") as file:

@@ -1,12 +1,14 @@
 """The machine: how many cores there are for us, work on them, and native libraries that talk too much."""
 
+import io
 import os
 import sys
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -53,27 +55,89 @@ def held_back_stderr() -> Iterator[Callable[[], str]]:
             os.close(terminal)
 
 
+class Stderr(io.TextIOWrapper):
+    """A stderr that ends no run because it cannot be written, as on a full disk: what is said then goes to stdout, but
+    for progress, of which the next replaces the last.
+
+    Args:
+        number: of an open file; all but 2 are closed with the stream.
+        like: a stream whose encoding it takes.
+    """
+
+    def __init__(self, number: int, like: Any):
+        file = open(number, "wb", buffering=0, closefd=number != 2)
+        super().__init__(file, like.encoding, like.errors, write_through=True)
+
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError:
+            if "\r" not in text and sys.__stdout__:
+                with suppress(OSError):
+                    print(text, end="", file=sys.__stdout__, flush=True)
+            return len(text)
+
+
+def native_stderr_size() -> int:
+    """How many bytes native code has written to stderr since it is kept by `native_lines`, in whatever thread."""
+    return os.fstat(2).st_size
+
+
+class _Kept:
+    """Native code's stderr in a file, while some thread of this process keeps it; Python's own words go on."""
+
+    lock = threading.Lock()
+    threads = 0
+
+    def begin(self) -> None:
+        own, self.stack = sys.stderr, ExitStack()
+        self.stack.callback(setattr, sys, "stderr", own)
+        if own is sys.__stderr__ or isinstance(own, Stderr):
+            sys.stderr = self.stack.enter_context(Stderr(os.dup(2), own))
+        self.said = self.stack.enter_context(held_back_stderr())
+
+    def end(self) -> list[str]:
+        with self.stack:
+            return self.said().splitlines()
+
+
+_kept = _Kept()
+
+
+@contextmanager
+def native_lines() -> Iterator[list[str]]:
+    """Keeps what native code writes to stderr until the block ends, in whatever thread; Python's own words go on.
+
+    Yields:
+        A list, to which the lines go at the end. Where several threads keep it at once, all go to the last of them.
+    """
+    lines: list[str] = []
+    with _kept.lock:
+        if not _kept.threads:
+            _kept.begin()
+        _kept.threads += 1
+    try:
+        yield lines
+    finally:
+        with _kept.lock:
+            _kept.threads -= 1
+            if not _kept.threads:
+                lines += _kept.end()
+
+
 @contextmanager
 def native_stderr_kept() -> Iterator[set[str]]:
-    """Keeps what native code writes to stderr until the block ends, each line once; Python's own words go on.
+    """Keeps what native code writes to stderr, and writes each line once when the block ends.
 
     Yields:
         A set, for lines that need not be written then: they are said in other words.
     """
-    own, real, known = sys.stderr, sys.__stderr__, set[str]()
+    known = set[str]()
     lines: list[str] = []
-    with ExitStack() as stack:
-        if real and own is real:
-            terminal = open(os.dup(2), "w", buffering=1, encoding=real.encoding, errors=real.errors)
-            sys.stderr = stack.enter_context(terminal)
-        try:
-            with held_back_stderr() as said:
-                try:
-                    yield known
-                finally:
-                    lines = said().splitlines()
-        finally:
-            sys.stderr = own
-            for line in dict.fromkeys(lines):
-                if line not in known:
-                    print(line, file=sys.stderr)
+    try:
+        with native_lines() as lines:
+            yield known
+    finally:
+        for line in dict.fromkeys(lines):
+            if line not in known:
+                print(line, file=sys.stderr)

@@ -18,7 +18,7 @@ from age_gender.detectors import DETECTORS, NO_DETECTOR, WITH_LANDMARKS, Detecti
 from age_gender.faces import Picture, crop_face, picture_of
 from age_gender.intervals import UNSURE_BELOW, Calibration, age_interval, tempered, unsure
 from age_gender.labels import GENDERS, MALE, YEARS, AgeScale, expected_age, fold_ages, likelier_gender
-from age_gender.machine import available_cores, done_ahead
+from age_gender.machine import available_cores, done_ahead, native_stderr_size
 from age_gender.runtimes import SHIPPED, Model, open_model
 from age_gender.sources import Frame
 
@@ -64,11 +64,13 @@ class Face(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A frame, its picture ((h, w, 3) uint8 BGR, None if unreadable) and its faces, the surest first."""
+    """A frame, its picture ((h, w, 3) uint8 BGR, None if unreadable) and its faces, the surest first.
+    `doubted`: it may be damaged, since native code wrote to stderr, kept in a file, while it was read."""
 
     frame: Frame
     image: np.ndarray | None
     faces: list[Face]
+    doubted: bool = False
 
 
 class Predictor:
@@ -192,17 +194,19 @@ class Predictor:
             ahead: frames that may be under way at once; None takes two for each core. A camera's delay is shortest
                 with 1.
         """
-        for frame, image, (found, crops) in self._ahead(frames, self._read_and_find, ahead):
-            yield Result(frame, image, self._judge(found, crops))
+        for frame, image, doubted, (found, crops) in self._ahead(frames, self._read_and_find, ahead):
+            yield Result(frame, image, self._judge(found, crops), doubted)
 
     def _ahead(self, items: Iterable[Any], work: Any, ahead: int | None = None) -> Iterator[Any]:
         """What `work` makes of each item, in order, done ahead in threads."""
         ahead = ahead or 2 * available_cores()
         return done_ahead(work, items, min(ahead, available_cores()), ahead)
 
-    def _read_and_find(self, frame: Frame) -> tuple[Frame, np.ndarray | None, tuple[list[Detection], np.ndarray]]:
+    def _read_and_find(self, frame: Frame) -> tuple[Frame, np.ndarray | None, bool, tuple[list[Detection], np.ndarray]]:
+        said = native_stderr_size()
         image = frame.read()
-        return frame, image, ([], self._no_crops()) if image is None else self._find(image)
+        doubted = native_stderr_size() > said
+        return frame, image, doubted, ([], self._no_crops()) if image is None else self._find(image)
 
     def _find(self, image: np.ndarray) -> tuple[list[Detection], np.ndarray]:
         found = self._detect(image)

@@ -3,7 +3,7 @@
 import csv
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
@@ -11,9 +11,11 @@ from typing import IO, Any
 import cv2
 import numpy as np
 
+from age_gender.cli import one_line
 from age_gender.files import guarded, replacing
+from age_gender.machine import native_stderr_kept
 from age_gender.predictor import Face, Result
-from age_gender.sources import TABLE, Camera, Video
+from age_gender.sources import TABLE, Camera, Video, complaints, open_capture, quiet
 from age_gender.tracks import COLUMNS as SUMMARY_COLUMNS
 from age_gender.tracks import Tracked
 
@@ -79,6 +81,23 @@ def label(face: Face) -> str:
     return f"{age} {'unsure' if face.unsure else face.gender}{f' ({more})' * bool(more)}"
 
 
+def naming_damaged(found: Iterable[Result], folder: Path, say: Callable[[str], object]) -> Iterator[Result]:
+    """Passes the results of images in a folder on, and says at the end which are damaged but were read, with the words
+    of their decoders, which name no file."""
+    doubted = {}
+    with native_stderr_kept() as known:
+        try:
+            for result in found:
+                if result.doubted:
+                    doubted[result.frame.name] = result.image is not None
+                yield result
+        finally:
+            damaged = complaints(folder, doubted)
+            known.update(line for lines in damaged.values() for line in lines)
+            for name in filter(doubted.get, damaged):
+                say(one_line(f"{name} is damaged but was read: {'; '.join(damaged[name])}"))
+
+
 def write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
     """Writes rows as `rows_of` gives them, as they come, below a header; a name is never a formula."""
     table = csv.DictWriter(file, COLUMNS)
@@ -142,7 +161,8 @@ class Output:
             if self._film is None:
                 self._open_film(self._source, (annotated.shape[1], annotated.shape[0]))
             assert self._film
-            self._film.write(annotated)
+            with quiet():  # `close` says it, of all frames at once
+                self._film.write(annotated)
             self._film_frames += 1
         else:
             self._write_picture(result.frame.name, annotated)
@@ -179,8 +199,9 @@ class Output:
                 table.writerows(people)
         with self._unfinished:
             if self._film:
-                self._film.release()
-                found = max(0, int(cv2.VideoCapture(str(self._film_new)).get(cv2.CAP_PROP_FRAME_COUNT)))
+                with quiet():
+                    self._film.release()
+                found = max(0, int(open_capture(str(self._film_new)).get(cv2.CAP_PROP_FRAME_COUNT)))
                 if found < self._film_frames:
                     raise OSError(
                         f"{self._film_file} was not written: {found} of its {self._film_frames} frames are in it; "

@@ -100,7 +100,7 @@ class Format(NamedTuple):
 
 def format_of(path: Path) -> str | None:
     """The format of an exported model, a name in FORMATS, by its name's end; None of anything else."""
-    return next((name for name, form in FORMATS.items() if Path(path).suffix == form.suffix), None)
+    return next((name for name, form in FORMATS.items() if Path(path).suffix.lower() == form.suffix), None)
 
 
 def open_model(path: Path, threads: int | None = None) -> Model:

@@ -3,7 +3,8 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import numpy as np
 
 from age_gender.faces import IMAGE_SUFFIXES, read_image
 from age_gender.files import files_below, real
+from age_gender.machine import held_back_stderr
 
 TABLE = "predictions.csv"  # a folder that holds one is of results
 VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
@@ -102,18 +104,41 @@ def images(paths: list[Path], folder: Path | None = None) -> Iterator[Frame]:
         yield Frame(name, 0, partial(read_image, path))
 
 
-def _open(what: int | str) -> cv2.VideoCapture:
-    """Opens a camera or a video; OpenCV's own complaints are kept back, since the caller says what failed."""
+def complaints(folder: Path, names: Iterable[str]) -> dict[str, list[str]]:
+    """The lines that decoders write to stderr of some photos, decoded one at a time; silent ones are left out.
+
+    These photos are damaged, and read as well as can be, or not at all. No other thread may decode meanwhile.
+    """
+    found = {}
+    for name in names:
+        with held_back_stderr() as said:
+            read_image(folder / name)
+            lines = said().splitlines()
+        if lines:
+            found[name] = lines
+    return found
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keeps back OpenCV's and FFmpeg's own complaints of a video; the caller says what failed."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it
     level = logging.getLogLevel()
     logging.setLogLevel(0)
     try:
-        return cv2.VideoCapture(what)
+        yield
     finally:
         logging.setLogLevel(level)
 
 
+def open_capture(what: int | str) -> cv2.VideoCapture:
+    """Opens a camera or a video, quietly."""
+    with quiet():
+        return cv2.VideoCapture(what)
+
+
+PROLOGUE = 1024  # bytes: none of a video's so many first ones are text alone
 LEAST_BYTES = 8  # of a frame in a file: its place in the index takes them. Who promises more frames knows nothing
 SLACK = 2  # frames by which a file's own count may be off, as an estimate from its length is
 
@@ -133,15 +158,18 @@ class Video:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if OpenCV cannot play it.
+        ValueError: if OpenCV cannot play it, or it is empty or text.
     """
 
     def __init__(self, path: Path, every: int = 1):
         self.path, self.every = Path(path), every
         if not self.path.is_file():
             raise FileNotFoundError(f"{path} is not there")
+        with open(self.path, "rb") as file:
+            if file.read(PROLOGUE).isascii():  # such as a list of other files, which FFmpeg would play
+                raise ValueError(f"{path} cannot be played: it is empty or text, no video")
         self.lost = 0
-        self._capture = _open(str(path))
+        self._capture = open_capture(str(path))
         self._rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
         self.frames_per_second = self._rate / every
         width, height = (int(self._capture.get(each)) for each in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
@@ -187,7 +215,7 @@ class Camera:
     def __init__(self, index: int | str, width: int = 640, height: int = 480):
         # Of a stream's address, what says no password.
         self.name = f"camera {index}" if isinstance(index, int) else index.rpartition("@")[2].rpartition("://")[2]
-        self._capture = _open(index)
+        self._capture = open_capture(index)
         self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
         if not self._capture.isOpened() or not self._capture.read()[0]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from age_gender import cluster
 from age_gender.detectors import CHOICES, Detection, face_at, in_any_thread
-from age_gender.machine import done_ahead, held_back_stderr
+from age_gender.machine import done_ahead, native_stderr_size
 from readers.records import Records
 
 BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
@@ -58,20 +58,32 @@ class Cut(NamedTuple):
     else_whole: bool = False
 
 
-def decoded_blocks(
-    records: Records,
-    kept: np.ndarray,
-    folder: Path,
-    cut: Cut,
-    workers: int,
-    client=None,
-    doubted: list[int] | None = None,
-):
-    """Yields (rows, images, digests, failures, taken_whole) for one block of photos after the other, decoded ahead, as
-    `decode_block` gives them.
+class Block(NamedTuple):
+    """What some photos gave.
+
+    Attributes:
+        rows: (k,) of the records, those that succeeded.
+        images: (k, size, size, 3) uint8 BGR.
+        digests: of the k photos' bytes.
+        failures: the reason and the path of each other photo.
+        doubted: rows that were decoded while native code's stderr, kept in a file, grew: by a complaint about them, or
+            about what another thread decoded. The decoders name no file.
+        taken_whole: how many photos were taken whole, since no face was found in them.
+    """
+
+    rows: np.ndarray
+    images: np.ndarray
+    digests: list[int]
+    failures: list[tuple[str, str]]
+    doubted: list[int]
+    taken_whole: int
+
+
+def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, workers: int, client=None):
+    """Yields a Block of photos after the other, decoded ahead.
 
     That is done in threads, or by a Dask client's workers. Threads suffice on one machine: OpenCV decodes, and dlib
-    and YuNet search, without holding Python's lock. `doubted` is filled by threads alone, see `decode_block`.
+    and YuNet search, without holding Python's lock.
     """
     from tqdm import tqdm
 
@@ -87,23 +99,21 @@ def decoded_blocks(
             decode_taken,
             blocks,
             given=lambda rows: (plain.take(rows), rows, place, cut),
-            deadly=lambda row: (*nothing, [(DEADLY, records.path[row])], 0),
+            deadly=lambda row: Block(*nothing, [(DEADLY, records.path[row])], [], 0),
         )
     else:
-        answers = done_ahead(
-            lambda rows: decode_block(records, rows, folder, cut, doubted), blocks, workers, 2 * workers
-        )
+        answers = done_ahead(lambda rows: decode_block(records, rows, folder, cut), blocks, workers, 2 * workers)
     with tqdm(total=len(kept), unit="face", smoothing=0.1) as progress:
         for answer in answers:
-            progress.update(len(answer[0]) + len(answer[3]))
+            progress.update(len(answer.rows) + len(answer.failures))
             yield answer
 
 
-def decode_taken(taken: Records, rows: np.ndarray, folder: Path, cut: Cut):
+def decode_taken(taken: Records, rows: np.ndarray, folder: Path, cut: Cut) -> Block:
     """`decode_block` on another process or machine: of records that were taken from others, where they are `rows`."""
     cluster.begin(folder)
-    good, *rest = decode_block(taken, np.arange(len(taken)), folder, cut)
-    return rows[good], *rest
+    block = decode_block(taken, np.arange(len(taken)), folder, cut)
+    return block._replace(rows=rows[block.rows], doubted=rows[block.doubted].tolist())
 
 
 def why_not_read(path: str) -> str:
@@ -135,28 +145,23 @@ class StillThere:
             )
 
 
-def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut, doubted: list[int] | None = None):
-    """Reads, cuts and resizes some photos: rows that succeeded, (k, size, size, 3) uint8 BGR, digests, failures, and
-    how many photos were taken whole because no face was found in them.
-
-    To `doubted` go the rows that were decoded while stderr, kept in a file, grew: by a complaint about them, or about
-    what another thread decoded. The decoders name no file.
-    """
+def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> Block:
+    """Reads, cuts and resizes some photos."""
     from age_gender.faces import cut_face, decode, read_bytes
     from age_gender.files import digest
 
     size = cut.image_size
     images = np.empty((len(rows), size, size, 3), np.uint8)
-    good, digests, failures, taken_whole = [], [], [], 0
-    said = 0 if doubted is None else os.fstat(2).st_size
+    good, digests, failures, doubted, taken_whole = [], [], [], [], 0
+    said = native_stderr_size()
     for row in rows:
         path = os.path.join(folder, records.path[row])
         content = read_bytes(path)
         box, eyes = None if cut.whole else records.face_box(row), None
         image = None if content is None else decode(content, at_least=None if box or cut.find else size)
-        if doubted is not None and (now := os.fstat(2).st_size) > said:
+        if (now := native_stderr_size()) > said:
             said = now
-            doubted.append(row)
+            doubted.append(int(row))
         if image is None:
             failures.append(("unreadable image" if content else why_not_read(path), records.path[row]))
             continue
@@ -177,21 +182,4 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut, dou
         images[len(good)] = face
         good.append(row)
         digests.append(digest(content))
-    return np.array(good, np.int64), images[: len(good)], digests, failures, taken_whole
-
-
-def complaints(folder: Path, paths: list[str]) -> dict[str, list[str]]:
-    """The lines that decoders write to stderr of some photos, decoded one at a time; silent ones are left out.
-
-    These photos are damaged, and read as well as can be. No other thread may decode meanwhile.
-    """
-    from age_gender.faces import read_image
-
-    found = {}
-    for path in paths:
-        with held_back_stderr() as said:
-            read_image(folder / path)
-            lines = said().splitlines()
-        if lines:
-            found[path] = lines
-    return found
+    return Block(np.array(good, np.int64), images[: len(good)], digests, failures, doubted, taken_whole)

@@ -12,6 +12,7 @@ import numpy as np
 
 from age_gender import cluster
 from age_gender.labels import MAX_AGE, UNKNOWN
+from age_gender.machine import native_stderr_size
 from readers.cleaning import conflict, rows_alike
 from readers.cutting import DEADLY, MISSING, UNREADABLE, StillThere, why_not_read
 from readers.records import Records
@@ -25,12 +26,14 @@ NEAR_GREY = 5.0  # mean difference of their thumbnails' values, 0..255, brightne
 
 
 class Photo(NamedTuple):
-    """What is known of a file: (16, 16) uint8 thumbnail and 64-bit difference hash; `failure` is "" if it is whole."""
+    """What is known of a file: (16, 16) uint8 thumbnail and 64-bit difference hash; `failure` is "" if it can be read.
+    `doubted`: it may be damaged, since native code wrote to stderr while it was decoded, of it or of another photo."""
 
     fingerprint: bytes
     failure: str
     thumbnail: np.ndarray
     hash: int
+    doubted: bool = False
 
 
 NOTHING = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
@@ -93,14 +96,16 @@ def look(folder: Path, name: str, box: list[float] | None = None, margin: float 
         return Photo(b"", EMPTY, NOTHING, 0)
     # All 256 bits: equal ones may be called identical files, the 64 bits of files.digest only very likely so.
     fingerprint = hashlib.sha256(content + repr(box).encode() * bool(box)).digest()
+    said = native_stderr_size()
     image = decode(content, at_least=None if box else 4 * THUMBNAIL)
+    doubted = native_stderr_size() > said
     if image is None:
         return Photo(fingerprint, NO_IMAGE, NOTHING, 0)
     if box and (image := cut_face(image, box, margin, 8 * THUMBNAIL)) is None:
         return Photo(fingerprint, NO_FACE, NOTHING, 0)
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
     thumbnail = cv2.resize(grey, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-    return Photo(fingerprint, "", thumbnail, difference_hash(grey))
+    return Photo(fingerprint, "", thumbnail, difference_hash(grey), doubted)
 
 
 def difference_hash(grey: np.ndarray) -> int:

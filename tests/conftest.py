@@ -56,6 +56,14 @@ def noise(count: int, size: int = 8, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), np.uint8)
 
 
+def damaged_jpeg(path):
+    """A JPEG with a stray marker in it, which libjpeg reads, with a complaint that names no file."""
+    import cv2
+
+    content = cv2.imencode(".jpg", cv2.GaussianBlur(noise(1, 200)[0], (7, 7), 3))[1].tobytes()
+    path.write_bytes(content[:1500] + b"\xff\xd0\x11\x22" + content[1500:])
+
+
 def make_database(count: int, size: int = 8, seed: int = 0, **fields):
     """A database in memory; fields that are not given are drawn or have their defaults."""
     from utils import Database

@@ -160,6 +160,31 @@ def run_with(body: str, *words: str) -> tuple[str, str, int]:
     return done.stdout, done.stderr, done.returncode
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux alone has a full disk at hand")
+def test_a_full_disk_behind_stderr_or_stdout_ends_no_run_without_a_word():
+    def told(redirected, body):
+        words = ["sh", "-c", f'exec "$@" {redirected}', "sh", *script(body)]
+        done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+        return done.stdout, done.stderr, done.returncode
+
+    progress = "sys.stderr.write('\\r 10%')\nprint('done')"
+    kept = "from age_gender import machine\nwith machine.native_stderr_kept():\n os.write(2, b'native\\n')\n "
+    wrong = "raise ValueError('it is wrong')"
+    assert told("2>/dev/full", progress) == ("done\n", "", 0)
+    assert told("2>/dev/full", wrong) == ("it.py: error: it is wrong\n", "", 2)
+    assert told("2>/dev/full", "import os\n" + kept + wrong) == ("native\nit.py: error: it is wrong\n", "", 2)
+    assert told(">/dev/full 2>&1", wrong) == ("", "", 2)
+    said = "it.py: error: [Errno 28] No space left on device: 'stdout'\n"
+    assert told(">/dev/full", "print('done')\ncli.Json.asked = True") == ("", said, 2)
+
+
+def test_a_package_that_is_missing_and_docstrings_that_are_left_out_end_in_no_traceback():
+    _, said, status = run_with("import no_such_package")
+    assert (said.count("\n"), status) == (1, 2) and "No module named 'no_such_package'; pip install -r" in said
+    done = subprocess.run([sys.executable, "-OO", "demo.py", "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert "usage: demo.py" in done.stdout and (done.stderr, done.returncode) == ("", 0)
+
+
 def test_json_is_the_last_line_also_where_nothing_else_is_printed_and_where_it_failed():
     facts = "faces=numpy.int64(3), error_years=float('nan'), at=pathlib.Path('a')"
     body = f"print('done')\nimport numpy, pathlib\ncli.result({facts})"

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import noise
+from conftest import damaged_jpeg, noise
 
 from age_gender import cluster
 
@@ -97,13 +97,14 @@ def test_a_database_made_by_dying_workers_is_that_of_threads_byte_for_byte(photo
 
 @pytest.fixture(scope="module")
 def few(photos, tmp_path_factory) -> Path:
-    """A few of the photos, of which two are the same and one is broken, and none ends anybody."""
+    """A few of the photos, of which two are the same, one is broken and one damaged; none ends anybody."""
     folder = tmp_path_factory.mktemp("few")
-    rows = [*(f"{number:03}.png" for number in range(cluster.SEARCHED + 5)), "same.png", "broken.png"]
-    for name in rows[:-2]:
+    rows = [*(f"{number:03}.png" for number in range(cluster.SEARCHED + 5)), "same.png", "broken.png", "damaged.jpg"]
+    for name in rows[:-3]:
         shutil.copy(photos / name, folder)
     shutil.copy(photos / rows[0], folder / "same.png")
     (folder / "broken.png").write_bytes(b"no image")
+    damaged_jpeg(folder / "damaged.jpg")
     (folder / "faces.csv").write_text("\n".join(["path,age", *(f"{name},{len(name)}" for name in rows)]))
     return folder
 
@@ -118,6 +119,9 @@ def test_a_face_is_searched_for_by_workers_as_by_threads(few, scheduler, tmp_pat
     create_db.main(arguments(few, tmp_path / "workers.mat", *searched, "--scheduler", scheduler[0]))
     assert counted in capsys.readouterr().out
     assert (tmp_path / "threads.mat").read_bytes() == (tmp_path / "workers.mat").read_bytes()
+    by_threads = (tmp_path / "threads.damaged.csv").read_text()
+    assert "damaged.jpg,Corrupt JPEG data" in by_threads
+    assert by_threads == (tmp_path / "workers.damaged.csv").read_text()
 
 
 def test_the_list_of_what_is_wrong_is_that_of_threads(few, scheduler, tmp_path, monkeypatch):
@@ -129,6 +133,8 @@ def test_the_list_of_what_is_wrong_is_that_of_threads(few, scheduler, tmp_path, 
     by_threads = (tmp_path / "threads.csv").read_text()
     assert len(by_threads.splitlines()) == 4
     assert by_threads == (tmp_path / "workers.csv").read_text()
+    damaged = (tmp_path / "workers.damaged.csv").read_text()
+    assert "damaged.jpg,Corrupt JPEG data" in damaged and damaged == (tmp_path / "threads.damaged.csv").read_text()
 
 
 def test_the_predictions_of_a_folder_are_those_of_threads(few, scheduler, tmp_path, monkeypatch):
@@ -139,7 +145,7 @@ def test_the_predictions_of_a_folder_are_those_of_threads(few, scheduler, tmp_pa
     demo.main([*given, "threads"])
     demo.main([*given, "workers", "--scheduler", scheduler[0]])
     by_threads, by_workers = (Path(name, "predictions.csv").read_bytes() for name in ("threads", "workers"))
-    assert by_threads == by_workers and len(by_threads.splitlines()) == cluster.SEARCHED + 8
+    assert by_threads == by_workers and len(by_threads.splitlines()) == cluster.SEARCHED + 9
     assert list(Path("threads").glob("*.png")) and not list(Path("workers").glob("*.png"))
 
 
@@ -166,15 +172,15 @@ def test_photos_that_end_their_worker_are_listed_and_unreadable(few, all_die, tm
 
     monkeypatch.chdir(tmp_path)
     records = read_records("csv", few, {"table": few / "faces.csv"})
-    with pytest.raises(ValueError, match="none of the 39 files could be read"):
+    with pytest.raises(ValueError, match="none of the 40 files could be read"):
         duplicates.look_at(few, records, 0, 1, "client")
     photos = [duplicates.Photo(b"", duplicates.DEADLY, duplicates.NOTHING, 0)] * len(records)
     findings, listed, _ = duplicates.find(records, photos)
-    assert ("ended the worker that read it", None, 39, 39) in findings and len(listed) == 39
+    assert ("ended the worker that read it", None, 40, 40) in findings and len(listed) == 40
     with pytest.raises(ValueError, match="nothing could be read"):
         demo.main([str(few), "--detector", "none", "--output_dir", "out", "--scheduler", "any"])
     rows = list(csv.DictReader(open("out/predictions.csv", encoding="utf-8")))
-    assert [row["status"] for row in rows] == ["unreadable"] * 39
+    assert [row["status"] for row in rows] == ["unreadable"] * 40
 
 
 def pid_and_item(block: list[int]) -> list[int]:

@@ -394,6 +394,13 @@ def test_a_mat_file_of_something_else_is_refused_with_what_it_holds(tmp_path):
         ({"age_low": np.full((4, 1), 60)}, "are not the ends of intervals"),
         ({"margin": np.nan}, r"'margin' is nan, not a share from 0 to 3"),
         ({"margin": -1.0}, r"'margin' is -1, not a share"),
+        ({"age": np.full((4, 1), 2**64 - 1, np.uint64)}, r"4 of 4 values of 'age' are outside"),
+        ({"age": np.full((4, 1), 30 + 1j)}, r"'age' holds no numbers"),
+        ({"gender": np.array([b"f", b"m", b"f", b"m"])}, r"'gender' holds no numbers"),
+        ({"align": np.bytes_(b"no")}, r"'align' holds no numbers"),
+        ({"align": np.nan}, r"'align' is nan, neither 0 nor 1"),
+        ({"margin": np.empty((0, 0))}, r"'margin' holds 0 numbers, not one"),
+        ({"age": h5py.Empty("i8")}, r"'age' holds nothing"),
         ({"db": np.arange(4)}, r"'db' holds no text"),
         (
             {"image": noise(0), "age": np.zeros((0, 1)), "gender": np.zeros((0, 1))},

@@ -11,8 +11,9 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from conftest import noise
+from conftest import damaged_jpeg, noise
 
+import age_gender.__main__
 import demo
 from age_gender import results, runtimes, sources
 from networks.checkpoints import SHIPPED
@@ -351,3 +352,18 @@ def test_progress_is_told_with_the_time_left(tmp_path, monkeypatch):
     monkeypatch.setattr(package, "tqdm", bar)
     assert run_demo(film(tmp_path / "film.mp4", 30), "--every", 7, "--output_dir", tmp_path / "out") == 0
     assert made["total"] == 5 and made["unit"] == "frame"
+
+
+def test_a_photo_that_is_damaged_is_named_and_not_complained_of_without_a_name(tmp_path, capfd):
+    cv2.imwrite(str(tmp_path / "good.png"), noise(1, 64)[0])
+    damaged_jpeg(tmp_path / "bad.jpg")
+    (tmp_path / "gone.jpg").write_bytes((tmp_path / "bad.jpg").read_bytes()[:300])
+    demo.main([str(tmp_path), "--detector", "none", "--no_display", "--output_dir", str(tmp_path / "out")])
+    said, warned = capfd.readouterr()
+    assert said.count("is damaged but was read") == 1 and "bad.jpg is damaged but was read: Corrupt JPEG" in said
+    assert "JPEG" not in warned
+    assert age_gender.__main__.main([str(tmp_path / "bad.jpg"), "--detector", "none"]) == 0
+    said, warned = capfd.readouterr()
+    assert warned.startswith(f"age-gender: {tmp_path}/bad.jpg is damaged but was read: Corrupt JPEG data")
+    assert len(warned.splitlines()) == 1
+    assert len(said.splitlines()) == 2

@@ -2,6 +2,7 @@
 
 import io
 import os
+import zlib
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from conftest import noise
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from age_gender import faces
 from age_gender.faces import IMAGE_SUFFIXES, crop_face, decode, picture_of, read_bytes, read_image, resize_square
@@ -213,6 +215,26 @@ def test_sixteen_bits_become_eight(suffix):
     assert np.abs(image.astype(int) - deep / 257).max() <= 1
 
 
+def with_significant_bits(content: bytes, bits: int) -> bytes:
+    """A PNG of three channels that says how many of its samples' bits are significant."""
+    chunk = b"sBIT" + bytes([bits] * 3)
+    return content[:33] + (3).to_bytes(4) + chunk + zlib.crc32(chunk).to_bytes(4) + content[33:]
+
+
+def test_a_file_that_says_that_it_has_ten_or_twelve_bits_of_sixteen_is_not_dark():
+    colour = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    colour[0, 0] = 255
+    low = colour.astype(np.uint16) << 4  # 12 bits in the lower ones; PNG has them in the upper ones
+    assert np.array_equal(decode(with_significant_bits(encoded(low, ".png"), 12)), colour)
+    assert np.array_equal(decode(with_significant_bits(encoded(low << 4, ".png"), 12)), colour)
+    assert np.array_equal(decode(encoded(low, ".png")), colour >> 4)  # it may be dark
+    grey = Image.fromarray(low[:, :, 0] >> 2)
+    for tag, white, shown in ((281, 1023, 0), (341, 1023.0, 0), (281, 1000, 6), (281, 65535, 6)):
+        file = io.BytesIO()
+        grey.save(file, "TIFF", tiffinfo={tag: white})
+        assert np.array_equal(decode(file.getvalue())[:, :, 0], colour[:, :, 0] >> shown), (tag, white)
+
+
 @pytest.mark.parametrize("orientation", UPRIGHT)
 @pytest.mark.parametrize("at_least", [None, 16])
 def test_exifs_orientation_is_applied(orientation, at_least):
@@ -288,8 +310,6 @@ def test_other_files_than_jpegs_are_decoded_whole():
 
 def saved(kind: str, orientation: int) -> bytes:
     """A smooth picture of 48 x 32 pixels in a format of Pillow's, with an EXIF orientation."""
-    from PIL import Image
-
     rng = np.random.default_rng(0)
     picture = Image.fromarray(cv2.resize(rng.integers(0, 256, (4, 6, 3), np.uint8), (48, 32)))
     exif = Image.Exif()
@@ -301,7 +321,7 @@ def saved(kind: str, orientation: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "JPEG2000", "GIF", "PPM", "BMP"])
 def test_a_photo_stands_upright_whatever_its_format_and_the_version_of_opencv(kind):
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     for orientation in range(1, 9):
         content = saved(kind, orientation)
@@ -327,8 +347,6 @@ def test_white_is_what_a_ppm_says_it_is(kind, white):
 
 
 def test_a_pil_image_of_16_bits_is_not_white_and_one_without_a_white_is_refused():
-    from PIL import Image
-
     grey = np.array([[0, 128 * 257, 65535]], np.uint16)
     assert picture_of(Image.fromarray(grey))[0, :, 0].tolist() == [0, 128, 255]
     assert picture_of(Image.fromarray(grey.astype(np.int32)))[0, :, 0].tolist() == [0, 128, 255]
@@ -340,7 +358,7 @@ def test_a_pil_image_of_16_bits_is_not_white_and_one_without_a_white_is_refused(
 
 
 def test_no_program_of_ghostscript_runs_for_a_picture_of_any_name(monkeypatch):
-    from PIL import EpsImagePlugin, Image
+    from PIL import EpsImagePlugin
 
     Image.new("RGB", (20, 20)).save(content := io.BytesIO(), "EPS")
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *given, **more: pytest.fail("it ran"))

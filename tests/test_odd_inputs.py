@@ -1,9 +1,12 @@
 """Tables, lists and folders as other people have them: read as they are, or refused in one line; nothing uncounted."""
 
 import csv
+import errno
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -11,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from conftest import noise
+from conftest import damaged_jpeg, noise
 
 import age_gender.faces
 import check_dataset
@@ -20,7 +23,7 @@ import demo
 from age_gender.faces import decode
 from age_gender.files import alone, files_below, guarded, read_cells, read_names, unguarded
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from age_gender.machine import native_stderr_kept
+from age_gender.machine import native_lines, native_stderr_kept
 from age_gender.sources import find_images
 from readers import read_records
 from utils import read_paths
@@ -66,12 +69,6 @@ def test_columns_of_a_table_that_are_not_read_are_named(tmp_path, capsys):
 # ------------------------------------------------------------------------------------------------- damaged photos
 
 
-def damaged_jpeg(path):
-    """A JPEG with a stray marker in it, which libjpeg reads, with a complaint that names no file."""
-    content = cv2.imencode(".jpg", cv2.GaussianBlur(noise(1, 200)[0], (7, 7), 3))[1].tobytes()
-    path.write_bytes(content[:1500] + b"\xff\xd0\x11\x22" + content[1500:])
-
-
 def test_photos_that_libjpeg_complains_of_are_named_and_listed(tmp_path, capfd):
     names = [f"{number}.png" for number in range(40)]
     photos(tmp_path, *names)
@@ -93,6 +90,11 @@ def test_photos_that_libjpeg_complains_of_are_named_and_listed(tmp_path, capfd):
     for _ in range(2):  # the list that is given stays, or the second run would find none
         ages, _ = build(tmp_path, "--exclude", str(listing))
         assert len(ages) == 40 and listing.read_bytes() == before
+    check_dataset.main([*("--db", "csv", "--data_dir", str(tmp_path), "--table", str(tmp_path / "t.csv")),
+                        *("--output", str(tmp_path / "check.csv"))])  # fmt: skip
+    said, warned = capfd.readouterr()
+    assert "such as b.jpg; all are listed in" in said and "JPEG" not in warned
+    assert list(csv.DictReader(open(tmp_path / "check.damaged.csv"))) == listed
     damaged_jpeg(tmp_path / "39.png")
     build(tmp_path, "--exclude", str(listing))
     assert [row["path"] for row in csv.DictReader(open(listing))] == ["b.jpg", "a.jpg", "39.png"]
@@ -108,9 +110,28 @@ def test_what_else_native_code_says_is_written_at_the_end_once(capfd):
     assert capfd.readouterr().err == "from Python\nlow memory\n"
 
 
+def test_several_threads_keep_what_native_code_says_and_the_last_has_all_of_it(capfd):
+    with ThreadPoolExecutor(4) as pool:
+        first_in, others_in = threading.Event(), threading.Barrier(4)
+
+        def keep(number):
+            if number:
+                first_in.wait()
+            with native_lines() as lines:
+                first_in.set()
+                others_in.wait()
+                os.write(2, b"%d\n" % number)
+            return lines
+
+        found = list(pool.map(keep, range(4)))
+    assert sorted(map(len, found)) == [0, 0, 0, 4] and {*map(tuple, map(sorted, found))} == {(), tuple("0123")}
+    os.write(2, b"again\n")
+    assert capfd.readouterr().err == "again\n"
+
+
 def test_pythons_own_words_are_not_kept_back():
     program = (
-        "import os, sys\nfrom age_gender.machine import native_stderr_kept\n"
+        "import os, sys\nfrom age_gender.machine import native_lines, native_stderr_kept\n"
         "with native_stderr_kept():\n os.write(2, b'native\\n')\n print('own', file=sys.stderr)\n"
         " raise SystemExit('the end')"
     )
@@ -304,6 +325,31 @@ def test_a_list_that_names_nothing_is_refused(text, message, tmp_path):
     with pytest.raises(ValueError, match=f"--exclude .*{message}"):
         create_db.main([*("--db", "utkface", "--data_dir", str(tmp_path), "--output", str(tmp_path / "o.mat")),
                         *("--exclude", str(tmp_path / "list.txt"))])  # fmt: skip
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path):
+    photos(tmp_path, "20_0_0_2.jpg")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="--exclude .*pipe cannot be read as a table: it is no regular file"):
+        create_db.main([*("--db", "utkface", "--data_dir", str(tmp_path), "--output", str(tmp_path / "o.mat")),
+                        *("--exclude", str(tmp_path / "pipe"))])  # fmt: skip
+
+
+def test_a_machine_that_opens_no_more_files_does_not_cost_photos(tmp_path, monkeypatch):
+    photos(tmp_path, "20_0_0_2.jpg", "21_0_0_2.jpg")
+    real = os.open
+
+    def full(path, *more):
+        if str(path).endswith("21_0_0_2.jpg"):
+            raise OSError(errno.EMFILE, "Too many open files", str(path))
+        return real(path, *more)
+
+    monkeypatch.setattr(os, "open", full)
+    output = tmp_path / "o.mat"
+    with pytest.raises(OSError, match="Too many open files"):
+        create_db.main(["--db", "utkface", "--data_dir", str(tmp_path), "--output", str(output)])
+    assert not output.exists()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Where pictures come from: folders with junk in them, a film that the test makes, a camera that it plays."""
 
+import shutil
 import time
 
 import cv2
@@ -132,14 +133,19 @@ def test_a_video_that_promises_more_frames_than_it_has_bytes_ends(film, monkeypa
     assert (len(list(video)), video.total, video.lost) == (12, 0, 0)
 
 
-def test_what_is_no_video_is_refused(tmp_path):
+def test_what_is_no_video_is_refused(tmp_path, film):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.mp4 is not there"):
         Video(tmp_path / "nowhere.mp4")
     (tmp_path / "text.mp4").write_text("no film at all\n" * 100)
     (tmp_path / "empty.mp4").touch()
-    for name in ("text.mp4", "empty.mp4"):
-        with pytest.raises(ValueError, match=f"{name} cannot be played: it is no video, or of a kind that OpenCV"):
+    shutil.copy(film, tmp_path / "other.mp4")
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile other.mp4\n")  # FFmpeg would play the other one
+    for name in ("text.mp4", "empty.mp4", "list.mp4"):
+        with pytest.raises(ValueError, match=f"{name} cannot be played: it is empty or text, no video"):
             Video(tmp_path / name)
+    (tmp_path / "cut.mp4").write_bytes(film.read_bytes()[: film.stat().st_size // 2])
+    with pytest.raises(ValueError, match=r"cut\.mp4 cannot be played: it is no video, or of a kind that OpenCV"):
+        Video(tmp_path / "cut.mp4")
 
 
 def test_the_genuine_video_is_played(shared):

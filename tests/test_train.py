@@ -170,6 +170,13 @@ def test_a_recipe_is_a_file_of_words_and_what_is_typed_wins_wherever_it_stands(t
         with pytest.raises(SystemExit):
             training_options(*words)
         assert message in capsys.readouterr().err.splitlines()[-1]
+    for content, message in ((f"@{recipe}".encode(), "names another file of arguments, @"),
+                             (b"\xff\xfe--lr", "mine.args is no file of arguments: 'utf-8' codec"),
+                             (b"--lr '0.1", "mine.args is no file of arguments: No closing quotation")):  # fmt: skip
+        recipe.write_bytes(content)
+        with pytest.raises(SystemExit):
+            training_options(f"@{recipe}")
+        assert message in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_the_recipes_that_come_with_the_suite_are_what_they_say():

@@ -440,6 +440,13 @@ def files_first(parser: argparse.ArgumentParser, argv: list[str]) -> list[str]:
     for name in (word[1:] for word in argv if word.startswith("@")):
         if not Path(name).is_file():
             parser.error(f"{name}, a file of arguments, is not there; recipes/ has those that come with the suite")
+        try:
+            lines = Path(name).read_text(encoding="utf-8").splitlines()
+            words = [word for line in lines for word in parser.convert_arg_line_to_args(line)]
+        except ValueError as error:  # no UTF-8, or a quote that is not closed
+            parser.error(f"{name} is no file of arguments: {error}")
+        if named := next((word for word in words if word.startswith("@")), None):
+            parser.error(f"{name} names another file of arguments, {named}: give both to train.py itself")
     return sorted(argv, key=lambda word: not word.startswith("@"))
 
 

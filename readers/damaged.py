@@ -1,0 +1,39 @@
+"""Photos that are damaged and are read as well as can be: what their decoders say, and lists of them."""
+
+from pathlib import Path
+
+from age_gender import cluster
+from age_gender.files import read_cells, real, write_rows
+
+
+def complaints_of(folder: Path, paths: list[str], client=None) -> dict[str, list[str]]:
+    """`sources.complaints` about some photos of a dataset; with a Dask client, by one of its workers."""
+    from age_gender.sources import complaints  # OpenCV, which --help does without
+
+    if client is None or not paths:
+        return complaints(folder, paths)
+    said = cluster.in_order(
+        client, complaints, [paths], given=lambda some: (folder.absolute(), some), deadly=lambda path: {}
+    )
+    return {path: lines for found in said for path, lines in found.items()}
+
+
+def list_damaged(beside: Path, damaged: dict[str, list[str]], excluded: list[Path]) -> None:
+    """Writes such photos beside a file, with their decoders' words, as a list that create_db.py --exclude takes."""
+    listing = beside.with_suffix(".damaged.csv")
+    if write_list(listing, [(path, "; ".join(lines)) for path, lines in damaged.items()], excluded):
+        first, listed = next(iter(damaged)), f"all are listed in {listing}, which create_db.py --exclude takes"
+        print(f"\n{len(damaged):,} photos are damaged but were read, such as {first}; {listed}")
+
+
+def write_list(listing: Path, rows: list[tuple[str, str]], excluded: list[Path]) -> bool:
+    """Writes paths and reasons where there are any, which it returns; else removes the list of an earlier run. If this
+    run left out what that list names, the list keeps it, so that the next run of the same command does too."""
+    if real(listing) in map(real, excluded):
+        if rows:
+            write_rows(listing, [*(cells for _, cells in read_cells(listing)), *rows])
+    elif rows:
+        write_rows(listing, [("path", "reason"), *rows])
+    else:
+        listing.unlink(missing_ok=True)
+    return bool(rows)
