@@ -17,11 +17,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-NO_ROOM = {
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-}  # to open one more file: of the machine's faults, and none of the file's
+NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # to open one more file, which is no fault of the file
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no EDQUOT
 DELIMITERS = (",", "\t", ";")
 LFS_POINTER = b"version https://git-lfs"  # how what Git LFS leaves in a file's place begins
