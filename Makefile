@@ -60,7 +60,7 @@ quickstart: .venv/installed
 
 ARCHIVE ?= UTKFace.tar.gz
 PEOPLE ?= people
-NETWORK ?= faceres_deep.onnx
+NETWORK ?= faceres-deep.json
 DLIB ?= dlib_face_recognition_resnet_model_v1.dat
 SETS := aaf fiw gdf groups lfw mtfl
 AS_DEMO := --detector dlib --else_whole --margin 0.1 --img_size 128 --overwrite
@@ -71,7 +71,7 @@ model: .venv/installed
 	@for set in $(SETS); do test -f "$(PEOPLE)/$$set.csv" || { echo "$(PEOPLE)/$$set.csv is not there:" \
 	  "docs/reproduce_model.md says how to make it; then say make model PEOPLE=folder"; exit 2; }; done
 	@for file in "$(NETWORK)" "$(DLIB)"; do test -f "$$file" || { echo "$$file is not there:" \
-	  "docs/reproduce_model.md says how to get it; then say make model NETWORK=path/to/faceres_deep.onnx" \
+	  "docs/reproduce_model.md says how to get it; then say make model NETWORK=path/to/faceres-deep.json" \
 	  "DLIB=path/to/dlib_face_recognition_resnet_model_v1.dat"; exit 2; }; done
 	rm -rf data/model checkpoints/model
 	mkdir -p data/model

@@ -1,6 +1,6 @@
 """Joins databases of several datasets into the one that the shipped model learns from, and writes a teacher's answers.
 
-    python samples/teach.py --network faceres_deep.onnx --utkface data/utkface_128_db.mat data/utkface_dlib_db.mat \
+    python samples/teach.py --network faceres-deep.json --utkface data/utkface_128_db.mat data/utkface_dlib_db.mat \
         --input data/aaf_db.mat data/fiw_db.mat --output data/people_db.mat
 
 A fifth of each dataset's people is the part `test` of what it writes, a fiftieth the part `valid`; of UTKFace it is the
@@ -9,7 +9,10 @@ under five small heads. Each learns from four fifths of the training people, age
 as they are known, and answers for the others; for `valid` and `test` the five are averaged. The answers stand beside
 the database, as people_db.answers.h5, for train.py --teacher.
 
-An hour on two cores for 65,000 faces, nearly all of it the network's; what it says is kept as NAME.features.npz.
+With --dlib the heads see dlib's features too, and know more (docs/EXPERIMENTS.md). The shipped model's did not.
+
+A quarter of an hour on two cores for 85,000 faces, nearly all of it the network's; what it says is kept as
+NAME.features.npy.
 """
 
 import argparse
@@ -23,13 +26,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 
 import numpy as np
 
+from age_gender.files import reading
 from age_gender.labels import MALE, NUM_AGES, UNKNOWN, expected_age
 
 TRAINING, VALIDATION, TEST = range(3)
 PARTS = ("train", "valid", "test")
 FOLDS = 5
-SIZE, MEANS = 224, (103.939, 116.779, 123.68)  # of the network's input: pixels, and what is taken off B, G and R
-BATCH = 32
+IMAGE_SIZE = 128  # pixels, of the databases
+AGES = slice(1025, 1125)  # where the features have FaceRes's ages
+BATCH = 64
 YEARS = np.arange(NUM_AGES)
 AGE_SIGMA = 2.5  # years, of the soft labels
 OWN_SHARE = 0.3  # of an answer to a face of a known age interval, what is left of the answer outside of it
@@ -48,8 +53,12 @@ class Faces(NamedTuple):
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], usage="teach.py --network FILE [options]")
-    parser.add_argument("--network", type=Path, required=True, metavar="FILE", help="ONNX file of the frozen network")
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0],
+        usage="teach.py --network FILE --utkface FILE FILE --input FILE ... [options]",
+    )
+    parser.add_argument("--network", type=Path, required=True, metavar="FILE", help="FaceRes, faceres-deep.json")
+    parser.add_argument("--dlib", type=Path, metavar="FILE", help="dlib's face recognition network, to see with it too")
     parser.add_argument(
         "--utkface",
         type=Path,
@@ -71,8 +80,8 @@ def main(argv: list[str] | None = None) -> None:
 
     own, cut = (open_database(path) for path in args.utkface)
     sets = [utkface(own), *map(people, map(open_database, args.input))]
-    seen = [features(args.network, faces.database) for faces in sets]
-    answers = cross_fitted(sets, seen, args.epochs)
+    network = frozen(args.network, args.dlib)
+    answers = cross_fitted(sets, [features(network, faces.database) for faces in sets], args.epochs)
     report(sets, answers)
     places = {path: row for row, path in enumerate(read_paths(own.source))}
     rows = np.array([places[path] for path in read_paths(cut.source)])
@@ -125,38 +134,50 @@ def intervals(database) -> tuple[np.ndarray, np.ndarray]:
 # ----------------------------------------------------------------------------------------------------- the network
 
 
-def features(network: Path, database) -> np.ndarray:
-    """What the network says of each face and of its mirror image, on average: (n, 1024 + 1 + 100) float32."""
-    kept = database.source.with_suffix(".features.npz")
+def frozen(faceres: Path, dlib: Path | None):
+    """What the heads see with: (n, 128, 128, 3) uint8 BGR -> FaceRes's features (n, 1024), log odds of male (n, 1) and
+    ages (n, 100), and with dlib's network also its features (n, 256)."""
+    import keras
+
+    from face_res import face_res, read_tensors
+    from networks.dlib_resnet import dlib_resnet, load_dlib
+
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    image = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), dtype="uint8")
+    with reading(faceres, f"{faceres} is not FaceRes as TensorFlow.js has it"):
+        outputs = face_res(read_tensors(faceres))(image)
+    if dlib:
+        known = dlib_resnet(IMAGE_SIZE)
+        load_dlib(known, dlib)
+        outputs = [*outputs, keras.Model(known.input, known.get_layer("pool").output)(image)]
+    keras.mixed_precision.set_global_policy("float32")
+    return keras.Model(image, outputs)
+
+
+def features(network, database) -> np.ndarray:
+    """What the network says of each face and of its mirror image, on average: (n, all its outputs') float32."""
+    kept = database.source.with_suffix(".features.npy")
     if not kept.is_file():
-        np.savez(kept, **ask(network, database))
-    with np.load(kept) as said:
-        male = np.clip(said["G"], 1e-4, 1 - 1e-4)
-        parts = (said["F"].astype(np.float32), np.log(male / (1 - male))[:, None], np.sqrt(said["A"]))
-        found = np.concatenate(parts, axis=1)
-    if len(found) != len(database):
-        raise ValueError(f"{kept} is of another {database.source}: remove it")
+        np.save(kept, ask(network, database))
+    found = np.load(kept).astype(np.float32)
+    if found.shape != (len(database), sum(output.shape[1] for output in network.outputs)):
+        raise ValueError(f"{kept} is of another {database.source}, or of another network: remove it")
+    found[:, AGES] = np.sqrt(found[:, AGES])
     return found
 
 
-def ask(network: Path, database) -> dict[str, np.ndarray]:
-    """The network's features F (n, 1024), probability of male G (n,), and distribution over ages A (n, 100)."""
-    import cv2
+def ask(network, database) -> np.ndarray:
+    """As `features`, float16."""
     from tqdm import tqdm
 
-    from age_gender.runtimes import silent_onnxruntime
+    from networks.backend import compiled_predict
 
-    session = silent_onnxruntime().InferenceSession(network, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
-    found = []
+    predict, found = compiled_predict(network), []
     for start in tqdm(range(0, len(database), BATCH), desc=database.source.stem, unit="batch", disable=None):
         images = np.asarray(database.image[start : start + BATCH])
-        both = np.concatenate([images, images[:, :, ::-1]])
-        both = np.stack([cv2.resize(image, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR) for image in both])
-        said = session.run(None, {name: both.astype(np.float32) - np.array(MEANS, np.float32)})
-        found.append([sum(np.split(output, 2)) / 2 for output in said])
-    male, seen, ages = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return {"F": seen.astype(np.float16), "G": male[:, 0], "A": ages}
+        both = [np.concatenate(predict(faces), axis=1) for faces in (images, images[:, :, ::-1])]
+        found.append((sum(both) / 2).astype(np.float16))
+    return np.concatenate(found)
 
 
 # ------------------------------------------------------------------------------------------------------- the heads

@@ -1,10 +1,12 @@
 """The drawn dataset: laid out as WIKI is, dirty as WIKI is, the same for the same seed, and read as it was drawn."""
 
 import csv
+import json
 import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -170,12 +172,15 @@ def test_the_teacher_answers_for_faces_that_it_did_not_learn_from(tmp_path, monk
 
     def ask(_network, given):  # a network that sees the middle of the age's interval, and the gender
         middle = np.where(given.age >= 0, given.age, 0 if given.label_low is None else given.label_low + 10)
-        seen = np.repeat(middle[:, None] / 100, 1024, 1) + rng.normal(0, 0.01, (len(given), 1024))
-        return {"F": seen, "G": 0.1 + 0.8 * given.gender, "A": np.full((len(given), 100), 0.01)}
+        seen = rng.normal(0, 0.01, (len(given), 1125)) + middle[:, None] / 100
+        seen[:, 1024], seen[:, teach.AGES] = 4 * given.gender - 2, 0.01
+        return seen.astype(np.float16)
 
     monkeypatch.setattr(teach, "ask", ask)
+    outputs = [SimpleNamespace(shape=(None, count)) for count in (1024, 1, 100)]
+    monkeypatch.setattr(teach, "frozen", lambda *_: SimpleNamespace(outputs=outputs))
     output = tmp_path / "people_db.mat"
-    inputs = ["--network", "x.onnx", "--utkface", str(own), str(cut), "--input", str(grouped)]
+    inputs = ["--network", "x.json", "--utkface", str(own), str(cut), "--input", str(grouped)]
     teach.main([*inputs, "--output", str(output), "--epochs", "30"])
     assert "grouped test: " in capsys.readouterr().out
     joined = open_database(output)
@@ -192,6 +197,43 @@ def test_the_teacher_answers_for_faces_that_it_did_not_learn_from(tmp_path, monk
     # Every part has people of the others, and every fold trains four heads of five.
     faces = [teach.utkface(open_database(own)), teach.people(open_database(grouped))]
     assert np.bincount(faces[1].side).min() > 0 and set(faces[1].fold) == set(range(teach.FOLDS))
+
+
+def test_the_teachers_network_is_the_mobilenet_that_its_file_holds(tmp_path):
+    import keras
+    from conftest import noise
+
+    import face_res
+
+    rng = np.random.default_rng(0)
+    whole = keras.applications.MobileNet(include_top=False, weights=None, input_shape=(224, 224, 3), pooling="avg")
+    tensors = {"feats/kernel": rng.normal(0, 0.05, (1024, 256)), "feats/bias": rng.normal(0, 1, 256)}
+    for name, classes in (("gender_pred", 1), ("age_pred", 100)):
+        tensors |= {f"{name}/kernel": rng.normal(0, 0.05, (256, classes)), f"{name}/bias": rng.normal(0, 1, classes)}
+    for layer in whole.layers:
+        if layer.name.endswith("_bn"):  # as TensorFlow.js folds them: into pointwise kernels, beside depthwise ones
+            layer.set_weights([rng.uniform(0.5, 1.5, weight.shape) for weight in layer.get_weights()])
+            gamma, beta, mean, variance = layer.get_weights()
+            scale = gamma / np.sqrt(variance + layer.epsilon)
+            before = layer.name.removesuffix("_bn")
+            (kernel,) = whole.get_layer(before).get_weights()
+            if before.startswith("conv_dw"):
+                tensors |= {f"{before}/depthwise_kernel": kernel, f"{layer.name}/batchnorm_1/mul": scale}
+            else:
+                tensors[f"{before}/convolution/merged_input"] = kernel * scale
+            tensors[f"{layer.name}/batchnorm_1/sub"] = beta - mean * scale
+    listed = [{"name": name, "shape": value.shape, "dtype": "float32"} for name, value in tensors.items()]
+    (tmp_path / "x.json").write_text(json.dumps({"weightsManifest": [{"weights": listed}]}))
+    (tmp_path / "x.bin").write_bytes(b"".join(value.astype("<f4").tobytes() for value in tensors.values()))
+    features, gender, age = face_res.face_res(face_res.read_tensors(tmp_path / "x.json")).predict_on_batch(
+        noise(3, 224)
+    )
+    expected = whole.predict_on_batch(noise(3, 224) - np.array(face_res.MEANS_BGR))
+    np.testing.assert_allclose(features, expected, atol=1e-3 * np.abs(expected).max())
+    hidden = np.maximum(features @ tensors["feats/kernel"] + tensors["feats/bias"], 0)
+    np.testing.assert_allclose(gender, hidden @ tensors["gender_pred/kernel"] + tensors["gender_pred/bias"], atol=1e-3)
+    assert age.shape == (3, 100)
+    np.testing.assert_allclose(age.sum(axis=1), 1, rtol=1e-5)
 
 
 def test_a_person_of_the_teachers_faces_stands_on_one_side(tmp_path):
