@@ -104,6 +104,7 @@ def test_what_is_wrong_is_listed_once_with_its_reason(tmp_path, capsys):
         "empty file": [2, 2],
         "unreadable file": [0, 0],
         "no image": [0, 0],
+        "damaged, but read": [0, 0],
         "byte-identical": [5, 12],
         "- ages conflict": [2, 4, 4],
         "- genders conflict": [2, 5, 3],  # two of the five are listed for their ages already
