@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -53,6 +52,8 @@ class _Parser(argparse.ArgumentParser):
     names the option nearest to one that is not known."""
 
     def error(self, message: str) -> NoReturn:
+        from difflib import get_close_matches
+
         start, _, words = message.partition("unrecognized arguments: ")
         if not start and words.startswith("-"):
             near = get_close_matches(words.split()[0].partition("=")[0], self._option_string_actions, 1)

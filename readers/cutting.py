@@ -1,6 +1,7 @@
 """Cuts the faces of a dataset's records from their photos, on all cores and in order."""
 
 import os
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -132,8 +133,8 @@ class StillThere:
     SAMPLE, FEW = 1000, 0.01  # the share of the sample that may go without notice
 
     def __init__(self, folder: Path, paths: list[str]):
-        chosen = np.random.default_rng(0).permutation(len(paths))[: self.SAMPLE]
-        self.folder, self.there = folder, [paths[row] for row in chosen if (folder / paths[row]).is_file()]
+        chosen = random.Random(0).sample(paths, min(self.SAMPLE, len(paths)))
+        self.folder, self.there = folder, [path for path in chosen if (folder / path).is_file()]
 
     def check(self) -> None:
         """Raises ValueError if photos that were there are gone now."""
