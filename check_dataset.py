@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         with native_stderr_kept() as known:
             check = check_photos(args)
-            known.update(line for lines in check.damaged.values() for line in lines)
+            known.update(line for lines in check.complaints.values() for line in lines)
             write_rows(output, [("path", "reason", "same_as"), *((path, *why) for path, why in check.listed.items())])
             report(check, output)
             list_damaged(output, check.damaged, [])
@@ -119,6 +119,7 @@ class Check(NamedTuple):
     groups: dict[str, list[list[int]]]
     kept: np.ndarray
     dropped: dict[str, int]
+    complaints: dict[str, list[str]]
     damaged: dict[str, list[str]]
     seed: int
 
@@ -133,11 +134,15 @@ def check_photos(args: argparse.Namespace) -> Check:
     with connected(args.scheduler, "readers.duplicates", args.workers) as client:
         photos = look_at(folder, records, margin, args.workers, client)
         doubted = [path for path, photo in zip(records.path, photos, strict=True) if photo.doubted]
-        damaged = complaints_of(folder, list(dict.fromkeys(doubted)), client)
+        complaints = complaints_of(folder, list(dict.fromkeys(doubted)), client)
+    unread = {path for path, photo in zip(records.path, photos, strict=True) if photo.failure}
+    damaged = {path: lines for path, lines in complaints.items() if path not in unread}
     findings, listed, groups = find(records, photos, args.list_near, reader.both)
     findings.append(("damaged, but read", None, len(damaged), 0))
     kept, dropped = clean(records, MIN_SCORE, 0, MAX_AGE, set(listed), reader.both)
-    return Check(args.db, folder, margin, records, findings, listed, groups, kept, dropped, damaged, args.seed)
+    return Check(
+        args.db, folder, margin, records, findings, listed, groups, kept, dropped, complaints, damaged, args.seed
+    )
 
 
 def check_labels(files: list[Path], paths: list[Path] | None, below: float, output: Path) -> None:

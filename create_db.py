@@ -170,7 +170,8 @@ def main(argv: list[str] | None = None) -> None:
     report(records, written, dropped, output, time.perf_counter() - started)
     if args.else_whole:
         print(f"no face was found in {taken_whole:,} of the {len(written):,} photos, which were taken whole")
-    cli.result(output=output, faces=len(written), left_out=dropped, taken_whole=taken_whole)
+        cli.result(taken_whole=taken_whole)
+    cli.result(output=output, faces=len(written), left_out=dropped)
     list_failures(output, [*records.skipped.items(), *failures.items()], args.exclude)
     failed = {path for paths in failures.values() for path in paths}
     list_damaged(output, {path: lines for path, lines in damaged.items() if path not in failed}, args.exclude)

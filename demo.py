@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument("--image_dir", **cli.FOLDER, help="folder of images, searched with its subfolders")
     source.add_argument("--image", **cli.FILE, help="one image")
     source.add_argument("--video", **cli.FILE, help="video file")
-    source.add_argument("--camera", **cli.numeric("N", int, 0, default=0), help="number of the webcam")
+    source.add_argument("--camera", **cli.numeric("N", int, 0), help="number of the webcam (default: 0)")
     source.add_argument("--browser", action="store_true", help="open a page on this machine that reads all of these")
     parser.add_argument(
         "--every", **cli.numeric("N", int, 1, default=1), help="of a video file, read each Nth frame alone"
@@ -175,8 +175,8 @@ def understand_paths(parser: argparse.ArgumentParser, args: argparse.Namespace) 
     args.pictures = [path for path in (args.image_dir, args.image) if path]
     if not args.paths:
         return
-    if args.pictures or args.video:
-        parser.error("name what to read by paths, or by --image_dir, --image or --video, not by both")
+    if args.pictures or args.video or args.camera is not None:
+        parser.error("name what to read by paths, or by --image_dir, --image, --video or --camera, not by both")
     paths = [path for text in args.paths for path in cli.expanded(text)]
     word, first = args.paths[0], paths[0]
     if any(path.suffix.lower() in VIDEO_SUFFIXES for path in paths) and len(paths) > 1:
@@ -235,7 +235,7 @@ def open_source(args: argparse.Namespace):
     if args.video:
         refuse_to_replace(args.output_dir, [f"{args.video.stem}.mp4"])
         return sources.Video(args.video, args.every), None
-    return sources.Camera(args.camera), None
+    return sources.Camera(args.camera or 0), None
 
 
 def found_in(paths: list[Path], results: Path) -> list[Path]:
@@ -245,11 +245,11 @@ def found_in(paths: list[Path], results: Path) -> list[Path]:
     images = []
     for path in paths:
         if path.is_file():
-            images.append(path.absolute())
+            images.append(plainly(path))
         elif not path.is_dir():
             raise FileNotFoundError(f"{path} is {'neither a file nor a folder' if path.exists() else 'not there'}")
         else:
-            found = find_images(path.absolute(), leave_out=results)
+            found = find_images(plainly(path), leave_out=results)
             if found.passed_over:
                 print(cli.one_line(f"{path}: passed over {found}"))
             images += found.images
@@ -269,9 +269,15 @@ def refuse_to_replace(folder: Path | None, names: list[str]) -> None:
 def top_folder(args: argparse.Namespace) -> Path | None:
     """The folder below which all that is named lies: results are named relative to it; None of a camera."""
     if len(args.pictures) == 1 and args.pictures[0].is_dir():
-        return args.pictures[0].absolute()
+        return plainly(args.pictures[0])
     files = args.pictures or [args.video] * bool(args.video)
-    return Path(os.path.commonpath([path.absolute().parent for path in files])) if files else None
+    return Path(os.path.commonpath([plainly(path).parent for path in files])) if files else None
+
+
+def plainly(path: Path) -> Path:
+    """An absolute path without "..", so that names below a folder stay below it; a photo that is a link keeps its
+    name."""
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
 
 
 def output_without_display(live: bool, wanted: bool) -> Path:

@@ -56,7 +56,8 @@ class _Parser(argparse.ArgumentParser):
 
         start, _, words = message.partition("unrecognized arguments: ")
         if not start and words.startswith("-"):
-            near = get_close_matches(words.split()[0].partition("=")[0], self._option_string_actions, 1)
+            shown = [name for name, action in self._option_string_actions.items() if action.help != argparse.SUPPRESS]
+            near = get_close_matches(words.split()[0].partition("=")[0], shown, 1)
             message += f"; did you mean {near[0]}?" if near else "; --help lists the options"
         super().error(message)
 

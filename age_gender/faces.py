@@ -155,7 +155,7 @@ def decode(content: bytes, at_least: int | None = None) -> np.ndarray | None:
             deep = cv2.IMREAD_ANYDEPTH if header.bits else 0
             image = cv2.imdecode(np.frombuffer(content, np.uint8), flag | cv2.IMREAD_IGNORE_ORIENTATION | deep)
             if header.bits and image is not None and image.dtype == np.uint16:
-                image = _eight_bits(image, header.bits)
+                image = _eight_bits(image, header)
     if image is None and header.format not in _OF_OPENCV:
         image = _decoded_by_pillow(content)
     if image is None or header.format == "TIFF":  # whose decoder turns by itself
@@ -233,15 +233,19 @@ def _bits(content: bytes, picture: "PIL.Image.Image") -> int:
         bits = max(after[: int.from_bytes(before[-4:])], default=0)  # of each channel
     elif picture.format == "TIFF" and set(tags.get(_BITS_PER_SAMPLE, ())) == {16}:
         values = [value for tag in _MAX_SAMPLE_VALUE for value in tags.get(tag, ())]
-        white = int(max(values, default=0))
-        if white & (white + 1) == 0:  # else it is the brightest of this picture
-            bits = white.bit_length()
+        with suppress(ArithmeticError, TypeError, ValueError):  # NaN, or a text
+            white = int(max(values, default=0))
+            if white & (white + 1) == 0:  # else it is the brightest of this picture
+                bits = white.bit_length()
     return bits if 8 < bits < 16 else 0
 
 
-def _eight_bits(image: np.ndarray, bits: int) -> np.ndarray:
-    """A picture of 16 bits with 8, whether so many of the lower ones are used or, as PNG demands, the upper ones."""
-    return (image >> ((bits if image.max() < 1 << bits else 16) - 8)).astype(np.uint8)
+def _eight_bits(image: np.ndarray, header: _Header) -> np.ndarray:
+    """A picture of 16 bits with 8, whether `header.bits` of the lower ones are used or, as PNG demands, of the upper
+    ones: a dark PNG has nothing below these."""
+    bits = header.bits
+    low = image.max() < 1 << bits and (header.format != "PNG" or (image & ((1 << (16 - bits)) - 1)).any())
+    return (image >> ((bits if low else 16) - 8)).astype(np.uint8)
 
 
 def _open(content: bytes) -> "PIL.Image.Image":

@@ -79,8 +79,9 @@ class Stderr(io.TextIOWrapper):
 
 
 def native_stderr_size() -> int:
-    """How many bytes native code has written to stderr since it is kept by `native_lines`, in whatever thread."""
-    return os.fstat(2).st_size
+    """How many bytes native code has written to stderr since it is kept by `native_lines`, in whatever thread; 0 where
+    it is not."""
+    return os.fstat(2).st_size if _kept.threads else 0
 
 
 class _Kept:

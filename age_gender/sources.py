@@ -62,7 +62,7 @@ def find_images(folder: Path, leave_out: Path | None = None) -> Found:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        wrong = "is no folder; --image_dir takes a folder of images, --image one file"
+        wrong = "is no folder of images"
         raise FileNotFoundError(f"{folder} {wrong if folder.exists() else 'is not there'}")
     avoided = real(leave_out or folder)
     within = real(folder) in avoided.parents  # results beside or above the images hide none of them

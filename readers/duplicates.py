@@ -100,7 +100,7 @@ def look(folder: Path, name: str, box: list[float] | None = None, margin: float 
     image = decode(content, at_least=None if box else 4 * THUMBNAIL)
     doubted = native_stderr_size() > said
     if image is None:
-        return Photo(fingerprint, NO_IMAGE, NOTHING, 0)
+        return Photo(fingerprint, NO_IMAGE, NOTHING, 0, doubted)
     if box and (image := cut_face(image, box, margin, 8 * THUMBNAIL)) is None:
         return Photo(fingerprint, NO_FACE, NOTHING, 0)
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)

@@ -12,7 +12,7 @@ the database, as people_db.answers.h5, for train.py --teacher.
 With --dlib the heads see dlib's features too, and know more (docs/EXPERIMENTS.md). The shipped model's did not.
 
 A quarter of an hour on two cores for 85,000 faces, nearly all of it the network's; what it says is kept as
-NAME.features.npy.
+NAME.features.npz.
 """
 
 import argparse
@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 
 import numpy as np
 
-from age_gender.files import reading
+from age_gender.files import reading, replacing
 from age_gender.labels import MALE, NUM_AGES, UNKNOWN, expected_age
 
 TRAINING, VALIDATION, TEST = range(3)
@@ -79,12 +79,14 @@ def main(argv: list[str] | None = None) -> None:
     from utils import open_database, read_paths
 
     own, cut = (open_database(path) for path in args.utkface)
+    places = {path: row for row, path in enumerate(read_paths(own.source))}
+    if unknown := next((path for path in read_paths(cut.source) if path not in places), None):
+        raise ValueError(f"{cut.source} has a photo that {own.source} has not: {unknown}")
+    rows = np.array([places[path] for path in read_paths(cut.source)])
     sets = [utkface(own), *map(people, map(open_database, args.input))]
     network = frozen(args.network, args.dlib)
     answers = cross_fitted(sets, [features(network, faces.database) for faces in sets], args.epochs)
     report(sets, answers)
-    places = {path: row for row, path in enumerate(read_paths(own.source))}
-    rows = np.array([places[path] for path in read_paths(cut.source)])
     again = Faces("utkface, cut by the detector", cut, *(column[rows] for column in sets[0][2:]))
     # Of UTKFace cut again, the training faces alone: the others stand in the part of the faces as they came.
     again = again._replace(side=np.where(again.side == TRAINING, TRAINING, UNKNOWN))
@@ -156,11 +158,14 @@ def frozen(faceres: Path, dlib: Path | None):
 
 def features(network, database) -> np.ndarray:
     """What the network says of each face and of its mirror image, on average: (n, all its outputs') float32."""
-    kept = database.source.with_suffix(".features.npy")
+    kept = database.source.with_suffix(".features.npz")
     if not kept.is_file():
-        np.save(kept, ask(network, database))
-    found = np.load(kept).astype(np.float32)
-    if found.shape != (len(database), sum(output.shape[1] for output in network.outputs)):
+        with replacing(kept) as new, open(new, "wb") as file:
+            np.savez(file, features=ask(network, database), database=database.fingerprint())
+    with reading(kept, f"{kept} is damaged: remove it"), np.load(kept) as file:
+        found, seen = file["features"].astype(np.float32), str(file["database"])
+    columns = sum(output.shape[1] for output in network.outputs)
+    if seen != database.fingerprint() or found.shape != (len(database), columns):
         raise ValueError(f"{kept} is of another {database.source}, or of another network: remove it")
     found[:, AGES] = np.sqrt(found[:, AGES])
     return found

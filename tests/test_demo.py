@@ -234,7 +234,7 @@ def test_what_is_named_without_an_option_is_understood(words, found, tmp_path, m
     expected = {
         "pictures": [],
         "video": None,
-        "camera": 0,
+        "camera": None,
         **{name: kinds[name](value) for name, value in found.items()},
     }
     assert {name: getattr(args, name) for name in expected} == expected
@@ -243,7 +243,8 @@ def test_what_is_named_without_an_option_is_understood(words, found, tmp_path, m
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["a.jpg", "--video", "b.mp4"], "by paths, or by --image_dir, --image or --video, not by both"),
+        (["a.jpg", "--video", "b.mp4"], "by paths, or by --image_dir, --image, --video or --camera, not by both"),
+        (["--camera", "3", "b.jpg"], "by paths, or by --image_dir, --image, --video or --camera, not by both"),
         (["a.mp4", "b.jpg"], "one video at a time: run demo.py once for each"),
     ],
 )
@@ -367,3 +368,18 @@ def test_a_photo_that_is_damaged_is_named_and_not_complained_of_without_a_name(t
     assert warned.startswith(f"age-gender: {tmp_path}/bad.jpg is damaged but was read: Corrupt JPEG data")
     assert len(warned.splitlines()) == 1
     assert len(said.splitlines()) == 2
+
+
+def test_paths_above_the_current_folder_are_named_below_a_common_one(tmp_path, monkeypatch):
+    for name in ("in/a.jpg", "here/b/c.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        cv2.imwrite(str(tmp_path / name), noise(1, 64)[0])
+    monkeypatch.chdir(tmp_path / "here")
+    photo = tmp_path / "in" / "a.jpg"
+    before = photo.read_bytes()
+    demo.main(["../in", "b", "--detector", "none", "--no_display", "--output_dir", "../found"])
+    assert photo.read_bytes() == before
+    assert {name for name in (tmp_path / "found").rglob("*.jpg")} == {
+        tmp_path / "found" / "in" / "a.jpg",
+        tmp_path / "found" / "here" / "b" / "c.jpg",
+    }

@@ -1,6 +1,7 @@
 """Reading pictures of every kind and the one crop, against exact slices, np.pad and cv2.imread."""
 
 import io
+import math
 import os
 import zlib
 
@@ -224,12 +225,14 @@ def with_significant_bits(content: bytes, bits: int) -> bytes:
 def test_a_file_that_says_that_it_has_ten_or_twelve_bits_of_sixteen_is_not_dark():
     colour = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
     colour[0, 0] = 255
-    low = colour.astype(np.uint16) << 4  # 12 bits in the lower ones; PNG has them in the upper ones
+    fine = np.random.default_rng(1).integers(0, 16, colour.shape, np.uint16)
+    low = (colour.astype(np.uint16) << 4) + fine  # 12 bits in the lower ones; PNG has them in the upper ones
     assert np.array_equal(decode(with_significant_bits(encoded(low, ".png"), 12)), colour)
     assert np.array_equal(decode(with_significant_bits(encoded(low << 4, ".png"), 12)), colour)
     assert np.array_equal(decode(encoded(low, ".png")), colour >> 4)  # it may be dark
+    assert not decode(with_significant_bits(encoded(fine << 4, ".png"), 12)).any()  # as this one is
     grey = Image.fromarray(low[:, :, 0] >> 2)
-    for tag, white, shown in ((281, 1023, 0), (341, 1023.0, 0), (281, 1000, 6), (281, 65535, 6)):
+    for tag, white, shown in ((281, 1023, 0), (341, 1023.0, 0), (281, 1000, 6), (281, 65535, 6), (341, math.nan, 6)):
         file = io.BytesIO()
         grey.save(file, "TIFF", tiffinfo={tag: white})
         assert np.array_equal(decode(file.getvalue())[:, :, 0], colour[:, :, 0] >> shown), (tag, white)

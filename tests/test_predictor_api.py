@@ -210,3 +210,15 @@ def test_no_runtime_keeps_or_sends_reports(tmp_path):
     home = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "PATH": os.environ["PATH"]}
     subprocess.run([sys.executable, "-c", script], check=True, env=home, cwd=Path(__file__).parent.parent)
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no fd 2 to close")
+def test_a_program_without_stderr_reads_a_stream_too():
+    code = (
+        "import os, sys; os.close(2); from pathlib import Path; from age_gender import Predictor; "
+        "from age_gender.sources import images; "
+        "[found] = Predictor().stream(images([Path(sys.argv[1])])); print(found.doubted)"
+    )
+    portrait = next((Path(__file__).parent.parent / "samples" / "portraits").glob("*.jpg"))
+    done = subprocess.run([sys.executable, "-c", code, portrait], stdout=subprocess.PIPE, text=True, timeout=100)
+    assert not done.returncode and done.stdout == "False\n"

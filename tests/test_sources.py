@@ -74,7 +74,7 @@ def test_a_folder_of_videos_is_met_by_the_way_on(tmp_path):
 
 def test_what_is_no_folder_is_refused(tmp_path):
     plant(tmp_path, "a.jpg")
-    with pytest.raises(FileNotFoundError, match="is no folder; --image_dir takes a folder of images, --image one"):
+    with pytest.raises(FileNotFoundError, match="a.jpg is no folder of images"):
         find_images(tmp_path / "a.jpg")
     with pytest.raises(FileNotFoundError, match="nowhere is not there"):
         find_images(tmp_path / "nowhere")
