@@ -25,7 +25,7 @@ from pathlib import Path
 from age_gender import cli, window
 from age_gender.cluster import connected
 from age_gender.detectors import DETECTORS, NO_DETECTOR
-from age_gender.files import UNFINISHED, real
+from age_gender.files import UNFINISHED, plainly, real
 from age_gender.intervals import UNSURE_BELOW
 from age_gender.machine import available_cores
 
@@ -178,10 +178,10 @@ def understand_paths(parser: argparse.ArgumentParser, args: argparse.Namespace) 
     if args.pictures or args.video or args.camera is not None:
         parser.error("name what to read by paths, or by --image_dir, --image, --video or --camera, not by both")
     paths = [path for text in args.paths for path in cli.expanded(text)]
-    word, first = args.paths[0], paths[0]
-    if any(path.suffix.lower() in VIDEO_SUFFIXES for path in paths) and len(paths) > 1:
+    word, first, alone = args.paths[0], paths[0], len(paths) == 1
+    if any(path.suffix.lower() in VIDEO_SUFFIXES for path in paths) and not alone:
         parser.error("one video at a time: run demo.py once for each")
-    if len(paths) == 1 and ("://" in word or (word.isdigit() and not first.exists())):
+    if alone and ("://" in word or (word.isdigit() and not first.exists())):
         args.camera = int(word) if word.isdigit() else word
     elif first.suffix.lower() in VIDEO_SUFFIXES and not first.is_dir():
         args.video = first
@@ -272,12 +272,6 @@ def top_folder(args: argparse.Namespace) -> Path | None:
         return plainly(args.pictures[0])
     files = args.pictures or [args.video] * bool(args.video)
     return Path(os.path.commonpath([plainly(path).parent for path in files])) if files else None
-
-
-def plainly(path: Path) -> Path:
-    """An absolute path without "..", so that names below a folder stay below it; a photo that is a link keeps its
-    name."""
-    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
 
 
 def output_without_display(live: bool, wanted: bool) -> Path:

@@ -54,6 +54,11 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def plainly(path: Path) -> Path:
+    """An absolute path without "..": names below a folder stay below it. A file that is a link keeps its own name."""
+    return path.resolve() if path.is_dir() else path.parent.resolve() / path.name
+
+
 def real(path: Path) -> Path:
     """Where a path leads, as Path.resolve says it, which before Python 3.13 fails on a link that leads to itself."""
     return Path(os.path.realpath(path))
