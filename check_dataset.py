@@ -134,7 +134,7 @@ def check_photos(args: argparse.Namespace) -> Check:
     with connected(args.scheduler, "readers.duplicates", args.workers) as client:
         photos = look_at(folder, records, margin, args.workers, client)
         doubted = [path for path, photo in zip(records.path, photos, strict=True) if photo.doubted]
-        complaints = complaints_of(folder, list(dict.fromkeys(doubted)), client)
+        complaints = complaints_of(folder, doubted, client)
     unread = {path for path, photo in zip(records.path, photos, strict=True) if photo.failure}
     damaged = {path: lines for path, lines in complaints.items() if path not in unread}
     findings, listed, groups = find(records, photos, args.list_near, reader.both)

@@ -163,7 +163,7 @@ def main(argv: list[str] | None = None) -> None:
         written, failures, doubted, taken_whole = write_database(
             output, records, kept, folder, blocks, cut.image_size, scalars, texts
         )
-        damaged = complaints_of(folder, list(dict.fromkeys(records.path[row] for row in doubted)), client)
+        damaged = complaints_of(folder, [records.path[row] for row in doubted], client)
         known.update(line for lines in damaged.values() for line in lines)
     for reason, paths in failures.items():
         dropped[reason] = dropped.get(reason, 0) + len(paths)

@@ -52,6 +52,7 @@ class _Parser(argparse.ArgumentParser):
     names the option nearest to one that is not known."""
 
     def error(self, message: str) -> NoReturn:
+        """Says what is wrong, and which option may have been meant; exit status 2."""
         from difflib import get_close_matches
 
         start, _, words = message.partition("unrecognized arguments: ")

@@ -10,6 +10,7 @@ def complaints_of(folder: Path, paths: list[str], client=None) -> dict[str, list
     """`sources.complaints` about some photos of a dataset; with a Dask client, by one of its workers."""
     from age_gender.sources import complaints  # OpenCV, which --help does without
 
+    paths = list(dict.fromkeys(paths))  # each once
     if client is None or not paths:
         return complaints(folder, paths)
     said = cluster.in_order(

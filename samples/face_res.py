@@ -20,7 +20,7 @@ def face_res(tensors: dict[str, np.ndarray]):
     """The network with its weights.
 
     Args:
-        tensors: of `read_tensors`. batch norms are in pointwise kernels there, beside depthwise ones.
+        tensors: of `read_tensors`. Batch norms are in pointwise kernels there, beside depthwise ones.
 
     Returns:
         A model of (n, h, w, 3) uint8 BGR -> features (n, 1024), log odds of male (n, 1), ages 0..99 (n, 100).
