@@ -19,6 +19,7 @@ import os
 import shutil
 import sys
 import time
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -296,20 +297,21 @@ def run(stream, source, total: int | None, output, shown: bool | None, tracker) 
     if isinstance(source, sources.Video):
         stream = tqdm(stream, total=source.total or None, unit="frame", disable=None)
     try:
-        for result in stream:
-            read += 1
-            unreadable += result.image is None
-            faces += len(result.faces)
-            tracked = tracker.add(result.faces, result.frame.seconds) if tracker else None
-            drawn = pictures and result.image is not None
-            picture = captions.annotated(result.image, result.faces, tracked) if drawn else None
-            if output:
-                film = drawn and not still  # which keeps its size, without the line below
-                output.add(result, picture[: result.image.shape[0]] if film else picture, tracked)
-            if still:  # what has been said is in the table, however it ends
-                print(cli.one_line(f"{result.frame.name}: {results.in_words(result)}"), flush=True)
-            if shown and picture is not None and window.ended_by_key(picture, wait=still):
-                break
+        with closing(stream):  # damaged photos are named before the summary, however it ends
+            for result in stream:
+                read += 1
+                unreadable += result.image is None
+                faces += len(result.faces)
+                tracked = tracker.add(result.faces, result.frame.seconds) if tracker else None
+                drawn = pictures and result.image is not None
+                picture = captions.annotated(result.image, result.faces, tracked) if drawn else None
+                if output:
+                    film = drawn and not still  # which keeps its size, without the line below
+                    output.add(result, picture[: result.image.shape[0]] if film else picture, tracked)
+                if still:  # what has been said is in the table, however it ends
+                    print(cli.one_line(f"{result.frame.name}: {results.in_words(result)}"), flush=True)
+                if shown and picture is not None and window.ended_by_key(picture, wait=still):
+                    break
     except KeyboardInterrupt as error:
         stopped = error
     finally:

@@ -81,13 +81,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def why_unread(name: str) -> str:
     """Why a file gave no picture."""
+    from age_gender.faces import heic_remedy
     from age_gender.sources import VIDEO_SUFFIXES
 
     if not os.path.exists(name):
         return "is not there"
     if name.lower().endswith(VIDEO_SUFFIXES):
         return "is a video; the suite's demo.py and the library's sources.Video read it (docs/api.md)"
-    return "is no photo that can be read, or it is damaged"
+    return f"is no photo that can be read, or it is damaged{heic_remedy(name)}"
 
 
 def run() -> None:

@@ -8,6 +8,7 @@ import math
 import os
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -56,9 +57,10 @@ class _Parser(argparse.ArgumentParser):
         from difflib import get_close_matches
 
         start, _, words = message.partition("unrecognized arguments: ")
-        if not start and words.startswith("-"):
+        options = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
+        if options and not start:
             shown = [name for name, action in self._option_string_actions.items() if action.help != argparse.SUPPRESS]
-            near = get_close_matches(words.split()[0].partition("=")[0], shown, 1)
+            near = get_close_matches(options[0], shown, 1)
             message += f"; did you mean {near[0]}?" if near else "; --help lists the options"
         super().error(message)
 
@@ -264,6 +266,7 @@ def run(main: Callable[[], int | None]) -> None:
     """Runs a script's main: what is wrong with the input becomes one line on stderr and exit status 2."""
     script = os.path.basename(sys.argv[0])
     _open_streams()
+    warnings.filterwarnings("ignore", module="PIL")  # of sizes and metadata, without the file's name
     out = sys.stdout  # before --quiet
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP

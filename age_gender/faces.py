@@ -6,7 +6,6 @@ Every picture is uint8, BGR, height x width x 3. A box is x1, y1, x2, y2 in pixe
 import io
 import os
 import stat
-import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -212,15 +211,13 @@ def _header(content: bytes) -> _Header | None:
     if content[4:8] == b"ftyp":  # the box that HEIC begins with (ISO/IEC 14496-12, section 4.3), AVIF too
         _register_heic()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of sizes, which are bounded here
-            with _open(content) as picture:
-                width, height = picture.size
-                try:
-                    orientation = _sane(picture.getexif().get(_ORIENTATION))
-                except Exception:  # as in `_orientation`
-                    orientation = 1
-                return _Header(str(picture.format), height, width, orientation, _bits(content, picture))
+        with _open(content) as picture:
+            width, height = picture.size
+            try:
+                orientation = _sane(picture.getexif().get(_ORIENTATION))
+            except Exception:  # as in `_orientation`
+                orientation = 1
+            return _Header(str(picture.format), height, width, orientation, _bits(content, picture))
     except Exception:  # Pillow raises many types for what is no picture
         return None
 
@@ -257,22 +254,27 @@ def _open(content: bytes) -> "PIL.Image.Image":
 
 
 @cache
-def _register_heic() -> None:
-    """Has Pillow read HEIC, where pillow-heif is installed."""
+def _register_heic() -> bool:
+    """Has Pillow read HEIC, where pillow-heif is installed; whether it is."""
     try:
         from pillow_heif import register_heif_opener
     except ImportError:
-        return
+        return False
     register_heif_opener()
+    return True
+
+
+def heic_remedy(name: str) -> str:
+    """What is to be said besides of a photo that cannot be read: where it is HEIC, whose package is lacking."""
+    lacking = name.lower().endswith(HEIC_SUFFIXES) and not _register_heic()
+    return ": HEIC needs pip install pillow-heif" if lacking else ""
 
 
 def _decoded_by_pillow(content: bytes) -> np.ndarray | None:
     """A picture of a format that this OpenCV lacks or gets wrong, not turned; the first frame of several."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with _open(content) as picture:
-                return _bgr_of(picture)
+        with _open(content) as picture:
+            return _bgr_of(picture)
     except Exception:  # as in `_header`
         return None
 

@@ -192,6 +192,8 @@ def reading(path: Path, problem: str) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, ValueError) and str(error).startswith(str(path)):
             raise
+        if path.is_file():
+            refuse_pointer(path)
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(f"{problem}: {said}") from None
 

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from age_gender.cli import one_line
+from age_gender.faces import heic_remedy
 from age_gender.files import guarded, replacing
 from age_gender.machine import native_stderr_kept
 from age_gender.predictor import Face, Result
@@ -70,7 +71,7 @@ def _of_track(one: Tracked | None) -> dict[str, Any]:
 def in_words(result: Result) -> str:
     """'27 F (21-36); 31 M (25-38)', or why there is none."""
     if result.image is None:
-        return "unreadable"
+        return f"unreadable{heic_remedy(result.frame.name)}"
     return "; ".join(label(face) for face in result.faces) or "no face"
 
 

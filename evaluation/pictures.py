@@ -100,7 +100,8 @@ def separation(evaluations: list[Evaluation]) -> list[Picture]:
     alike = [each for each in evaluations if np.array_equal(each.identity, first.identity)]
     if len(alike) < 2 or first.scale != YEARS or not (first.faces.age != UNKNOWN).any():
         return []
-    one_run = all(each.epoch for each in alike) and len({Path(each.weight_file).parent for each in alike}) == 1
+    epochs, folders = {each.epoch for each in alike}, {Path(each.weight_file).parent for each in alike}
+    one_run = all(epochs) and len(epochs) == len(alike) and len(folders) == 1
     if one_run:
         alike.sort(key=lambda each: each.epoch)
         names = [f"{Path(each.weight_file).name}\nepoch {each.epoch}, " for each in alike]

@@ -226,13 +226,8 @@ def _load_keras(path: Path):
     """A model of one square image and two outputs; these are put in our order where it is reversed."""
     import keras
 
-    try:
+    with reading(path, f"{path} is neither a checkpoint of this suite nor of the original one, nor a model for Keras"):
         model = keras.models.load_model(path, compile=False)
-    except Exception as error:  # Keras raises many types for files it cannot read
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise ValueError(
-            f"{path} is neither a checkpoint of this suite nor of the original one, and Keras cannot load it: {reason}"
-        ) from None
     shapes = [tuple(output.shape) for output in model.outputs]
     by_size = {shape[-1]: output for shape, output in zip(shapes, model.outputs, strict=True)}
     shape = model.inputs[0].shape

@@ -111,6 +111,10 @@ def _columns(table: Path, columns: list[tuple[str, str]]) -> dict[str, str]:
         if found := [name for name in names if name and (name in header or field in asked)]:
             named[field] = found[0]
     named.setdefault("path", "path")
+    taken = [name for field, name in named.items() if field != "subject"]  # each photo may be a subject of its own
+    if twice := next((name for name in taken if taken.count(name) > 1), None):
+        fields = " and ".join(field for field in named if named[field] == twice)
+        raise ValueError(f"{table}: its column '{twice}' would be read as {fields}; say --columns with one of them")
     if len(boxes := [field for field in BOX if field in named]) not in (0, len(BOX)):
         raise ValueError(f"{table} has the box columns {', '.join(boxes)}; all of {', '.join(BOX)} are needed, or none")
     if not {"age", "gender"} & set(named):

@@ -148,7 +148,7 @@ class StillThere:
 
 def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> Block:
     """Reads, cuts and resizes some photos."""
-    from age_gender.faces import cut_face, decode, read_bytes
+    from age_gender.faces import cut_face, decode, heic_remedy, read_bytes
     from age_gender.files import digest
 
     size = cut.image_size
@@ -164,7 +164,8 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> 
             said = now
             doubted.append(int(row))
         if image is None:
-            failures.append(("unreadable image" if content else why_not_read(path), records.path[row]))
+            reason = f"unreadable image{heic_remedy(path)}" if content else why_not_read(path)
+            failures.append((reason, records.path[row]))
             continue
         if cut.find:
             known = box if box and np.isfinite(box).all() else None

@@ -139,6 +139,10 @@ def test_wildcards_that_the_shell_left_are_expanded(tmp_path):
         (["--rate", "1", ""], "an argument is empty; is a variable of the shell not set?"),
         (["--rates", "1"], "unrecognized arguments: --rates; did you mean --rate?"),
         (["--xyz=3"], "unrecognized arguments: --xyz=3; --help lists the options"),
+        (
+            ["a.mat", "--rate", "1", "b.mat", "--cuont=3"],
+            "unrecognized arguments: b.mat --cuont=3; did you mean --count?",
+        ),
     ],
 )
 def test_what_a_shell_or_a_slip_makes_of_a_value_is_refused(words, message, capsys):

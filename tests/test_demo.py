@@ -370,6 +370,18 @@ def test_a_photo_that_is_damaged_is_named_and_not_complained_of_without_a_name(t
     assert len(said.splitlines()) == 2
 
 
+def test_a_damaged_photo_is_named_before_the_summary_of_a_run_that_was_stopped(tmp_path, capfd, monkeypatch):
+    def stop(result):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(results, "in_words", stop)
+    damaged_jpeg(tmp_path / "bad.jpg")
+    with pytest.raises(KeyboardInterrupt):
+        demo.main([str(tmp_path), "--detector", "none", "--no_display", "--output_dir", str(tmp_path / "out")])
+    _, named, summary, _ = capfd.readouterr().out.splitlines()
+    assert named.startswith("bad.jpg is damaged but was read") and summary.startswith("1 image, 1 face")
+
+
 def test_paths_above_the_current_folder_are_named_below_a_common_one(tmp_path, monkeypatch):
     for name in ("in/a.jpg", "here/b/c.jpg"):
         (tmp_path / name).parent.mkdir(parents=True)

@@ -15,12 +15,13 @@ from conftest import give_every_weight_a_value, noise, write_database
 from age_gender.description import KEY, ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
 from age_gender.labels import AGE_SCALES
 from evaluation.runs import runs_among
-from networks import backbones, checkpoints
+from networks import backbones, checkpoints, open_model
 from networks.applications import NETWORKS
 from networks.backbones import build
 from networks.backend import compiled_predict
 from networks.checkpoints import choose, inspect, load, mirrored, save, seal
 from networks.starting import copy_weights, stem_for_twice_the_size
+from utils import open_database
 from wide_resnet import wide_resnet
 
 
@@ -477,9 +478,16 @@ def test_a_foreign_model_for_something_else_is_refused(tmp_path, outputs, shape,
 def test_a_keras_file_that_is_none_is_refused(tmp_path):
     (tmp_path / "damaged.keras").write_text("no archive")
     with pytest.raises(
-        ValueError, match=r"damaged\.keras is neither a checkpoint of this suite .* Keras cannot load it"
+        ValueError, match=r"damaged\.keras is neither a checkpoint of this suite .* nor a model for Keras"
     ):
         load(tmp_path / "damaged.keras")
+
+
+@pytest.mark.parametrize("name", ["a.keras", "a.hdf5", "a.onnx", "a.tflite", "a.xml", "a.mat"])
+def test_what_git_leaves_without_lfs_is_said_to_be_that(name, tmp_path):
+    (tmp_path / name).write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n")
+    with pytest.raises(ValueError, match=rf"{name} is a Git LFS pointer of 63 bytes, not the file: git lfs pull"):
+        open_database(tmp_path / name) if name.endswith(".mat") else open_model(tmp_path / name)
 
 
 # ------------------------------------------------------------------------------------------- which checkpoint

@@ -20,12 +20,16 @@ import age_gender.faces
 import check_dataset
 import create_db
 import demo
+from age_gender.__main__ import why_unread
 from age_gender.faces import decode
 from age_gender.files import alone, files_below, guarded, read_cells, read_names, unguarded
 from age_gender.labels import FEMALE, MALE, UNKNOWN
 from age_gender.machine import native_lines, native_stderr_kept
-from age_gender.sources import find_images
+from age_gender.predictor import Result
+from age_gender.results import in_words
+from age_gender.sources import Frame, find_images
 from readers import read_records
+from readers.cutting import Cut, decode_block
 from utils import read_paths
 
 
@@ -177,6 +181,9 @@ def test_two_columns_of_one_name_are_refused_where_they_are_read(tmp_path):
     assert len(read(tmp_path, "path,age,note,note", "a.jpg,25,x,y")) == 1
     with pytest.raises(ValueError, match="--columns names a field twice"):
         read(tmp_path, "path,a,b", "a.jpg,1,2", columns=[("age", "a"), ("age", "b")])
+    with pytest.raises(ValueError, match="its column 'age' would be read as age and age_std"):
+        read(tmp_path, "path,age", "a.jpg,1", columns=[("age_std", "age")])
+    assert len(read(tmp_path, "path,age", "a.jpg,1", columns=[("subject", "path")])) == 1
 
 
 def test_a_row_with_more_cells_than_the_header_is_counted(tmp_path):
@@ -429,6 +436,18 @@ def test_heic_is_read_and_turned_where_its_package_is(tmp_path):
     image = decode((tmp_path / "a.heic").read_bytes())
     assert image.shape == (96, 64, 3)
     assert np.abs(image.astype(int) - np.rot90(picture, -1)).mean() < 6
+
+
+def test_heic_without_its_package_is_said_to_need_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(age_gender.faces, "_register_heic", lambda: False)
+    (tmp_path / "a.HEIC").write_bytes(b"....ftypheic")
+    said = "HEIC needs pip install pillow-heif"
+    assert in_words(Result(Frame("a.HEIC", 0, None), None, [])) == f"unreadable: {said}"
+    assert why_unread(str(tmp_path / "a.HEIC")).endswith(f"or it is damaged: {said}")
+    block = decode_block(
+        read(tmp_path, "path,age", "a.HEIC,25"), np.arange(1), tmp_path, Cut(64, 0.0, True, None, False)
+    )
+    assert block.failures == [(f"unreadable image: {said}", "a.HEIC")]
 
 
 @pytest.mark.parametrize("which", ["create", "check"])
