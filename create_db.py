@@ -115,17 +115,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = build_parser()
     args = parser.parse_args(argv)
     cli.check_dataset_arguments(parser, args, READERS)
-    if args.min_age > args.max_age:
-        parser.error(f"--min_age {args.min_age} is above --max_age {args.max_age}")
-    if args.face and args.detector in (None, NO_DETECTOR):
-        parser.error("--face chooses among the faces that a detector finds: name one with --detector")
-    if args.else_whole and args.detector in (None, NO_DETECTOR):
-        parser.error("--else_whole is for photos in which a detector finds no face: name one with --detector")
-    if args.detector == NO_DETECTOR and args.margin is not None:
-        parser.error("--margin is for faces that are cut; with --detector none each photo is taken whole")
-    if args.align and args.detector not in WITH_LANDMARKS:
-        found = f"--detector {args.detector} gives none" if args.detector else "the dataset's own faces have none"
-        parser.error(f"--align needs landmarks, and {found}: choose --detector {' or '.join(WITH_LANDMARKS)}")
+    refuse_what_contradicts(parser, args)
     reader = READERS[args.db]
     folder = cli.dataset_folder(args, READERS)
     whole = args.output or Path("data") / f"{args.db}_db.mat"
@@ -175,6 +165,21 @@ def main(argv: list[str] | None = None) -> None:
     list_failures(output, [*records.skipped.items(), *failures.items()], args.exclude)
     failed = {path for paths in failures.values() for path in paths}
     list_damaged(output, {path: lines for path, lines in damaged.items() if path not in failed}, args.exclude)
+
+
+def refuse_what_contradicts(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuses options that do not go together."""
+    if args.min_age > args.max_age:
+        parser.error(f"--min_age {args.min_age} is above --max_age {args.max_age}")
+    if args.face and args.detector in (None, NO_DETECTOR):
+        parser.error("--face chooses among the faces that a detector finds: name one with --detector")
+    if args.else_whole and args.detector in (None, NO_DETECTOR):
+        parser.error("--else_whole is for photos in which a detector finds no face: name one with --detector")
+    if args.detector == NO_DETECTOR and args.margin is not None:
+        parser.error("--margin is for faces that are cut; with --detector none each photo is taken whole")
+    if args.align and args.detector not in WITH_LANDMARKS:
+        found = f"--detector {args.detector} gives none" if args.detector else "the dataset's own faces have none"
+        parser.error(f"--align needs landmarks, and {found}: choose --detector {' or '.join(WITH_LANDMARKS)}")
 
 
 def read_exclusions(lists: list[Path], folder: Path, records: Records) -> set[str]:

@@ -14,6 +14,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -478,24 +479,9 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
     if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or not 0 < image.shape[1] == image.shape[2]:
         raise ValueError(f"{path}: 'image' must be (n, size, size, 3) uint8; received {image.shape} {image.dtype}")
 
-    def column(name, kind=np.int64, entries=None):
-        """(n,), a dataset whose values are within BOUNDS; None where it is not there."""
-        if content.get(name) is None:
-            return None
-        values = _numbers(path, content, name)
-        if len(values) != (entries or len(image)):
-            raise ValueError(f"{path}: '{name}' has {len(values)} entries for {len(image)} images")
-        with np.errstate(invalid="ignore"):  # of NaN, which is no whole number
-            taken = values.astype(kind)
-        wrong = (taken != values) if kind is np.int64 else np.zeros(len(values), bool)
-        low, high = BOUNDS.get(name, (-np.inf, np.inf))
-        if count := int(np.sum(wrong | (taken < low) | (taken > high))):
-            allowed = f"outside {low}..{high}, or not whole" if name in BOUNDS else "no whole numbers"
-            raise ValueError(f"{path}: {count} of {len(values)} values of '{name}' are {allowed}")
-        return taken
-
+    column = partial(_column, path, content)
     blocks = -(-len(image) // BLOCK)
-    labels = {name: column(name, np.float64 if name == "age_std" else np.int64) for name in LABELS}
+    labels = {name: column(name, len(image), np.float64 if name == "age_std" else np.int64) for name in LABELS}
     unknown = np.full(len(image), UNKNOWN)
     low, high = (unknown if labels[name] is None else labels[name] for name in ("age_low", "age_high"))
     if np.any((low > high) | ((low == UNKNOWN) & (high != UNKNOWN))):
@@ -528,11 +514,28 @@ def _checked(path: Path, content: dict[str, object]) -> Database:
         label_low=labels.pop("age_low"),  # the file's names, which others read too
         label_high=labels.pop("age_high"),
         **names,
-        block_digest=column(BLOCK_DIGESTS if BLOCK_DIGESTS in content else EARLIER_DIGESTS, entries=blocks),
+        block_digest=column(BLOCK_DIGESTS if BLOCK_DIGESTS in content else EARLIER_DIGESTS, blocks),
         earlier_digest=BLOCK_DIGESTS not in content,
         file=content.get(FILE),
         **labels,
     )
+
+
+def _column(path: Path, content: dict[str, object], name: str, entries: int, kind=np.int64) -> np.ndarray | None:
+    """(entries,), a dataset whose values are within BOUNDS; None where it is not there."""
+    if content.get(name) is None:
+        return None
+    values = _numbers(path, content, name)
+    if len(values) != entries:
+        raise ValueError(f"{path}: '{name}' has {len(values)} entries for {len(content['image'])} images")
+    with np.errstate(invalid="ignore"):  # of NaN, which is no whole number
+        taken = values.astype(kind)
+    wrong = (taken != values) if kind is np.int64 else np.zeros(len(values), bool)
+    low, high = BOUNDS.get(name, (-np.inf, np.inf))
+    if count := int(np.sum(wrong | (taken < low) | (taken > high))):
+        allowed = f"outside {low}..{high}, or not whole" if name in BOUNDS else "no whole numbers"
+        raise ValueError(f"{path}: {count} of {len(values)} values of '{name}' are {allowed}")
+    return taken
 
 
 def damaged_faces(database: Database) -> list[range]:
