@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from age_gender.description import Description, checked
+from age_gender.machine import held_back_stderr
 from networks import backend, description_of
 from networks.applications import VGGFACE_MEANS_BGR
 from networks.backbones import STAGES, build
@@ -86,7 +87,8 @@ def describe(data: Data, options: Options, trivial: dict[str, int], start: Start
 
 def build_model(description: Description, options: Options):
     """The network, not compiled, with its first weights drawn by the run's seed."""
-    keras.utils.set_random_seed(options.seed)
+    with held_back_stderr():  # TensorFlow's greeting, which Keras imports here under JAX too
+        keras.utils.set_random_seed(options.seed)
     if options.mixed_precision:
         keras.mixed_precision.set_global_policy(f"mixed_{options.mixed_precision}")
     decay = 0.0 if options.opt == "adamw" else options.weight_decay  # AdamW has its own
