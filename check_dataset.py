@@ -169,7 +169,8 @@ def check_labels(files: list[Path], paths: list[Path] | None, below: float, outp
     says += f". The models find the age or the gender of {len(doubts):,} unlikely: below {below:.2g} in probability."
     shown = doubts[:SHOWN_DOUBTS]
     captions = [doubt_in_words(each) for each in shown.itertuples()]
-    images = ImageStack(databases)[shown.index.to_numpy()] if len(shown) else []
+    size = max(database.image_size for database in databases)
+    images = ImageStack(databases, size)[shown.index.to_numpy()] if len(shown) else []
     pages.write_page(
         output.with_suffix(".html"),
         "doubts.html",

@@ -162,7 +162,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"no face was found in {taken_whole:,} of the {len(written):,} photos, which were taken whole")
         cli.result(taken_whole=taken_whole)
     cli.result(output=output, faces=len(written), left_out=dropped)
-    list_failures(output, [*records.skipped.items(), *failures.items()], args.exclude)
+    used = {records.path[row] for row in written}  # by another row, or another face on it
+    list_failures(output, [*records.skipped.items(), *failures.items()], used, args.exclude)
     failed = {path for paths in failures.values() for path in paths}
     list_damaged(output, {path: lines for path, lines in damaged.items() if path not in failed}, args.exclude)
 
@@ -323,9 +324,10 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
     print(f"\n{output}: {output.stat().st_size / 1e6:,.1f} MB in {seconds:.1f} s")
 
 
-def list_failures(output: Path, failures: list[tuple[str, list[str]]], excluded: list[Path]) -> None:
-    """Writes the photos that could not be used beside the database, as a list that --exclude takes."""
-    rows = [(path, reason) for reason, paths in failures for path in paths]
+def list_failures(output: Path, failures: list[tuple[str, list[str]]], used: set[str], excluded: list[Path]) -> None:
+    """Writes the photos that could not be used, and are not used by another row, beside the database, as a list that
+    --exclude takes."""
+    rows = [(path, reason) for reason, paths in failures for path in paths if path not in used]
     listing = output.with_suffix(".failed.csv")
     if not write_list(listing, rows, excluded):
         return

@@ -124,11 +124,11 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--every is for a video file")
     if args.track and args.pictures:
         parser.error("--track is for a video or a camera; in photos nobody is followed")
-    source, total = open_source(args)
     args.no_display |= bool(args.scheduler)
     shown = not args.no_display and window.display_works()
     if not shown and not args.output_dir:
         args.output_dir = output_without_display(live, args.no_display)
+    source, total = open_source(args)
 
     from age_gender.results import Output, naming_damaged
     from age_gender.tracks import Tracker

@@ -85,8 +85,8 @@ def main(argv: list[str] | None = None) -> int:
     from networks.checkpoints import choose, inspect, load
 
     weight_file = choose(args.weight_file)
-    description = inspect(weight_file)
     start_tensorflow(args)
+    description = inspect(weight_file)
     faces = choose_faces(args, description)
 
     from networks import backend, proof
@@ -118,8 +118,8 @@ def choose_outputs(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
             raise ValueError(f"{path} is a {'folder' if suffix else 'file'}; name another with --output")
         if path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").is_file():
             raise ValueError(f"{path} is a folder of something else, which would be lost; name another with --output")
-        if path.exists() and not args.overwrite:
-            raise ValueError(f"{path} is there already; --overwrite replaces it")
+        if not args.overwrite and (there := next((each for each in files_of(path) if each.exists()), None)):
+            raise ValueError(f"{there} is there already; --overwrite replaces it")
     return paths
 
 
@@ -186,10 +186,14 @@ def failed_name(path: Path) -> Path:
     return path.with_name(f"{path.stem}.failed{path.suffix}")
 
 
+def files_of(path: Path) -> list[Path]:
+    """What a model is written to: OpenVINO's is two files."""
+    return [path.with_suffix(".bin"), path] if path.suffix == ".xml" else [path]
+
+
 def put(made: Path, path: Path) -> None:
     """Moves a file, a folder, or OpenVINO's two files into place; what is there goes only when all is written."""
-    for suffix in (".bin", ".xml") if made.suffix == ".xml" else (made.suffix,):
-        source, target = made.with_suffix(suffix), path.with_suffix(suffix)
+    for source, target in zip(files_of(made), files_of(path), strict=True):
         if target.is_dir():
             target.rename(made.with_name("replaced"))
         source.replace(target)
@@ -236,7 +240,8 @@ def columns(found, keras, faces) -> list[str]:
     mae, accuracy = scores(found.said, faces)
     size = [f"{found.megabytes:.1f}", f"{found.milliseconds:.1f}"]
     if found is keras:
-        return [*size, "", "", "", "", *([f"{mae:.3f}", f"{accuracy:.1%}"] if mae == mae else ["-", "-"])]
+        known = f"{mae:.3f}" if mae == mae else "-", f"{accuracy:.1%}" if accuracy == accuracy else "-"
+        return [*size, "", "", "", "", *known]
     return [
         *size,
         f"{by['age']:.4f}",

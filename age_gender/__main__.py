@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
 
     if args.json:
         for row in rows():
-            print(json.dumps(row, ensure_ascii=False, allow_nan=False))
+            print(json.dumps(row, allow_nan=False))
     else:
         write_csv(sys.stdout, rows())
     return 0 if not lost else 1 if lost < read else 2

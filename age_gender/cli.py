@@ -33,7 +33,10 @@ class Paths(argparse.Action):
     """Takes paths, and expands the wildcards that the shell has left: quoted ones, and all of them on Windows."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        setattr(namespace, self.dest, [found for path in values for found in expanded(path)])
+        before = (
+            getattr(namespace, self.dest) if self.default == [] else []
+        )  # such lists add up; else the last one counts
+        setattr(namespace, self.dest, [*before, *(found for path in values for found in expanded(path))])
 
 
 # What add_argument takes for a file, for a folder, and for paths and wildcards.

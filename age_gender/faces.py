@@ -76,8 +76,10 @@ def picture_of(picture: Picture) -> np.ndarray:
     if not isinstance(picture, np.ndarray) and hasattr(picture, "getexif"):  # PIL, which need not be installed
         from PIL import ImageOps
 
-        upright = ImageOps.exif_transpose(picture)  # as `read_image` turns files
-        return _bgr_of(upright)
+        try:
+            return _bgr_of(ImageOps.exif_transpose(picture))  # as `read_image` turns files
+        except OSError as error:  # it is decoded only now
+            raise ValueError(f"this PIL image cannot be read: {error}") from None
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.size:
         channels = picture.shape[2] if picture.ndim == 3 else 1
         if picture.ndim == 2 or (picture.ndim == 3 and channels == 1):
@@ -139,7 +141,8 @@ def decode(content: bytes, at_least: int | None = None) -> np.ndarray | None:
     Returns:
         (height, width, 3) uint8, BGR; None if it is no picture, or if it would have more than MOST_PIXELS.
     """
-    header = _jpeg_header(content) if content[:2] == b"\xff\xd8" else _header(content)
+    # By hand no size is found in a JPEG with stray bytes between its segments, which OpenCV reads.
+    header = (_jpeg_header(content) if content[:2] == b"\xff\xd8" else None) or _header(content)
     if header is None or not header.height or not header.width:
         return None
     factor, flag = 1, cv2.IMREAD_COLOR

@@ -101,7 +101,7 @@ def naming_damaged(found: Iterable[Result], folder: Path, say: Callable[[str], o
 
 def write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
     """Writes rows as `rows_of` gives them, as they come, below a header; a name is never a formula."""
-    table = csv.DictWriter(file, COLUMNS)
+    table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     table.writeheader()
     for row in rows:
         table.writerow({**row, "input": guarded(row["input"])})
@@ -178,8 +178,10 @@ class Output:
             path = path.with_name(f"{stem} ({number}){path.suffix}")
         self._pictures.add(path)
         good, encoded = cv2.imencode(path.suffix, picture)
-        if not good:
+        if not good and path.suffix == ".png":
             raise ValueError(f"OpenCV cannot write {path}")
+        if not good:  # it is higher or wider than its format allows
+            return self._write_picture(f"{name}.png", picture)
         with replacing(path) as temporary:
             temporary.write_bytes(encoded.tobytes())
 

@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -128,7 +127,8 @@ def open_model(path: Path, threads: int | None = None) -> Model:
     require([(form.module, form.package)], f"{path}, which {form.title} runs,")
     with reading_exported(path):
         run, text, device = form.open(path, threads or available_cores())
-    words = f"{form.title} {version(form.package.partition('>')[0])}, {device}"
+    # Its own word: the same module comes in several packages, such as onnxruntime-gpu.
+    words = f"{form.title} {sys.modules[form.module].__version__}, {device}"
     return exported_model(path, Description.from_json(text, path), run, words)
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import cv2
 import numpy as np
@@ -213,8 +214,8 @@ class Camera:
     frames_per_second = 10.0  # of a recording: about what is worked on, not what the camera sends
 
     def __init__(self, index: int | str, width: int = 640, height: int = 480):
-        # Of a stream's address, what says no password.
-        self.name = f"camera {index}" if isinstance(index, int) else index.rpartition("@")[2].rpartition("://")[2]
+        # Of a stream's address the host alone: the rest may hold a password, or be long.
+        self.name = f"camera {index}" if isinstance(index, int) else urlsplit(index).hostname or "stream"
         self._capture = open_capture(index)
         self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)

@@ -135,7 +135,7 @@ class Scoring:
             faces, more = grouped(faces, p_age, description.age_scale, scale, true[chosen.rows])
             notes += more
         if not description.split:
-            notes.append(f"{self.weight_file} does not know its training: faces that trained it cannot be told")
+            notes.append(f"the training of {self.weight_file} is not known: faces that trained it cannot be told")
         trivial, whence = trivial_of(description, faces, scale)
         answer = f"{scale.names[trivial['age']]}, {GENDERS[trivial['gender']]}"
         outcomes = outcomes_of(faces, scale, self.unsure_below)

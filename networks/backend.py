@@ -69,6 +69,7 @@ KERAS_CLUSTER = (
     "KERAS_DISTRIBUTION_NUM_PROCESSES",
     "KERAS_DISTRIBUTION_PROCESS_ID",
 )
+OUT_OF_MEMORY = ("ResourceExhaustedError", "JaxRuntimeError", "XlaRuntimeError")  # TensorFlow's error, and JAX's
 HEARTBEAT = 100  # seconds, JAX's own
 
 
@@ -293,7 +294,7 @@ def can_write_tensorboard() -> bool:
 
 @contextmanager
 def telling_failures(logs: Path) -> Iterator[None]:
-    """Turns what TensorFlow raises of a full disk or a full memory into one line.
+    """Turns what TensorFlow and JAX raise of a full memory, and TensorFlow of a full disk, into one line.
 
     Args:
         logs: the folder of TensorBoard's logs, the only files that TensorFlow itself writes.
@@ -305,12 +306,11 @@ def telling_failures(logs: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        kind = type(error)
+        kind, said = type(error), str(error)
+        if kind.__name__ in OUT_OF_MEMORY and ("OOM" in said or "memory" in said):
+            raise MemoryError("the device's memory does not suffice: take a smaller --batch_size") from None
         if not kind.__module__.startswith("tensorflow."):
             raise
-        said = str(error)
-        if kind.__name__ == "ResourceExhaustedError" and ("OOM" in said or "memory" in said):
-            raise MemoryError("the device's memory does not suffice: take a smaller --batch_size") from None
         if str(logs) in said or "events.out.tfevents" in said:
             raise OSError(
                 f"TensorBoard's logs in {logs} cannot be written: is the disk full? ({said.splitlines()[0]})"

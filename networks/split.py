@@ -234,6 +234,8 @@ def _fold_of(groups: np.ndarray, folds: int) -> np.ndarray:
     middle = np.cumsum(sizes[order]) - (sizes[order] + 1) / 2
     fold = np.empty(len(sizes), np.int64)
     fold[order] = middle * folds // len(groups)
+    if len(np.unique(fold)) < folds:
+        raise ValueError(f"{len(sizes):,} people, some with many more faces than others, do not make {folds} folds")
     return fold[groups]
 
 

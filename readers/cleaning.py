@@ -60,7 +60,7 @@ def clean(
             drop("no face box", ~np.isfinite(records.box).all(axis=1))
         sides = records.box[:, 2:] - records.box[:, :2]
         drop("face box of less than 2 pixels", (np.abs(sides) < SMALLEST).any(axis=1))  # such as shares of the photo
-    conflicting, again = repeated(records)
+    conflicting, again = repeated(records, usable)
     if conflicting.any() or again.any():
         drop("photo listed twice, labels conflict", conflicting)
         drop("photo listed twice", again)
@@ -69,12 +69,12 @@ def clean(
     return np.flatnonzero(usable), dropped
 
 
-def repeated(records: Records) -> tuple[np.ndarray, np.ndarray]:
+def repeated(records: Records, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which records are of a photo and a box that another record has too: (n,) bool each.
 
     Returns:
         conflicting: those whose labels exclude each other, all of them, since any may be wrong.
-        again: of the others, all but the first.
+        again: of the others, all but the first that is usable, (n,) bool.
     """
     conflicting, again = np.zeros((2, len(records)), bool)
     if len(set(records.path)) == len(records):
@@ -84,7 +84,7 @@ def repeated(records: Records) -> tuple[np.ndarray, np.ndarray]:
         if len(rows) > 1:
             ends = conflict(low[rows], high[rows]), conflict(records.gender[rows], records.gender[rows])
             conflicting[rows] = any(ends)
-            again[rows[1:]] = not any(ends)
+            again[[row for row in rows if usable[row]][1:]] = not any(ends)
     return conflicting, again
 
 

@@ -43,12 +43,12 @@ AT_LEAST = re.compile(
     r"(?:more than|over|above|from|>=?|≥)\s*(\d{1,3})|(\d{1,3})\s*(?:\+|(?:and|or|years and) (?:older|over|above|more))"
 )
 BELOW = re.compile(r"(?:less than|under|below|<)\s*(\d{1,3})")
+NOTHING = ("", "nan", "none", "na", "n/a", "null", "<na>")  # as programs write what is not known
 GENDER = {
     **dict.fromkeys(("f", "female", "woman", "girl"), FEMALE),
     **dict.fromkeys(("m", "male", "man", "boy"), MALE),
-    **dict.fromkeys(("", "u", "unknown", "nan", "none"), UNKNOWN),
+    **dict.fromkeys((*NOTHING, "u", "unknown"), UNKNOWN),
 }
-NOTHING = ("", "nan", "none")
 
 
 def read_csv_table(
@@ -144,8 +144,11 @@ def _rows(table: Path, named: dict[str, str], meaning: dict[str, int], folder: P
         elif gender is None:
             skipped.setdefault("gender not understood", []).append(path)
         else:
-            person = person_number(row["subject"]) if row.get("subject") else UNKNOWN
-            part = parts.setdefault(row["part"], len(parts)) if row.get("part") else UNKNOWN
+            subject, name = (
+                row[each] if row.get(each, "").lower() not in NOTHING else "" for each in ("subject", "part")
+            )
+            person = person_number(subject) if subject else UNKNOWN
+            part = parts.setdefault(name, len(parts)) if name else UNKNOWN
             found = (path, *age, std if std > 0 else math.nan, gender, person, part, box)
             if found in rows:  # NaN is math.nan here, which is itself
                 skipped.setdefault("repeated row", []).append(path)
@@ -161,6 +164,8 @@ def age_of(text: str) -> tuple[int, int, int] | None:
     text = text.lower()
     if match := GROUP.fullmatch(text):
         low, high = map(int, filter(None, match.groups()))
+        ends = text[0] + text[-1]
+        low, high = low + (ends == "(]"), high - (ends == "[)")  # half open, as pandas.cut writes them
     elif match := AT_LEAST.fullmatch(text):
         low, high = int(match[1] or match[2]), MAX_AGE
     elif match := BELOW.fullmatch(text):

@@ -32,7 +32,7 @@ def write_list(listing: Path, rows: list[tuple[str, str]], excluded: list[Path])
     run left out what that list names, the list keeps it, so that the next run of the same command does too."""
     if real(listing) in map(real, excluded):
         if rows:
-            write_rows(listing, [*(cells for _, cells in read_cells(listing)), *rows])
+            write_rows(listing, dict.fromkeys([*(tuple(cells) for _, cells in read_cells(listing)), *rows]))
     elif rows:
         write_rows(listing, [("path", "reason"), *rows])
     else:

@@ -145,7 +145,9 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
     died, boxed = {DEADLY} & {photo.failure for photo in photos}, [NO_FACE] * (records.box is not None)
     for reason in (MISSING, EMPTY, UNREADABLE, NO_IMAGE, *died, *boxed):
         names = [name for name, photo in zip(path, photos, strict=True) if photo.failure == reason]
-        findings.append((reason, None, len(names), list_files(reason, [(name, "") for name in names])))
+        # Of a box that does not fit, create_db.py drops the row; the list would drop all faces of the photo.
+        number = None if reason == NO_FACE else list_files(reason, [(name, "") for name in names])
+        findings.append((reason, None, len(names), number))
 
     identical = identical_files([photo.fingerprint for photo in photos])
     near = [group for group in near_identical(photos) if len({path[row] for row in group}) > 1]  # not of one photo

@@ -101,7 +101,9 @@ def number_of(text: str) -> int:
 def people(database) -> Faces:
     """A dataset's faces, split by person; who is not known stands alone."""
     name = database.source.stem.removesuffix("_db")
-    subjects = np.arange(len(database)) if database.subject is None else database.subject
+    alone = np.arange(len(database))
+    subjects = database.subject
+    subjects = alone if subjects is None else np.where(subjects == UNKNOWN, -2 - alone, subjects)
     numbers = [number_of(f"{name}{subject}") for subject in subjects]
     last = np.array([number % 50 for number in numbers])
     side = np.where(last % 5 == 0, TEST, np.where(last == 1, VALIDATION, TRAINING))

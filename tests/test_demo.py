@@ -15,7 +15,7 @@ from conftest import damaged_jpeg, noise
 
 import age_gender.__main__
 import demo
-from age_gender import results, runtimes, sources
+from age_gender import cli, results, runtimes, sources
 from networks.checkpoints import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,6 +88,34 @@ def frames_in(path) -> int:
 
 def run_demo(*options) -> int:
     return demo.main([*map(str, options), "--detector", "none", "--no_display"])
+
+
+def test_results_in_the_default_folder_replace_nothing_else_either(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("photos", "demo_output"):
+        os.mkdir(folder)
+        cv2.imwrite(f"{folder}/a.png", noise(1, 40)[0])
+    with pytest.raises(ValueError, match=r"demo_output/a\.png is there, and is no result"):
+        run_demo("photos/a.png")
+
+
+def test_a_picture_that_its_format_cannot_hold_is_written_as_png(tmp_path, monkeypatch):
+    cv2.imwrite(str(tmp_path / "a.webp"), noise(1, 40)[0])
+    encode = cv2.imencode
+    monkeypatch.setattr(cv2, "imencode", lambda end, *more: (False, None) if end == ".webp" else encode(end, *more))
+    assert run_demo(tmp_path / "a.webp", "--output_dir", tmp_path / "out") == 0
+    assert (tmp_path / "out" / "a.webp.png").is_file() and not (tmp_path / "out" / "a.webp").exists()
+
+
+def test_names_with_control_characters_keep_json_and_csv_whole(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    name = "it\u0092s.png"
+    cv2.imwrite("a.png", noise(1, 40)[0])
+    os.rename("a.png", name)
+    assert age_gender.__main__.main([name, "--detector", "none", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out.translate(cli._SHOWN))["input"] == name
+    assert age_gender.__main__.main([name, "--detector", "none"]) == 0
+    assert "\r" not in capsys.readouterr().out
 
 
 def test_two_pictures_whose_results_have_one_name_stay_two(tmp_path):

@@ -362,7 +362,7 @@ def test_an_exported_file_is_scored_as_a_checkpoint_is(databases, tmp_path, caps
     ends = age_interval(age, model.description.calibration)
     assert [[int(row[name]) for row in rows] for name in ("age_low", "age_high")] == [end.tolist() for end in ends]
     said = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert any("does not know its training: faces that trained it cannot be told" in note for note in said["notes"])
+    assert any("is not known: faces that trained it cannot be told" in note for note in said["notes"])
     for options, reason in (
         ([], "does not know its training: name databases with --input"),
         (["-i", utkface, "--calibrate"], "takes the checkpoint that it was made from"),

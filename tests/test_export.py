@@ -348,6 +348,30 @@ def test_a_model_that_differs_fails_and_what_was_there_stays(weights, tmp_path, 
     assert "FAILED: age 0.02" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("name", "files"), [("a.onnx", ["a.onnx"]), ("a.xml", ["a.bin", "a.xml"]), ("a", ["a"])])
+def test_what_failed_takes_the_place_of_nothing(name, files, tmp_path):
+    for folder in ("new", "place"):
+        for file in files:
+            (tmp_path / folder / file).parent.mkdir(parents=True, exist_ok=True)
+            if name == "a":
+                (tmp_path / folder / file).mkdir()
+            else:
+                (tmp_path / folder / file).write_text(folder)
+    path = tmp_path / "place" / name
+    export.put(tmp_path / "new" / name, export.failed_name(path))
+    found = sorted(each.name for each in path.parent.iterdir())
+    assert found == sorted([*files, *(f"a.failed{file[1:]}" for file in files)])
+
+
+def test_openvinos_weights_are_not_replaced_unasked(tmp_path):
+    (tmp_path / "a.bin").write_text("mine")
+    parser = export.build_parser()
+    args = parser.parse_args(["--weight_file", "x", "--format", "openvino", "-o", str(tmp_path / "a.xml")])
+    args.precision = ["float32"]
+    with pytest.raises(ValueError, match=r"a\.bin is there already; --overwrite replaces it"):
+        export.choose_outputs(parser, args)
+
+
 @pytest.mark.parametrize("form", [param for param in INSTALLED if param.values[0] in SMALLER])
 def test_smaller_files_are_written_beside_with_what_they_cost(exported, form):
     path, suffix = exported(form), export.SUFFIXES[form]

@@ -401,3 +401,12 @@ def test_a_huge_jpeg_is_decoded_where_it_may_be_reduced(monkeypatch):
     monkeypatch.setattr(faces, "MOST_PIXELS", 100 * 100)
     assert decode(content) is None
     assert decode(content, at_least=40).shape == (40, 60, 3)
+
+
+def test_a_jpeg_with_stray_bytes_between_its_segments_is_read_as_opencv_reads_it():
+    picture = noise(1, 40)[0]
+    _, content = cv2.imencode(".jpg", picture)
+    content = content.tobytes()
+    after_first = 4 + int.from_bytes(content[4:6])
+    stray = content[:after_first] + b"\x00\x00" + content[after_first:]
+    assert np.array_equal(decode(stray), cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR))

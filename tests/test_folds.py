@@ -135,6 +135,15 @@ def test_all_folds_are_trained_in_turn_and_a_finished_one_not_again(faces, tmp_p
     assert [run[:2] for run in runs[4:]] == [(f"fold_{fold}", None) for fold in range(3)]
 
 
+def test_too_few_people_for_the_folds_are_refused_before_any_is_trained(tmp_path):
+    subject = np.repeat(np.arange(3), 4)
+    path = write_database(
+        tmp_path / "a.mat", noise(12, 32), age=np.arange(12), gender=np.arange(12) % 2, subject=subject
+    )
+    with pytest.raises(ValueError, match="3 people, .* do not make 5 folds"):
+        train.main(["-i", str(path), *TINY, "--folds", "5", "--fold", "all", "--output_dir", str(tmp_path / "run")])
+
+
 def test_the_datasets_own_folds_are_those_that_are_trained(tmp_path, capsys):
     texts = {"db": "adience", "detector": "none", "part_names": ("fold_0", "fold_1", "fold_4")}
     path = write_database(tmp_path / "a.mat", noise(9, 32), part=np.arange(9) % 3, texts=texts)

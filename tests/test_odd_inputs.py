@@ -29,7 +29,9 @@ from age_gender.predictor import Result
 from age_gender.results import in_words
 from age_gender.sources import Frame, find_images
 from readers import read_records
+from readers.cleaning import clean
 from readers.cutting import Cut, decode_block
+from readers.damaged import write_list
 from utils import read_paths
 
 
@@ -184,6 +186,53 @@ def test_two_columns_of_one_name_are_refused_where_they_are_read(tmp_path):
     with pytest.raises(ValueError, match="its column 'age' would be read as age and age_std"):
         read(tmp_path, "path,age", "a.jpg,1", columns=[("age_std", "age")])
     assert len(read(tmp_path, "path,age", "a.jpg,1", columns=[("subject", "path")])) == 1
+
+
+@pytest.mark.parametrize("second", ["a.jpg,20,F", "a.jpg,,F"])
+def test_a_photo_listed_twice_is_kept_by_the_row_that_is_usable(second, tmp_path):
+    records = read(tmp_path, "path,age,gender", "a.jpg,15-25,", second)
+    kept, dropped = clean(records, 0.0, 18, 100, set(), both=False)
+    assert kept.tolist() == [1] and "photo listed twice" not in dropped
+
+
+def test_words_for_nothing_are_no_person_no_part_and_no_label(tmp_path):
+    words = ("NA", "nan", "None", "N/A", "null", "<NA>", "")
+    lines = [f"{number}.jpg,{word},F,{word},{word}" for number, word in enumerate(words)]
+    records = read(tmp_path, "path,age,gender,subject,part", *lines, "x.jpg,30,NA,Ann,train")
+    assert len(records) == 8 and not records.skipped
+    assert (records.subject[:7] == UNKNOWN).all() and (records.part[:7] == UNKNOWN).all()
+    assert records.part_names == ("train",) and records.gender[7] == UNKNOWN and records.age[:7].max() == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "ends"), [("(24, 32]", (25, 32)), ("[25, 32)", (25, 31)), ("(25, 32)", (25, 32)), ("[8,12]", (8, 12))]
+)
+def test_half_open_groups_are_read_as_pandas_writes_them(text, ends, tmp_path):
+    records = read(tmp_path, "path,age", f'a.jpg,"{text}"')
+    assert (records.label_low[0], records.label_high[0]) == ends
+
+
+def test_lists_that_are_given_one_by_one_all_count():
+    parser = create_db.build_parser()
+    assert parser.parse_args(["--exclude", "a.csv", "--exclude", "b.csv", "c.csv"]).exclude == [
+        *map(Path, ("a.csv", "b.csv", "c.csv"))
+    ]
+    assert parser.parse_args([]).exclude == []
+
+
+def test_a_photo_that_is_used_by_another_row_is_not_listed_as_unused(tmp_path, capsys):
+    photos(tmp_path, "a.png", "b.png")
+    table(tmp_path, "path,age,gender", "a.png,25,F", "a.png,25,F", "gone.png,30,M", "b.png,30,M")
+    assert build(tmp_path)[0] == [25, 30]
+    listed = read_names(next(tmp_path.glob("*.failed.csv")))
+    assert listed == {"gone.png"} and "1 photos could not be used" in capsys.readouterr().out
+
+
+def test_a_list_that_is_left_out_keeps_each_line_once(tmp_path):
+    listing = tmp_path / "a.failed.csv"
+    for excluded in ([], [listing], [listing]):
+        write_list(listing, [("a.jpg", "no picture"), ("b.jpg", "file missing")], excluded)
+    assert [cells[0] for _, cells in read_cells(listing)] == ["path", "a.jpg", "b.jpg"]
 
 
 def test_a_row_with_more_cells_than_the_header_is_counted(tmp_path):

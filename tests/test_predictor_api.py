@@ -90,6 +90,15 @@ def test_what_is_no_picture_is_refused_with_what_came_and_what_is_allowed(predic
         predict(picture)
 
 
+def test_a_pil_image_of_a_file_that_is_cut_off_is_refused_as_other_pictures_are(predict):
+    from PIL import Image
+
+    content = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)).save(content, "jpeg")
+    with pytest.raises(ValueError, match="this PIL image cannot be read: image file is truncated"):
+        predict(Image.open(io.BytesIO(content.getvalue()[:900])))
+
+
 def test_files_that_are_not_there_or_no_pictures_are_named(predict, tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
     with pytest.raises(ValueError, match="text.jpg is no picture"):

@@ -247,6 +247,9 @@ def test_a_person_of_the_teachers_faces_stands_on_one_side(tmp_path):
     faces = teach.people(open_database(write_database(tmp_path / "x_db.mat", noise(200, 32), **columns)))
     for column in (faces.side, faces.fold):
         assert (column.reshape(50, 4) == column.reshape(50, 4)[:, :1]).all()
+    columns["subject"] = np.full(200, -1)
+    faces = teach.people(open_database(write_database(tmp_path / "x_db.mat", noise(200, 32), **columns)))
+    assert set(faces.side) == {0, 1, 2} and len(set(faces.fold)) == 5  # who is not known stands alone
 
 
 def test_genders_and_ages_are_evened_on_the_faces_that_chose_the_checkpoint(tmp_path, capsys):

@@ -214,3 +214,16 @@ def test_a_camera_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", NoCamera)
     with pytest.raises(ValueError, match="there is no camera 7; choose another with --camera, or use --image_dir"):
         Camera(7)
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("rtsp://me:secret@192.0.2.1:554/live", "192.0.2.1"),
+        ("rtsp://192.0.2.1/user=me&password=secret&channel=1.sdp", "192.0.2.1"),
+        ("https://cameras.example/live.m3u8?token=" + "s" * 300, "cameras.example"),
+    ],
+)
+def test_a_stream_is_named_by_its_host_alone(address, name, monkeypatch):
+    monkeypatch.setattr(cv2, "VideoCapture", PlayedCamera)
+    assert Camera(address).name == name

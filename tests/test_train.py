@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import pytest
 from conftest import noise, stopped_state, training_options, write_database
+from micro_network import micro_network
 
 import train
 from age_gender.description import EARLIER, KEY, TRAINING, VALIDATION, Description
@@ -541,7 +542,13 @@ def test_answers_in_a_file_teach_as_a_teacher_does(tmp_path, capsys):
     np.testing.assert_allclose(genders[data.training].sum(axis=1), 1, atol=1e-6)
     assert not genders[data.validation].any() and not ages[7].any()
     grouped = training_options("-i", path, "--teacher", file, "--age_scale", "adult_child")
-    assert ask_teachers(load_data(grouped), grouped)[1].shape == (40, 2)
+    folded = ask_teachers(load_data(grouped), grouped)[1]
+    assert folded.shape == (40, 2) and not folded[7].any()  # nothing said stays nothing
+    alone = tuple(np.where(np.arange(40)[:, None] < 20, each, 0) for each in said)
+    write_answers(tmp_path / "half.answers.h5", {open_database(path).fingerprint(): alone})
+    both = training_options("-i", path, "--teacher", file, tmp_path / "half.answers.h5")
+    genders, ages = ask_teachers(load_data(both), both)
+    np.testing.assert_allclose(genders[data.training].sum(axis=1), 1, atol=1e-6)
 
     other = write_database(tmp_path / "b.mat", noise(40, 32), age=np.arange(40), gender=np.zeros(40, int))
     for change, message in (
@@ -555,6 +562,12 @@ def test_answers_in_a_file_teach_as_a_teacher_does(tmp_path, capsys):
         with pytest.raises(ValueError, match=message):
             ask_teachers(load_data(options), options)
         options = training_options("-i", path, "--teacher", file)
+
+
+def test_a_model_of_no_network_of_the_suite_is_no_start_and_is_refused_in_one_line(faces, tmp_path):
+    micro_network(32).save(tmp_path / "other.keras")
+    with pytest.raises(ValueError, match=r"other\.keras holds no network of this suite's --model"):
+        parse("-i", faces, "--weight_file", tmp_path / "other.keras")
 
 
 def test_two_runs_do_not_share_a_folder_and_none_is_disturbed(tmp_path):

@@ -373,6 +373,13 @@ def keep_best(tmp_path, monitor="val_loss", less_is_better=True, patience=0, kee
     return callback, written
 
 
+def test_the_checkpoints_of_a_stopped_run_are_found_where_its_folder_is_now(tmp_path):
+    state = {"best": 1.0, "waited": 0, "path": "was/b.hdf5", "epoch": 2, "written": ["was/a.hdf5", "was/b.hdf5"]}
+    found = keep_best(tmp_path, state=state)[0].state
+    assert found["path"] == str(tmp_path / "b.hdf5")
+    assert found["written"] == [str(tmp_path / name) for name in ("a.hdf5", "b.hdf5")]
+
+
 def run_epochs(callback, values, monitor="val_loss", first=0):
     """Ends an epoch with each value; returns the epochs (from 1) that were run before the callback ended the run."""
     for epoch, value in enumerate(values, first):

@@ -281,13 +281,17 @@ def test_what_is_no_page_is_not_replaced(gather, tmp_path):
     with pytest.raises(ValueError, match="holds something else"):
         gather.main(["--output_dir", str(tmp_path / "photos")])
     assert (tmp_path / "photos" / "a.jpg").is_file()
+    gather.main(["--output_dir", str(tmp_path / "site"), "--no_yunet"])
+    (tmp_path / "site" / "CNAME").write_text("faces.example", encoding="utf-8")
+    with pytest.raises(ValueError, match="holds something else, CNAME"):
+        gather.main(["--output_dir", str(tmp_path / "site")])
 
 
 def npm_that(monkeypatch, gather, brings: bytes | None, says: str = "") -> None:
     """Has npm bring a file, or fail."""
 
     def run(command, cwd, **settings):
-        assert command[:3] == ["npm", "pack", gather.RUNTIME]
+        assert [Path(command[0]).name, *command[1:3]] == ["npm", "pack", gather.RUNTIME]
         if brings is not None:
             (cwd / gather.ARCHIVE).write_bytes(brings)
         return subprocess.CompletedProcess(command, int(brings is None), "", says)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from age_gender.description import Description
+from networks.backbones import BACKBONES
 from networks.checkpoints import choose, inspect
 from networks.published import VGGFACE_URL, load_imagenet, load_published, published_network, shortened
 from networks.split import past_of
@@ -42,7 +43,10 @@ def start_of(weights: str | None) -> Start:
         raise FileNotFoundError(f"{path} is not there: fetch {VGGFACE_URL}{path.name} and name its path")
     path = choose(path)
     published = published_network(path)
-    return Start(path, published, None if published else inspect(path))
+    earlier = None if published else inspect(path)
+    if earlier and earlier.network not in BACKBONES:
+        raise ValueError(f"{path} holds no network of this suite's --model, from which alone a training starts")
+    return Start(path, published, earlier)
 
 
 def history_of(earlier: Description) -> dict[str, object]:

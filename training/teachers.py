@@ -38,9 +38,12 @@ def ask_teachers(data: Data, options: Options) -> Teacher | None:
             own = model.description.age_scale
             say_if_it_saw(model.description, data)
             genders, ages = predict_rows(model, ImageStack(data.databases, model.description.image_size), rows)
-        ages, _ = fold_ages(ages, own, scale)
+        ages = fold_ages(ages, own, scale)[0] * ages.any(axis=1, keepdims=True)  # a row of zeros still says nothing
         for mean, said in ((gender, genders), (age, ages)):
-            mean[rows] += said / len(options.teacher)
+            mean[rows] += said
+    for mean in (gender, age):
+        total = mean.sum(axis=1, keepdims=True)
+        mean /= np.where(total > 0, total, 1)
     return backend.from_leader(gender), backend.from_leader(age)
 
 

@@ -44,8 +44,8 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     archive = fetched(CACHE)
     folder = args.output_dir
-    if folder.exists() and not (folder / "model.json").is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ValueError(f"{folder} holds something else; name another folder with --output_dir")
+    if folder.exists() and (other := not_of_the_page(folder)):
+        raise ValueError(f"{folder} holds something else, {other}; name another folder with --output_dir")
     with scratch(folder.parent) as unfinished:
         new = unfinished / "page"
         new.mkdir()
@@ -62,6 +62,16 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def not_of_the_page(folder: Path) -> str:
+    """A name of something that this script has not put into a folder, and would take away; "" where there is none."""
+    from age_gender.detectors import yunet
+    from age_gender.runtimes import SHIPPED
+
+    known = {*PAGE, "ort", "model.json", SHIPPED.name, yunet.FILE, f"{yunet.FILE}.LICENSE"}
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
+    return next((name for name in sorted(names) if name not in known), "")
+
+
 def fetched(cache: Path) -> Path:
     """ONNX Runtime's archive, from npm or from an earlier run.
 
@@ -70,10 +80,10 @@ def fetched(cache: Path) -> Path:
     """
     archive = cache / ARCHIVE
     if not archive.is_file() or checksum_of(archive, "sha256") != SHA256:
-        if not shutil.which("npm"):
+        if not (npm := shutil.which("npm")):
             raise ValueError(f"npm, which fetches {RUNTIME}, is not there; install Node.js (Debian: apt install npm)")
         with scratch(cache) as folder:
-            command = ["npm", "pack", RUNTIME, "--loglevel=error", "--pack-destination", "."]
+            command = [npm, "pack", RUNTIME, "--loglevel=error", "--pack-destination", "."]
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
             if done.returncode or not (folder / ARCHIVE).is_file():
                 said = (done.stderr.strip() or done.stdout.strip() or "no reason given").splitlines()[0]
