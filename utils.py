@@ -315,8 +315,8 @@ class Database:
         subject: (n,) int64, a number for each person, -1 unknown; None where not recorded.
         digest: (n,) int64, equal for byte-identical photos; None where not recorded.
         race, race_names: (n,) int64 index into race_names, -1 unknown; None where not recorded.
-        label_low, label_high: (n,) int64, years, both in the interval that the label is (`age` is -1 there), -1 where
-            it is none; None where not recorded.
+        label_low, label_high: (n,) int64, first and last year of a label that is an interval (`age` is -1 there), -1
+            where it is none; None where the file has no intervals.
         age_std: (n,) float64, years, how far opinions on the age spread, NaN unknown; None where not recorded.
         part, part_names: (n,) int64 index into part_names, the dataset's own split or fold, -1 in none; None where not
             recorded.

@@ -20,8 +20,8 @@ MOST_MARGIN = 3  # a share of the face box
 ORIGINAL_MARGIN = 0.4  # of the original suite, which trained on IMDB-WIKI's crops and did not say so
 ORIGIN_OURS, ORIGIN_ORIGINAL, ORIGIN_KERAS = "this suite", "the original suite", "Keras"
 
-# Where a face stood in a training, one byte a face. EARLIER is added where a training that this one went on from, or a
-# teacher of it, trained on the face.
+# Where a face stood in a training, one byte a face. EARLIER is added where the face trained before: the
+# model that this training started from, or a teacher.
 TRAINING, VALIDATION, TEST, ON_NO_SIDE = range(4)
 EARLIER = 4
 

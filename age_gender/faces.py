@@ -241,8 +241,8 @@ def _bits(content: bytes, picture: "PIL.Image.Image") -> int:
 
 
 def _eight_bits(image: np.ndarray, header: _Header) -> np.ndarray:
-    """A picture of 16 bits with 8, whether `header.bits` of the lower ones are used or, as PNG demands, of the upper
-    ones: a dark PNG has nothing below these."""
+    """16 bits a sample reduced to 8. The `header.bits` that are used may be the lower ones or, as PNG demands, the
+    upper ones. A PNG of small values has used the upper ones where all bits below these are 0."""
     bits = header.bits
     low = image.max() < 1 << bits and (header.format != "PNG" or (image & ((1 << (16 - bits)) - 1)).any())
     return (image >> ((bits if low else 16) - 8)).astype(np.uint8)

@@ -22,7 +22,7 @@ def available_cores() -> int:
 
 
 def done_ahead(work: Callable[[Any], R], items: Iterable[Any], threads: int, ahead: int) -> Iterator[R]:
-    """What `work` makes of each item, in order; so many are under way at once, ahead of the one that is wanted."""
+    """What `work` makes of each item, in order; up to `ahead` items are worked on before they are asked for."""
     waiting: deque[Future[R]] = deque()
     pool = ThreadPoolExecutor(threads)
     try:

@@ -9,7 +9,7 @@ from evaluation.scoring import Evaluation
 
 
 class Comparison(NamedTuple):
-    """Two checkpoints on the faces that both were scored on: what the first's scores exceed the second's by.
+    """Two checkpoints on the faces that both were scored on: the first's scores less the second's.
 
     `name` is that of the smaller set of faces, `own` that of the first's.
     """

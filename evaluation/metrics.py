@@ -18,7 +18,7 @@ CS_YEARS = 5  # CS@5: the share of faces whose age is hit within 5 years (cumula
 MOST_YEARS = 20  # the last of the curve CS@0, CS@1, ...
 RESAMPLES = 1000
 CONFIDENCE = 0.95
-FEW = 5  # hits or misses: of fewer, resamples say too little, and none at all of none
+FEW = 5  # hits or misses: with fewer, resamples say too little; with none, nothing
 AT_ONCE = 4_000_000  # faces of resamples that are summed at once: bounds the memory
 DRAWN_AT_ONCE = 200_000  # of these, as many as a processor's cache holds
 

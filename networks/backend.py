@@ -256,7 +256,7 @@ def agree(what: str, value: str) -> None:
 @contextmanager
 def leaving() -> Iterator[None]:
     """Where a process of a team fails, it goes at once, with its exit status: JAX would wait for the others, and then
-    abort. These end when they miss its heartbeat."""
+    abort. The others end when they miss this one's heartbeat."""
     try:
         yield
     except SystemExit as ended:

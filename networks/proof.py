@@ -170,7 +170,7 @@ def differences(said: dict[str, np.ndarray], wanted: dict[str, np.ndarray], face
     """How far a file's answers are from Keras's: the fields of Limits, and `same`, the share of equal intervals.
 
     Raises:
-        ValueError: if an output is missing, has another shape or is no number.
+        ValueError: if an output is missing or has another shape.
     """
     for name, values in wanted.items():
         if name not in said or said[name].shape != values.shape:

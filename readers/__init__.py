@@ -82,8 +82,8 @@ OTHER_SOURCES = {"imdb_meta": IMDB_META, "imdb_clean": IMDB_CLEAN}
 
 
 def read_records(name: str, folder: Path, options: dict[str, object] | None = None) -> Records:
-    """The records of a dataset, by its name in READERS; that it is not there is said with where it comes from. Of the
-    options, values of create_db.py's arguments, the reader takes those that it names."""
+    """The records of a dataset of READERS; if it is not there, the error says where to get it. The options are
+    create_db.py's arguments; the reader gets those that it names."""
     reader = READERS[name]
     try:
         records = reader.read(folder, **{option: (options or {}).get(option) for option in reader.options})

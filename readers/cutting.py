@@ -67,8 +67,8 @@ class Block(NamedTuple):
         images: (k, size, size, 3) uint8 BGR.
         digests: of the k photos' bytes.
         failures: the reason and the path of each other photo.
-        doubted: rows that were decoded while native code's stderr, kept in a file, grew: by a complaint about them, or
-            about what another thread decoded. The decoders name no file.
+        doubted: rows during whose decoding something was written to stderr. Decoders name no file, so that it may be
+            of a photo in another thread.
         taken_whole: how many photos were taken whole, since no face was found in them.
     """
 

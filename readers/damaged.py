@@ -28,8 +28,8 @@ def list_damaged(beside: Path, damaged: dict[str, list[str]], excluded: list[Pat
 
 
 def write_list(listing: Path, rows: list[tuple[str, str]], excluded: list[Path]) -> bool:
-    """Writes paths and reasons where there are any, which it returns; else removes the list of an earlier run. If this
-    run left out what that list names, the list keeps it, so that the next run of the same command does too."""
+    """Writes paths and reasons where there are any, which it returns; else removes the list of an earlier run. If the
+    list was given to --exclude itself, its old lines stay: the same command, run again, leaves out the same photos."""
     if real(listing) in map(real, excluded):
         if rows:
             write_rows(listing, dict.fromkeys([*(tuple(cells) for _, cells in read_cells(listing)), *rows]))

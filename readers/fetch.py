@@ -45,7 +45,8 @@ class Part(NamedTuple):
 
     @property
     def validator(self) -> str:
-        """By what the server tells whether the file is still the same; "" if it cannot. A weak ETag does not do."""
+        """What If-Range says, so that the server tells whether the file is still the same: a strong ETag, else the
+        time of its last change, else ""."""
         return self.etag if self.etag.startswith('"') else self.modified
 
 

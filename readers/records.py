@@ -50,7 +50,7 @@ class Records:
     def of(
         cls, rows: list[tuple], columns: tuple[str, ...], skipped: dict[str, list[str]], without=(), **more
     ) -> "Records":
-        """Records made of one row or more, each with a cell for each of some columns, but for those in `without`."""
+        """Records made of rows, one at least, of a cell for each column; the columns in `without` are then left out."""
         cells = dict(zip(columns, zip(*rows, strict=True), strict=True))
         path = list(cells.pop("path"))
         kinds = {name: np.float64 if name in ("age_std", "box") else np.int64 for name in cells if name not in without}

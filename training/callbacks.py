@@ -50,8 +50,8 @@ def epochs_of(batches: MixupGenerator) -> keras.callbacks.Callback:
 
 
 class PlainValidationLoss(keras.callbacks.Callback):
-    """Takes the L2 penalty out of `val_loss`, which says nothing of the faces: Keras counts it for trainable kernels
-    alone, so that phases of a run could not be compared. It stands before all that use `val_loss`.
+    """Takes the L2 penalty out of `val_loss`. The penalty says nothing of the faces, and Keras counts it for trainable
+    kernels alone: with it, phases of a run could not be compared. It stands before all that use `val_loss`.
 
     Args:
         gender_weight: of the gender loss; the age loss has 1.

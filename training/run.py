@@ -187,8 +187,8 @@ def go_on(model, path: Path, stopped: dict) -> None:
 
 
 def watchers(model, plan: Plan) -> tuple[StopAtNan, KeepBest, Journal, Resume, list]:
-    """What watches a run: those that `fit` asks, and all callbacks in their order. Only the process that leads writes:
-    TensorBoard's logs, a tracker's, a run's that has a name, the journal and what a resume needs."""
+    """What watches a run: those that `fit` asks, and all callbacks in their order. Only the leading process writes:
+    TensorBoard's logs, the tracker's, the files of a named run, the journal, and what a resume needs."""
     options, folder, stopped, team = plan.options, plan.folder, plan.stopped, backend.team()
     averaged = [keras.callbacks.SwapEMAWeights()] if options.ema else []  # validates the averages
     guard, write = StopAtNan(), writer(model, plan.description, averaged)

@@ -92,7 +92,7 @@ async function find(picture, box, cut = true) {
   return finder("find", { picture, cut, boxes, ...(whole && { margin: 0 }) }, [picture]);
 }
 
-/** Shows a picture, boxes with numbers on it, and an answer a line below. Returns the number of faces. */
+/** Shows a picture with numbered boxes, and below it one line for each answer. */
 function show(figure, { picture, faces }, answers, title) {
   const canvas = figure.querySelector("canvas"), scale = Math.min(1, WIDEST / picture.width);
   canvas.width = Math.round(picture.width * scale);

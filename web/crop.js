@@ -95,7 +95,7 @@ function overlaps(length, size, from, limit, unit) {
   });
 }
 
-/** Between the two nearest (cv2.INTER_LINEAR), which at the edge are one, whose two parts are cut to whole numbers apart. */
+/** Between the two nearest pixels (cv2.INTER_LINEAR). At the edge these are one pixel, twice: each weight is rounded by itself. */
 function linear(length, size, from, limit, unit) {
   return taps(size, from, limit, unit, (i) => {
     const x = ((i + 0.5) * length) / size - 0.5, k = Math.floor(x);
