@@ -219,7 +219,7 @@ def announce(output: Path, rows: int, size: int) -> None:
     if free < needed:
         raise ValueError(f"{output.parent} has {free / 1e6:,.1f} MB free; make room, or choose a smaller --img_size")
     if free < 2 * needed:
-        print(f"{free:,} bytes are free: enough, unless a photo cannot be read: the copy of the rest takes {needed:,} more")
+        print(f"{free:,} bytes are free: enough if all photos can be read; else a copy takes {needed:,} more")
 
 
 def how_to_cut(parser: argparse.ArgumentParser, args: argparse.Namespace, records: Records) -> Cut:
