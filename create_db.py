@@ -327,13 +327,13 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
 def list_failures(output: Path, failures: list[tuple[str, list[str]]], used: set[str], excluded: list[Path]) -> None:
     """Writes the photos that could not be used, and are not used by another row, beside the database, as a list that
     --exclude takes."""
-    rows = [(path, reason) for reason, paths in failures for path in paths if path not in used]
+    rows = list({path: reason for reason, paths in failures for path in paths if path not in used}.items())
     listing = output.with_suffix(".failed.csv")
     if not write_list(listing, rows, excluded):
         return
     shown = "".join(f"\n  {path}: {reason}" for path, reason in rows[:5])
     more = f"\n  and {len(rows) - 5:,} more" if len(rows) > 5 else ""
-    print(f"\n{len(rows):,} photos could not be used; all are listed in {listing}:{shown}{more}")
+    print(f"\nphotos that could not be used: {len(rows):,}, all listed in {listing}:{shown}{more}")
 
 
 if __name__ == "__main__":

@@ -225,7 +225,7 @@ def test_a_photo_that_is_used_by_another_row_is_not_listed_as_unused(tmp_path, c
     table(tmp_path, "path,age,gender", "a.png,25,F", "a.png,25,F", "gone.png,30,M", "b.png,30,M")
     assert build(tmp_path)[0] == [25, 30]
     listed = read_names(next(tmp_path.glob("*.failed.csv")))
-    assert listed == {"gone.png"} and "1 photos could not be used" in capsys.readouterr().out
+    assert listed == {"gone.png"} and "photos that could not be used: 1, all" in capsys.readouterr().out
 
 
 def test_a_list_that_is_left_out_keeps_each_line_once(tmp_path):
