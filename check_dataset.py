@@ -221,9 +221,6 @@ def report(check: Check, output: Path) -> None:
         print(f"\n{len(listed):,} files are listed in {output}; create_db.py --exclude {output} leaves them out")
     else:
         print(f"\nno file has to be left out: the list {output} is empty")
-    others = [path for path in records.path if path not in listed and path.rsplit("/", 1)[-1] in listed]
-    if others:
-        print(f"and with them {len(others):,} more that bear the name of a listed one, such as {others[0]}")
     gone = ", ".join(f"{count:,} {reason}" for reason, count in check.dropped.items() if count) or "nothing is dropped"
     print(f"create_db.py would keep {len(kept):,} ({gone}): {in_words(records, kept)}")
 

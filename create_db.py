@@ -136,11 +136,12 @@ def main(argv: list[str] | None = None) -> None:
     if not len(kept):
         counts = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items() if count)
         raise ValueError(f"nothing is left of {len(records):,} records after cleaning: {counts or 'there were none'}")
+    everything = kept
     if args.part:
-        how = cut._replace(find=None), args.db, args.detector, args.face, [records.path[row] for row in kept]
-        everything, kept = len(kept), args.part.rows(kept)
+        how = cut._replace(find=None), args.db, args.detector, args.face, records.take(kept).fingerprint()
+        kept = args.part.rows(everything)
         name_parts(whole, args.part, repr(how))
-        dropped["in another part"] = everything - len(kept)
+        dropped["in another part"] = len(everything) - len(kept)
     announce(output, len(kept), cut.image_size)
     scalars = {"img_size": cut.image_size, "min_score": args.min_score, "margin": cut.margin, "align": cut.align}
     texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}  # none: it came cropped, or with boxes of its own
@@ -162,7 +163,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f"no face was found in {taken_whole:,} of the {len(written):,} photos, which were taken whole")
         cli.result(taken_whole=taken_whole)
     cli.result(output=output, faces=len(written), left_out=dropped)
-    used = {records.path[row] for row in written}  # by another row, or another face on it
+    # By another row, by another face on it, or in another part.
+    used = {records.path[row] for row in (*written, *np.setdiff1d(everything, kept))}
     list_failures(output, [*records.skipped.items(), *failures.items()], used, args.exclude)
     failed = {path for paths in failures.values() for path in paths}
     list_damaged(output, {path: lines for path, lines in damaged.items() if path not in failed}, args.exclude)
@@ -192,12 +194,13 @@ def read_exclusions(lists: list[Path], folder: Path, records: Records) -> set[st
     from age_gender.files import paths_below, plain_path, read_names
 
     excluded, given, below = set(), f"{plain_path(str(folder))}/", paths_below(folder)
+    own = {*records.path, *(name for names in records.skipped.values() for name in names)}
     for path in lists:
         try:
             names = read_names(path)
         except ValueError as error:
             raise ValueError(f"--exclude {error}") from None
-        names = {below(name).removeprefix(given) for name in names}
+        names = {name if name in own else name.removeprefix(given) for name in map(below, names)}
         found = names_found(names, records)
         if names and not found:
             raise ValueError(
@@ -230,7 +233,7 @@ def how_to_cut(parser: argparse.ArgumentParser, args: argparse.Namespace, record
     """
     reader, find = READERS[args.db], None
     searched = args.detector not in (None, NO_DETECTOR)
-    if args.margin is not None and records.box is None and "table" not in reader.options and not searched:
+    if args.margin is not None and records.box is None and reader.source.page and not searched:
         parser.error(
             f"--margin is for photos with face boxes or with --detector; {args.db} comes cropped, with a margin of "
             f"{reader.margin:g}"

@@ -126,9 +126,9 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--track is for a video or a camera; in photos nobody is followed")
     args.no_display |= bool(args.scheduler)
     shown = not args.no_display and window.display_works()
+    source, total = open_source(args, args.output_dir or (None if shown else DEFAULT_OUTPUT))
     if not shown and not args.output_dir:
         args.output_dir = output_without_display(live, args.no_display)
-    source, total = open_source(args)
 
     from age_gender.results import Output, naming_damaged
     from age_gender.tracks import Tracker
@@ -225,16 +225,16 @@ def keras_alone_has_a_gpu() -> bool:
     return bool(shutil.which("nvidia-smi") and find_spec("keras") and not runtimes.runs_on_gpu())
 
 
-def open_source(args: argparse.Namespace):
-    """The frames and, where it is known, how many."""
+def open_source(args: argparse.Namespace, results: Path | None):
+    """The frames and, where it is known, how many. Results that would replace something else are refused."""
     from age_gender import sources
 
     if args.pictures:
-        top, images = top_folder(args), found_in(args.pictures, args.output_dir or DEFAULT_OUTPUT)
-        refuse_to_replace(args.output_dir, [path.relative_to(top).as_posix() for path in images])
+        top, images = top_folder(args), found_in(args.pictures, results or DEFAULT_OUTPUT)
+        refuse_to_replace(results, [path.relative_to(top).as_posix() for path in images])
         return sources.images(images, top), len(images)
     if args.video:
-        refuse_to_replace(args.output_dir, [f"{args.video.stem}.mp4"])
+        refuse_to_replace(results, [f"{args.video.stem}.mp4"])
         return sources.Video(args.video, args.every), None
     return sources.Camera(args.camera or 0), None
 

@@ -122,6 +122,7 @@ def describe(args: argparse.Namespace) -> dict:
         ValueError: if one cannot be read, or what is asked for cannot be.
     """
     from evaluation.protocols import check_folds
+    from evaluation.reports import refuse_foreign
     from evaluation.runs import runs_among
     from networks import description_of
     from networks.checkpoints import SHIPPED, choose, is_exported
@@ -137,6 +138,7 @@ def describe(args: argparse.Namespace) -> dict:
         raise ValueError("there is no training in checkpoints/: name the checkpoint to calibrate with --weight_file")
     if args.output_dir.exists() and not args.output_dir.is_dir():
         raise ValueError(f"{args.output_dir} is a file; --output_dir names a folder")
+    refuse_foreign(args.output_dir)
     for path in filter(is_exported, files):
         if args.calibrate:
             raise ValueError(f"{path} is an exported file: --calibrate takes the checkpoint that it was made from")
@@ -225,6 +227,11 @@ def calibrate(weight_file: Path, description, databases: list, images):
             f"{weight_file} was written by {description.origin}: --calibrate is for checkpoints of this suite"
         )
     rows = kept_out(databases, description, "validation")[0].rows
+    if missing := set(description.split.get("databases", ())) - {each.fingerprint() for each in databases}:
+        raise ValueError(
+            f"--calibrate takes all databases of the training, whose validation faces it asks; {len(missing)} of them "
+            "are not given: leave --input out, or name them too"
+        )
     model = open_model(weight_file)
     found = calibration.calibrate(model, predict_rows(model, images, rows), *labels_of(databases, rows))
     print(f"{weight_file}: {calibration.calibration_in_words(found)}", flush=True)

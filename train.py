@@ -88,8 +88,12 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     if team.devices:
         print(f"{team.devices} devices in {team.processes} processes share each step's {options.batch_size} faces")
         backend.agree("arguments, or another stopped run", repr((options.plain(), stopped.get("epoch"))))
-    with backend.apart():
-        teacher = ask_teachers(data, options)  # in full precision, and without a part in the seed's draws
+    with backend.apart():  # in full precision, and without a part in the seed's draws
+        teacher = ask_teachers(data, options)
+        if start.checkpoint and team.leads:
+            before = outcomes_on(start.path, data.databases, *data.validation_faces(), options.age_scale)
+            words = worth_in_words(before, options.seed)
+            print(f"{start.path} on the {len(data.validation):,} validation faces: {words}", flush=True)
     batches = make_batches(data, options, teacher)
     if team.devices:
         batches = shared_out(batches, team)
@@ -101,11 +105,6 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
             forget(folder)  # --restart
     if options.run and team.leads:
         write_arguments(folder, options)
-    if start.checkpoint and team.leads:
-        with backend.apart():
-            before = outcomes_on(start.path, data.databases, *data.validation_faces(), options.age_scale)
-        words = worth_in_words(before, options.seed)
-        print(f"{start.path} on the {len(data.validation):,} validation faces: {words}", flush=True)
     trivial = reports.trivial_scores(data, description)
     outcome = run.fit(model, run.Plan(options, description, *batches, folder, stopped, trivial))
     if not team.leads:

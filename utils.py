@@ -79,6 +79,8 @@ def read_struct(path: Path, name: str, wanted: list[str], optional: list[str] = 
     lengths = {field: len(column) for field, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the fields of '{name}' in {path} differ in length: {lengths}")
+    if not all(lengths.values()):
+        raise ValueError(f"the struct '{name}' in {path} has no entries")
     return columns
 
 

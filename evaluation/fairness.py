@@ -72,9 +72,13 @@ def _gap(outcomes: Outcomes, age: np.ndarray, axis: str, members: list, statisti
     if len(members) < 2:
         return None
     counts = np.array([np.bincount(decade[mask], minlength=bands) for _, mask in members])
-    enough = np.flatnonzero(counts.min(axis=0) >= FEW)
-    if not len(enough):
+    kept, common = [], np.ones(bands, bool)  # the largest groups first, so that a small one takes no decade from them
+    for place in np.argsort(-counts.sum(axis=1), kind="stable").tolist():
+        if (both := common & (counts[place] >= FEW)).any():
+            kept, common = [*kept, place], both
+    if len(kept) < 2:
         return None
+    members, enough = [members[place] for place in sorted(kept)], np.flatnonzero(common)
     inside = np.any([mask for _, mask in members], axis=0) & np.isin(decade, enough)
     weight = np.bincount(decade[inside], minlength=bands)[enough]
     cells = [mask & (decade == band) for _, mask in members for band in enough]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from age_gender.labels import DECADES, GENDERS, NUM_AGES, UNKNOWN, decade_of
+from age_gender.labels import DECADES, FEMALE, GENDERS, MALE, NUM_AGES, UNKNOWN, decade_of
 from evaluation.metrics import Estimate, Reliability
 
 FEMALE_COLOUR, MALE_COLOUR, GREY, BLACK = "#c0504d", "#3b6ea5", "#808080", "#000000"
@@ -75,9 +75,11 @@ def draw_true_against_expected(age: np.ndarray, predicted: np.ndarray, gender: n
     years = (0, NUM_AGES - 1)
     axis.plot(years, years, color=GREY, linewidth=1, label="no error")
     size = float(np.clip(4000 / max(len(age), 1), 2, 16))
-    for index, colour in enumerate((FEMALE_COLOUR, MALE_COLOUR)):
-        chosen = gender == index
-        look = {"s": size, "alpha": 0.5, "color": colour, "linewidths": 0, "label": GENDERS[index]}
+    for kind, colour in ((FEMALE, FEMALE_COLOUR), (MALE, MALE_COLOUR), (UNKNOWN, GREY)):
+        if not (chosen := gender == kind).any():
+            continue
+        name = GENDERS[kind] if kind != UNKNOWN else "unknown"
+        look = {"s": size, "alpha": 0.5, "color": colour, "linewidths": 0, "label": name}
         axis.scatter(age[chosen], predicted[chosen], **look)
     axis.set(xlabel="true age (years)", ylabel="expected age (years)", xlim=years, ylim=years, aspect="equal")
     axis.legend(loc="upper left", markerscale=5 / size**0.5)  # dots as large for any number of faces

@@ -81,7 +81,7 @@ def published(protocol: str, databases: list[Database], description: Description
         ValueError: if the databases do not have them, or the checkpoint is not one for it.
     """
     if protocol == "adience":
-        if any(database.db != "adience" for database in databases) or description.split.get("fold") is None:
+        if any(database.db != "adience" for database in databases) or adience_fold(description) is None:
             raise ValueError("--protocol adience takes checkpoints that were trained on Adience with --fold 0 to 4")
         return [kept_out(databases, description, "test")[0]._replace(name="own fold", by_name=True)]
     wanted = ("valid", "test") if protocol == "appa_real" else None
@@ -102,9 +102,14 @@ def published(protocol: str, databases: list[Database], description: Description
     return list(_distinct(sets))
 
 
+def adience_fold(checkpoint: Description) -> int | None:
+    """The fold of its authors that a checkpoint kept out; None of another split, such as of --folds."""
+    return None if checkpoint.split.get("folds") else checkpoint.split.get("fold")
+
+
 def check_folds(checkpoints: list[Description]) -> None:
     """Refuses checkpoints that are not those of Adience's five folds, once each."""
-    folds = [checkpoint.split.get("fold") for checkpoint in checkpoints]
+    folds = list(map(adience_fold, checkpoints))
     if None in folds or sorted(folds) != list(range(ADIENCE_FOLDS)):
         received = ", ".join("none" if fold is None else str(fold) for fold in folds)
         raise ValueError(

@@ -147,6 +147,13 @@ def _put_in_place(finished: Path, folder: Path) -> None:
         os.replace(finished / name, folder / name)
 
 
+def refuse_foreign(folder: Path) -> None:
+    """Raises ValueError where a folder's RESULTS is not the list of an earlier evaluation, whose files go."""
+    earlier = folder / RESULTS
+    if earlier.is_file() and earlier.read_bytes().split()[-1:] != [RESULTS.encode()]:
+        raise ValueError(f"{earlier} is not of evaluate.py; name another folder with --output_dir")
+
+
 def part_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str) -> dict[str, object]:
     """An evaluation's part of the page, as its template takes it."""
     overall, groups = evaluation.overall, evaluation.groups

@@ -175,7 +175,8 @@ def _onnx(model, path: Path, precision: str, metadata: str, images: np.ndarray |
     for layer in _layers_of(model):
         if getattr(layer, "groups", 1) > 1:
             raise ValueError(
-                f"{layer.name} is a grouped convolution, which tf2onnx cannot write: take --format litert or openvino"
+                f"{layer.name} is a grouped convolution, which tf2onnx cannot write: take --format litert or "
+                "saved_model, or openvino in float32 or float16"
             )
     model.export(str(path), format="onnx", verbose=False)
     if precision == "int8":

@@ -4,6 +4,7 @@ What climbs out of its folder, links, devices, and what grows beyond 100 times i
 """
 
 import gzip
+import lzma
 import stat
 import struct
 import tarfile
@@ -22,7 +23,7 @@ RATIO = 100  # times its size, an archive may hold; photos shrink by little, lab
 FLOOR = 1 << 24  # bytes that any archive may hold
 MOST_FILES = 2_000_000  # in an archive; IMDB has 460,723
 DAMAGES = (  # what is raised where an archive is damaged, encrypted, or none
-    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, struct.error, EOFError),
+    *(tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, lzma.LZMAError, struct.error, EOFError),
     RuntimeError,  # encrypted; NotImplementedError, an unknown compression, is one too
 )
 
@@ -89,7 +90,7 @@ def safe_parts(archive: Path, member: Member) -> list[str]:
     if member.kind not in ("file", "folder"):
         raise ValueError(f"{archive} holds a {member.kind}, {member.name!r}, as no dataset does, and is refused")
     climbs = member.name[:1] in ("/", "\\") or ".." in parts or any(":" in part or "\0" in part for part in parts)
-    if climbs or (member.kind == "file" and not parts):
+    if (climbs and parts) or (member.kind == "file" and not parts):
         raise ValueError(f"{archive} holds {member.name!r}, a path that leads out of its folder, and is refused")
     return parts
 

@@ -65,7 +65,8 @@ def clean(
         drop("photo listed twice, labels conflict", conflicting)
         drop("photo listed twice", again)
     if excluded:
-        drop("excluded", np.array([p in excluded or p.rsplit("/", 1)[-1] in excluded for p in records.path], bool))
+        bare = excluded.difference(records.path, *records.skipped.values())  # what is a path means that photo alone
+        drop("excluded", np.array([p in excluded or p.rsplit("/", 1)[-1] in bare for p in records.path], bool))
     return np.flatnonzero(usable), dropped
 
 

@@ -134,11 +134,11 @@ class StillThere:
 
     def __init__(self, folder: Path, paths: list[str]):
         chosen = random.Random(0).sample(paths, min(self.SAMPLE, len(paths)))
-        self.folder, self.there = folder, [path for path in chosen if (folder / path).is_file()]
+        self.folder, self.there = folder, [path for path in chosen if os.path.isfile(folder / path)]
 
     def check(self) -> None:
         """Raises ValueError if photos that were there are gone now."""
-        gone = [path for path in self.there if not (self.folder / path).is_file()]
+        gone = [path for path in self.there if not os.path.isfile(self.folder / path)]
         if len(gone) > self.FEW * len(self.there):
             raise ValueError(
                 f"{len(gone):,} of {len(self.there):,} photos went away while they were read, such as "
@@ -176,7 +176,7 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> 
             if found:
                 box, eyes = found.box, found.landmarks[:2] if cut.align else None
             else:
-                taken_whole += 1
+                box, taken_whole = None, taken_whole + 1
         face = cut_face(image, box, cut.margin, size, eyes)
         if face is None:
             failures.append(("face box does not fit the photo", records.path[row]))

@@ -30,6 +30,8 @@ def list_damaged(beside: Path, damaged: dict[str, list[str]], excluded: list[Pat
 def write_list(listing: Path, rows: list[tuple[str, str]], excluded: list[Path]) -> bool:
     """Writes paths and reasons where there are any, which it returns; else removes the list of an earlier run. If the
     list was given to --exclude itself, its old lines stay: the same command, run again, leaves out the same photos."""
+    # A list cannot say a name that has line ends, or blanks at its ends: it would mean another photo.
+    rows = [row for row in rows if row[0] == row[0].strip() and len(row[0].splitlines()) < 2]
     if real(listing) in map(real, excluded):
         if rows:
             write_rows(listing, dict.fromkeys([*(tuple(cells) for _, cells in read_cells(listing)), *rows]))

@@ -155,7 +155,7 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
         kinds = {"ages conflict": [], "genders conflict": [], "labels agree": []}
         for group in groups:
             # First comes the file to keep: if possible one whose labels create_db.py takes, then one outside of
-            # subfolders, since --exclude takes a name without a folder for all files of that name.
+            # subfolders.
             group.sort(key=lambda row: (wrong_age[row] or no_gender[row], "/" in path[row]))
             ages_conflict, genders_conflict = conflict(low[group], high[group]), conflict(gender[group], gender[group])
             if ages_conflict:

@@ -62,7 +62,7 @@ def name_parts(output: Path, part: Part, made_of: str) -> None:
 
 def with_all_parts(path: Path) -> list[Path]:
     """The database, or all parts in order of the dataset that it is a part of."""
-    for listing in sorted(path.parent.glob(f"*{LIST}")):
+    for listing in sorted(path.parent.glob(f"[!.]*{LIST}")):  # no unfinished one
         names = _read(listing)["parts"]
         if path.name in names:
             return [path.with_name(name) for name in names]

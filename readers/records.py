@@ -1,5 +1,6 @@
 """The one table that every reader returns, and what readers share."""
 
+import hashlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
@@ -76,6 +77,16 @@ class Records:
         columns = {item.name: getattr(self, item.name) for item in fields(self)}
         taken = {name: column[rows] for name, column in columns.items() if isinstance(column, np.ndarray)}
         return replace(self, path=[self.path[row] for row in rows], **taken)
+
+    def fingerprint(self) -> str:
+        """Short hex digest of the records and all their labels."""
+        content = hashlib.sha256(
+            "\0".join([*self.path, *self.race_names, *self.part_names]).encode("utf-8", "surrogatepass")
+        )
+        for item in fields(self):
+            if isinstance(column := getattr(self, item.name), np.ndarray):
+                content.update(item.name.encode() + np.ascontiguousarray(column).tobytes())
+        return content.hexdigest()[:16]
 
 
 def require(found: bool, path: Path, named: str) -> None:

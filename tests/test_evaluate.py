@@ -149,6 +149,8 @@ def test_protocols_refuse_what_is_not_theirs(databases, runs):
         with pytest.raises(ValueError, match="five checkpoints, .* received folds 0, 1, 2, 3"):
             protocols.check_folds([Description("wide_resnet", {}, 8, split={"fold": fold}) for fold in folds])
     protocols.check_folds([Description("wide_resnet", {}, 8, split={"fold": fold}) for fold in (3, 1, 0, 4, 2)])
+    with pytest.raises(ValueError, match="received folds none, none"):  # of --folds 5: not its authors'
+        protocols.check_folds([Description("wide_resnet", {}, 8, split={"fold": n, "folds": 5}) for n in range(5)])
 
 
 def test_adience_is_five_folds_each_by_the_one_that_did_not_see_it(
@@ -394,6 +396,15 @@ def test_results_of_an_earlier_evaluation_go_as_a_whole_and_nothing_else_does(tm
     results(table="2", three__table="2")
     assert there() == {"results.txt", "table", "notes.txt", "one", "one/mine.txt", "three", "three/table"}
     assert (tmp_path / "out" / "table").read_text() == "2" and (tmp_path / "outside").exists()
+
+
+def test_a_list_of_results_that_is_somebody_elses_is_refused(tmp_path):
+    reports.refuse_foreign(tmp_path)
+    (tmp_path / "results.txt").write_bytes(b"table.csv\nresults.txt\n")
+    reports.refuse_foreign(tmp_path)
+    (tmp_path / "results.txt").write_bytes("Müller: 3.4\nlabels.csv\n".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"results\.txt is not of evaluate\.py; name another folder"):
+        reports.refuse_foreign(tmp_path)
 
 
 def test_what_cannot_be_scored_is_refused(runs, databases, tmp_path):

@@ -1,6 +1,7 @@
 """Folds: seeded ones, a benchmark's, and the trainings of all of them in turn."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,7 +9,9 @@ from conftest import make_database, noise, training_options, write_database
 
 import evaluate
 import train
+from age_gender.intervals import Calibration
 from networks import benchmark
+from networks.checkpoints import store_calibration
 from networks.split import split
 from training.data import load_data
 
@@ -114,11 +117,14 @@ def test_a_benchmark_is_scored_split_by_split(benchmark_faces, tiny_checkpoint_f
         train.main(["-i", str(path), "--folds", str(people), "--fold", "all", *TINY])
 
 
-def test_all_folds_are_trained_in_turn_and_a_finished_one_not_again(faces, tmp_path, monkeypatch, capsys):
+def test_all_folds_are_trained_in_turn_and_a_finished_one_not_again(
+    faces, tmp_path, tiny_checkpoint_file, monkeypatch, capsys
+):
     runs = []
 
     def trained(data, options, folder, stopped):
-        (folder / "weights.01-1.00.hdf5").write_text("")
+        shutil.copy(tiny_checkpoint_file, folder / "weights.01-1.00.hdf5")
+        store_calibration(folder / "weights.01-1.00.hdf5", Calibration(0.9, 1.0, 1.0))
         runs.append((folder.relative_to(tmp_path).as_posix(), options.run, options.fold, data.test.tolist()))
         return 0
 
@@ -131,8 +137,18 @@ def test_all_folds_are_trained_in_turn_and_a_finished_one_not_again(faces, tmp_p
     (tmp_path / "mine" / "fold_1" / "weights.01-1.00.hdf5").unlink()
     assert train.main([*words, "--run", "mine", "--resume"]) == 0
     assert [run[2] for run in runs[3:]] == [1]
+    shutil.copy(tiny_checkpoint_file, tmp_path / "mine" / "fold_2" / "weights.01-1.00.hdf5")  # broken off before that
+    assert train.main([*words, "--run", "mine", "--resume"]) == 0
+    assert [run[2] for run in runs[4:]] == [2]
     assert train.main(words) == 0
-    assert [run[:2] for run in runs[4:]] == [(f"fold_{fold}", None) for fold in range(3)]
+    assert [run[:2] for run in runs[5:]] == [(f"fold_{fold}", None) for fold in range(3)]
+
+
+@pytest.mark.parametrize("option", ["--weight_file", "--teacher"])
+def test_folds_do_not_start_from_the_fold_before(option, faces, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        train.main(["-i", str(faces), *TINY, "--folds", "3", "--fold", "all", option, str(tmp_path)])
+    assert f"--fold all: {option} must name a file" in capsys.readouterr().err
 
 
 def test_too_few_people_for_the_folds_are_refused_before_any_is_trained(tmp_path):

@@ -381,6 +381,19 @@ def test_a_gap_of_few_faces_is_told_without_warnings():
     assert gap.value == pytest.approx(2) and gap.low == pytest.approx(2) and gap.high == pytest.approx(2)
 
 
+def test_a_small_group_takes_no_decade_from_the_larger_ones():
+    from evaluation.fairness import gaps
+
+    age = np.array([25, 65] * 50 + [25, 65] * 50 + [15, 35, 45, 55, 75])
+    group = np.array([0] * 100 + [1] * 100 + [2] * 5)
+    sums = age_sums(age, age + np.where(group == 1, 3.0, 1.0))
+    found = gaps(
+        Outcomes(sums, np.full(205, -1)), age, [("race", [(name, group == n) for n, name in enumerate("abc")])]
+    )
+    [gap] = [each for each in found if each.statistic == "age_mae"]
+    assert (gap.worst, gap.best, gap.n, gap.decades) == ("b", "a", 200, 2) and gap.value == pytest.approx(2)
+
+
 def test_without_ages_a_gap_is_not_weighed():
     from evaluation.fairness import gaps
 

@@ -67,6 +67,16 @@ def test_wandb_is_told_of_one_run(tmp_path, monkeypatch):
     ]
 
 
+def test_what_a_tracker_raises_is_said_in_one_line(tmp_path, monkeypatch):
+    def init(**settings):
+        raise RuntimeError("api_key not configured (no-tty)")
+
+    stand_in(monkeypatch, "wandb", init=init)
+    (callback,) = tracker(tmp_path / "mine", training_options("-i", "x.mat", "--track", "wandb"))
+    with pytest.raises(OSError, match=r"--track wandb: api_key not configured \(no-tty\)"):
+        callback.on_train_begin()
+
+
 def test_a_tracker_that_is_not_installed_is_refused_with_what_installs_it(monkeypatch, capsys):
     monkeypatch.setattr("training.arguments.find_spec", lambda name: None)
     with pytest.raises(SystemExit):

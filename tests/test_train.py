@@ -420,6 +420,8 @@ def test_a_resumed_run_keeps_its_first_weights_and_teacher_though_its_folder_has
         said["training"]["saved"] += 10
         seal(file, KEY, json.dumps(said))
     assert checkpoints.choose(folder) != first
+    assert arguments._holds("/a/runs", "/a/runs/mine/fold_0/weights.03-4.00.hdf5")  # a folder's run may lie deeper
+    assert not arguments._holds("/a/runs", "/b/runs/weights.03-4.00.hdf5")
     for typed in ([], [*words, "--nb_epochs", "3", *again]):  # the folder is what was typed: a recipe may say it again
         resumed, _, _ = parse("--resume", *typed, "--output_dir", folder)
         assert (resumed.weights, resumed.teacher) == (str(first), (first,))

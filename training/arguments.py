@@ -494,7 +494,7 @@ def _holds(typed: object, kept: object) -> bool:
     if isinstance(typed, list) and isinstance(kept, list) and len(typed) == len(kept):
         return all(map(_holds, typed, kept))
     paths = isinstance(typed, str) and isinstance(kept, str) and kept not in PUBLISHED
-    return paths and Path(kept).parent == Path(typed)
+    return paths and Path(typed) in Path(kept).parents[:3]  # as deep as `choose` looks
 
 
 def _refuse_contradictions(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:

@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from age_gender.files import newest
 from networks.benchmark import splits_in
+from networks.checkpoints import best_of, inspect, is_exported
 from training.arguments import files_first
 from training.data import newest_database
 from training.resume import RESUME_FILE
@@ -25,13 +25,16 @@ def every_fold(parser, argv: list[str]) -> list[tuple[Path, list[str]]] | None:
     args = parser.parse_args(argv)
     if args.fold != ALL:
         return None
+    for name, paths in (("weight_file", [args.weights]), ("teacher", args.teacher or [])):
+        if any(path and Path(path).is_dir() and not is_exported(Path(path)) for path in paths):
+            parser.error(f"--fold all: --{name} must name a file: the newest run of a folder would be the fold before")
     numbers = range(args.folds) if isinstance(args.folds, int) else _folds_of(args.folds, args.input)
     top, found = args.output_dir / (args.run or ""), []
     for number in numbers:
         name = f"fold_{number}"
         where = ["--output_dir", str(top), "--run", name] if args.run else ["--output_dir", str(top / name)]
-        finished = newest((top / name).glob("weights.*.hdf5")) and not (top / name / RESUME_FILE).exists()
-        if args.resume and finished:
+        best = best_of(top / name)  # calibrated last of all
+        if args.resume and best and inspect(best).calibration and not (top / name / RESUME_FILE).exists():
             print(f"{top / name} is finished")
             continue
         found.append((top / name, [*argv, "--fold", str(number), *where]))
