@@ -22,7 +22,7 @@ import numpy as np
 
 from age_gender.description import MOST_MARGIN, ORIGINAL_MARGIN
 from age_gender.detectors import NO_DETECTOR
-from age_gender.files import reading, replacing
+from age_gender.files import reading, replacing, reserve
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import available_cores
 
@@ -131,7 +131,7 @@ def writing_database(path: Path, rows: int, image_size: int):
         writer.finish(columns={"age": ages, "gender": genders}, scalars={"margin": 0.4}, texts={"db": "wiki"})
     """
     with replacing(path) as temporary:
-        writer = DatabaseWriter(temporary, rows, image_size)
+        writer = DatabaseWriter(temporary, rows, image_size, path)
         try:
             yield writer
         finally:
@@ -147,8 +147,8 @@ class DatabaseWriter:
 
     COPY_ROWS = 256
 
-    def __init__(self, path: Path, rows: int, image_size: int):
-        self.path = path
+    def __init__(self, path: Path, rows: int, image_size: int, final: Path):
+        self.path, self.final = path, final
         self.rows = rows
         self.image_size = image_size
         self.written = 0
@@ -201,6 +201,7 @@ class DatabaseWriter:
         self._block.close()
         if self.written < self.rows:
             self._shrink()
+        self._reserve(columns, texts)
         for name, column in columns.items():
             if len(column) != self.written:
                 raise ValueError(f"column '{name}' has {len(column)} rows, the images {self.written}")
@@ -238,6 +239,19 @@ class DatabaseWriter:
         dataset = self._file.create_dataset(name, data=characters)
         dataset.attrs["MATLAB_class"] = np.bytes_("char")
         dataset.attrs["MATLAB_int_decode"] = np.int32(2)
+
+    def _reserve(self, columns: dict[str, object], texts: dict[str, object]) -> None:
+        """Refuses what the disk has no room for: HDF5 notices only when it closes a dataset, and then says nothing, or
+        ends the process."""
+        size = 1 << 17
+        for rows in (*columns.values(), *texts.values()):
+            numbers = isinstance(rows, np.ndarray)
+            size += len(rows) * (8 if numbers else 4 * max(1, *map(len, rows)))  # bytes; of UTF-16, or more
+        tried = self.path.with_name(f"{self.path.name}.room")
+        try:
+            reserve(tried, size, self.final)
+        finally:
+            tried.unlink(missing_ok=True)
 
     def _shrink(self) -> None:
         import h5py

@@ -518,3 +518,21 @@ def test_faces_are_read_from_the_file_in_any_order_and_from_no_other(tmp_path):
     cut = replace(database, file=open(path, "rb", buffering=0))
     with pytest.raises(OSError, match="a.mat ends before its images do"):
         cut.faces(np.array([49]))
+
+
+def test_labels_that_the_disk_has_no_room_for_leave_what_was_there(tmp_path, monkeypatch):
+    asked = []
+
+    def full(temporary, size, path):
+        asked.append(size)
+        raise OSError(f"{path} was not written, {size:,} bytes: No space left on device")
+
+    (tmp_path / "a.mat").write_text("the one before")
+    monkeypatch.setattr(utils, "reserve", full)
+    paths = ["x" * 50] * 4
+    with pytest.raises(OSError, match=r"a\.mat was not written, .* No space left on device"):
+        with utils.writing_database(tmp_path / "a.mat", 4, 8) as writer:
+            writer.append(noise(4, 8))
+            writer.finish({"age": np.arange(4), "gender": np.arange(4) % 2, "path": paths}, {}, {"db": "wiki"})
+    assert asked[0] > 4 * 50 * 2 + 4 * 8 * 2
+    assert (tmp_path / "a.mat").read_text() == "the one before" and len(list(tmp_path.iterdir())) == 1
