@@ -26,7 +26,7 @@ from pathlib import Path
 from age_gender import cli, window
 from age_gender.cluster import connected
 from age_gender.detectors import DETECTORS, NO_DETECTOR
-from age_gender.files import UNFINISHED, plainly, real
+from age_gender.files import plainly, real
 from age_gender.intervals import UNSURE_BELOW
 from age_gender.machine import available_cores
 
@@ -110,8 +110,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.browser:
         from age_gender import browser
 
-        others = (args.weight_file, args.output_dir, args.detector, args.margin, args.age_scale)
-        if args.paths or any(value is not None for value in others):
+        others = {name for name, value in vars(args).items() if value not in (parser.get_default(name), [])}
+        if others - {"browser", "no_display"}:
             parser.error("--browser reads what is dropped on its page, with the shipped model; give it no other option")
         return browser.serve(Path(__file__).resolve().parent / "web" / "dist", print, not args.no_display)
     understand_paths(parser, args)
@@ -225,18 +225,17 @@ def keras_alone_has_a_gpu() -> bool:
     return bool(shutil.which("nvidia-smi") and find_spec("keras") and not runtimes.runs_on_gpu())
 
 
-def open_source(args: argparse.Namespace, results: Path | None):
-    """The frames and, where it is known, how many. Results that would replace something else are refused."""
-    from age_gender import sources
+def open_source(args: argparse.Namespace, output: Path | None):
+    """The frames and, where it is known, how many; an output in which something else would be replaced is refused."""
+    from age_gender import results, sources
 
     if args.pictures:
-        top, images = top_folder(args), found_in(args.pictures, results or DEFAULT_OUTPUT)
-        refuse_to_replace(results, [path.relative_to(top).as_posix() for path in images])
+        top, images = top_folder(args), found_in(args.pictures, output or DEFAULT_OUTPUT)
+        results.refuse_to_replace(output, [results.file_of(path.relative_to(top).as_posix()) for path in images])
         return sources.images(images, top), len(images)
-    if args.video:
-        refuse_to_replace(results, [f"{args.video.stem}.mp4"])
-        return sources.Video(args.video, args.every), None
-    return sources.Camera(args.camera or 0), None
+    source = sources.Video(args.video, args.every) if args.video else sources.Camera(args.camera or 0)
+    results.refuse_to_replace(output, [results.film_of(source)])
+    return source, None
 
 
 def found_in(paths: list[Path], results: Path) -> list[Path]:
@@ -255,16 +254,6 @@ def found_in(paths: list[Path], results: Path) -> list[Path]:
                 print(cli.one_line(f"{path}: passed over {found}"))
             images += found.images
     return images
-
-
-def refuse_to_replace(folder: Path | None, names: list[str]) -> None:
-    """Refuses a folder in which results of these names would replace what no earlier run has written."""
-    from age_gender.sources import TABLE
-
-    if not folder or (folder / TABLE).exists() or any(folder.glob(f"{UNFINISHED}*")):  # of a run that was killed
-        return
-    if taken := next((name for name in names if (folder / name).exists()), None):
-        raise ValueError(f"{folder / taken} is there, and is no result: name another folder with --output_dir")
 
 
 def top_folder(args: argparse.Namespace) -> Path | None:

@@ -54,8 +54,9 @@ def serve(folder: Path, tell: Callable[[str], None], opens: bool) -> int:
             webbrowser.open(address_of(page))
         try:
             page.serve_forever()
-        except KeyboardInterrupt:
-            pass
+        except KeyboardInterrupt as stopped:
+            if type(stopped) is not KeyboardInterrupt:  # SIGTERM or SIGHUP
+                raise
     return 0
 
 

@@ -74,12 +74,15 @@ def picture_of(picture: Picture) -> np.ndarray:
             raise ValueError(f"these {len(picture):,} bytes are no picture that OpenCV can read, or they are damaged")
         return image
     if not isinstance(picture, np.ndarray) and hasattr(picture, "getexif"):  # PIL, which need not be installed
-        from PIL import ImageOps
-
         try:
-            return _bgr_of(ImageOps.exif_transpose(picture))  # as `read_image` turns files
-        except OSError as error:  # it is decoded only now
+            image = _bgr_of(picture)
+        except Exception as error:  # Pillow raises many types; the file is decoded only now
             raise ValueError(f"this PIL image cannot be read: {error}") from None
+        try:
+            orientation = _sane(picture.getexif().get(_ORIENTATION))
+        except Exception:  # as in `_orientation`
+            orientation = 1
+        return _turned(image, orientation)  # as `read_image` turns files
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.size:
         channels = picture.shape[2] if picture.ndim == 3 else 1
         if picture.ndim == 2 or (picture.ndim == 3 and channels == 1):

@@ -39,8 +39,13 @@ def done_ahead(work: Callable[[Any], R], items: Iterable[Any], threads: int, ahe
 @contextmanager
 def held_back_stderr() -> Iterator[Callable[[], str]]:
     """Keeps what native code writes to stderr: TensorFlow greets before it reads its own log level."""
-    sys.stderr.flush()
-    terminal = os.dup(2)
+    try:
+        terminal = os.dup(2)
+    except OSError:  # a program without a console has no stderr
+        yield lambda: ""
+        return
+    if sys.stderr:
+        sys.stderr.flush()
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
 

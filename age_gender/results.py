@@ -13,14 +13,15 @@ import numpy as np
 
 from age_gender.cli import one_line
 from age_gender.faces import heic_remedy
-from age_gender.files import guarded, replacing
+from age_gender.files import UNFINISHED, guarded, replacing
 from age_gender.machine import native_stderr_kept
 from age_gender.predictor import Face, Result
-from age_gender.sources import TABLE, Camera, Video, complaints, open_capture, quiet
+from age_gender.sources import TABLE, Camera, Video, complaints, film_name, holds_results, open_capture, quiet
 from age_gender.tracks import COLUMNS as SUMMARY_COLUMNS
 from age_gender.tracks import Tracked
 
-SUMMARY = "summary.csv"  # of people, where they are tracked
+PREDICTIONS, SUMMARY = "predictions.json", "summary.csv"  # the table as JSON; people, where they are tracked
+TABLES = (TABLE, PREDICTIONS, SUMMARY)
 SLOWEST, FASTEST = 0.01, 60_000.0  # frames per second of a film
 WRITABLE = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -107,6 +108,25 @@ def write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
         table.writerow({**row, "input": guarded(row["input"])})
 
 
+def file_of(name: str) -> str:
+    """The name of an annotated picture, by its input's."""
+    return name if Path(name).suffix.lower() in WRITABLE else f"{name}.png"
+
+
+def film_of(source: Video | Camera) -> str:
+    """The name of an annotated film."""
+    name = source.path.stem if isinstance(source, Video) else re.sub(r"[^\w.-]+", "_", source.name)
+    return f"{name}.mp4"
+
+
+def refuse_to_replace(folder: Path | None, names: list[str]) -> None:
+    """Refuses a folder in which results of these names would replace what no earlier run has written."""
+    if not folder or holds_results(folder) or any(folder.glob(f"{UNFINISHED}*")):  # of a run that was killed
+        return
+    if taken := next((name for name in (*TABLES, *names) if (folder / name).exists()), None):
+        raise ValueError(f"{folder / taken} is there, and is no result: name another folder with --output_dir")
+
+
 class Output:
     """Writes annotated pictures or a film, and the tables of predictions, as they come: nothing is kept in memory.
 
@@ -121,6 +141,8 @@ class Output:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._pictures: set[Path] = set()
         self._source = source if isinstance(source, Video | Camera) else None
+        if self._source:
+            film_name(folder)  # refused before the first frame
         self._film: cv2.VideoWriter | None = None
         self._film_frames = 0
         self._unfinished = ExitStack()  # the film
@@ -129,20 +151,19 @@ class Output:
         more = (*OF_VIDEO, *(OF_TRACKS if tracked else ())) if self._source else ()
         self._csv = csv.DictWriter(self._table(TABLE, errors="surrogateescape", newline=""), (*COLUMNS, *more))
         self._csv.writeheader()
-        self._json = self._table("predictions.json", errors="backslashreplace")
+        self._json = self._table(PREDICTIONS, errors="backslashreplace")
 
     def _table(self, name: str, **how: str) -> IO[str]:
         path = self._tables.enter_context(replacing(self.folder / name))
         return self._tables.enter_context(open(path, "w", encoding="utf-8", **how))  # type: ignore[call-overload]
 
     def _open_film(self, source: Video | Camera, size: tuple[int, int]) -> None:
-        name = source.path.stem if isinstance(source, Video) else re.sub(r"[^\w.-]+", "_", source.name)
-        self._film_file = self.folder / f"{name}.mp4"
+        self._film_file = self.folder / film_of(source)
         self._film_new = self._unfinished.enter_context(replacing(self._film_file))
         code = cv2.VideoWriter.fourcc(*"mp4v")
         for digits in (3, 2, 1, 0):  # the format holds a rate as a fraction of numbers of 16 bits
             rate = round(min(max(source.frames_per_second, SLOWEST), FASTEST), digits)
-            self._film = cv2.VideoWriter(str(self._film_new), code, rate, size)
+            self._film = cv2.VideoWriter(film_name(self._film_new), code, rate, size)
             if self._film.isOpened():
                 return
 
@@ -169,9 +190,7 @@ class Output:
             self._write_picture(result.frame.name, annotated)
 
     def _write_picture(self, name: str, picture: np.ndarray) -> None:
-        path = self.folder / name
-        if path.suffix.lower() not in WRITABLE:
-            path = path.with_name(path.name + ".png")
+        path = self.folder / file_of(name)
         stem, number = path.stem, 1
         while path in self._pictures:  # a.ppm and a.ppm.png are two pictures
             number += 1
@@ -204,7 +223,7 @@ class Output:
             if self._film:
                 with quiet():
                     self._film.release()
-                found = max(0, int(open_capture(str(self._film_new)).get(cv2.CAP_PROP_FRAME_COUNT)))
+                found = max(0, int(open_capture(film_name(self._film_new)).get(cv2.CAP_PROP_FRAME_COUNT)))
                 if found < self._film_frames:
                     raise OSError(
                         f"{self._film_file} was not written: {found} of its {self._film_frames} frames are in it; "

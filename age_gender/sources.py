@@ -17,8 +17,11 @@ from age_gender.faces import IMAGE_SUFFIXES, read_image
 from age_gender.files import files_below, real
 from age_gender.machine import held_back_stderr
 
-TABLE = "predictions.csv"  # a folder that holds one is of results
-VIDEO_SUFFIXES = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+TABLE, TABLE_BEGINS = "predictions.csv", b"input,frame,face,"  # a folder that holds one is of results
+VIDEO_SUFFIXES = (
+    *(".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts"),
+    *(".vob", ".webm", ".wmv"),
+)
 
 
 class Frame(NamedTuple):
@@ -69,7 +72,7 @@ def find_images(folder: Path, leave_out: Path | None = None) -> Found:
     within = real(folder) in avoided.parents  # results beside or above the images hide none of them
     names = files_below(folder)
     tables = {name.rpartition("/")[0] for name in names if name.endswith("/" + TABLE)}
-    results = tuple(f"{parent}/" for parent in tables)
+    results = tuple(f"{parent}/" for parent in tables if holds_results(folder / parent))
     found = Found([], {})
     for name in names:
         path = folder / name
@@ -96,6 +99,15 @@ def find_images(folder: Path, leave_out: Path | None = None) -> Found:
         )
     found.images.sort()
     return found
+
+
+def holds_results(folder: Path) -> bool:
+    """Whether a folder has the table of an earlier run."""
+    try:
+        with open(folder / TABLE, "rb") as file:
+            return file.readline().startswith(TABLE_BEGINS)
+    except OSError:
+        return False
 
 
 def images(paths: list[Path], folder: Path | None = None) -> Iterator[Frame]:
@@ -134,9 +146,23 @@ def quiet() -> Iterator[None]:
 
 
 def open_capture(what: int | str) -> cv2.VideoCapture:
-    """Opens a camera or a video, quietly."""
+    """Opens a camera, a stream or a video, quietly."""
     with quiet():
         return cv2.VideoCapture(what)
+
+
+def film_name(path: Path) -> str:
+    """A video's name as OpenCV takes it: whole, since FFmpeg takes what stands before a colon for a protocol.
+
+    Raises:
+        ValueError: if it is not UTF-8, with which OpenCV ends the process.
+    """
+    name = os.path.abspath(path)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{path}: the name is not UTF-8, and OpenCV opens no video so called; rename it") from None
+    return name
 
 
 PROLOGUE = 1024  # bytes: none of a video's so many first ones are text alone
@@ -167,10 +193,11 @@ class Video:
         if not self.path.is_file():
             raise FileNotFoundError(f"{path} is not there")
         with open(self.path, "rb") as file:
-            if file.read(PROLOGUE).isascii():  # such as a list of other files, which FFmpeg would play
+            head = file.read(PROLOGUE)
+            if head.isascii() and b"\0" not in head:  # such as a list of other files, which FFmpeg would play
                 raise ValueError(f"{path} cannot be played: it is empty or text, no video")
         self.lost = 0
-        self._capture = open_capture(str(path))
+        self._capture = open_capture(film_name(self.path))
         self._rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
         self.frames_per_second = self._rate / every
         width, height = (int(self._capture.get(each)) for each in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))

@@ -112,6 +112,8 @@ class Tracker:
         Returns:
             One for each face; None where a face was not seen twice in a row yet.
         """
+        if self._seconds is not None:
+            seconds = max(seconds, self._seconds + 1e-6)  # else the tracker leaves the frame out
         step = self._step if self._seconds is None else max(seconds - self._seconds, 0.0)
         self._seconds = seconds
         boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
@@ -119,7 +121,7 @@ class Tracker:
         reach = self._reach * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
         boxes += reach * np.array([-1, -1, 1, 1], np.float32)
         # Without scores, which mean another thing for each detector; the class carries a face's place in the list.
-        found = self._tracker.update(self._detections(xyxy=boxes, class_id=np.arange(len(faces))))
+        found = self._tracker.update(self._detections(xyxy=boxes, class_id=np.arange(len(faces))), timestamp=seconds)
         tracked: list[Tracked | None] = [None] * len(faces)
         if found.class_id is None or found.tracker_id is None:
             return tracked

@@ -67,6 +67,15 @@ def test_a_closed_stream_is_no_error():
         assert (done.stdout, done.returncode) == (out, 2), closed
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a shell closes the stream")
+def test_a_program_without_stderr_can_hold_it_back():
+    body = "from age_gender.machine import held_back_stderr\nwith held_back_stderr() as said:\n print(repr(said()))"
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" 2>&-', "sh", sys.executable, "-c", body], cwd=ROOT, capture_output=True
+    )
+    assert (done.stdout, done.returncode) == (b"''\n", 0)
+
+
 def test_a_name_commands_no_terminal():
     name = "a\x1b[2Jb\x07\x9bc.jpg"
     done = subprocess.run(

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +98,42 @@ def test_results_in_the_default_folder_replace_nothing_else_either(tmp_path, mon
         cv2.imwrite(f"{folder}/a.png", noise(1, 40)[0])
     with pytest.raises(ValueError, match=r"demo_output/a\.png is there, and is no result"):
         run_demo("photos/a.png")
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "predictions.json", "a.gif.png"])
+def test_files_of_another_program_are_not_replaced(name, tmp_path):
+    from PIL import Image
+
+    Image.fromarray(noise(1, 40)[0]).save(tmp_path / "a.gif")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / name).write_text("id,label\n1,2\n")
+    with pytest.raises(ValueError, match=f"mine/{name} is there, and is no result"):
+        run_demo(tmp_path / "a.gif", "--output_dir", tmp_path / "mine")
+    assert run_demo(tmp_path / "a.gif", "--output_dir", tmp_path / "new") == 0
+    assert run_demo(tmp_path / "a.gif", "--output_dir", tmp_path / "new") == 0  # results of an earlier run
+
+
+def test_a_film_in_folders_with_colons_is_read_and_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    film(tmp_path / "12:30.mp4", 5)
+    assert run_demo("12:30.mp4", "--output_dir", "10:15") == 0
+    assert frames_in(Path(os.path.abspath("10:15/12:30.mp4"))) == 5
+
+
+def test_a_film_whose_name_is_no_utf_8_is_refused_where_opencv_would_end_the_process(tmp_path):
+    name = os.fsdecode(b"caf\xe9.mp4")
+    shutil.copy(film(tmp_path / "film.mp4", 3), tmp_path / name)
+    with pytest.raises(ValueError, match="the name is not UTF-8, and OpenCV opens no video so called"):
+        run_demo(tmp_path / name, "--output_dir", tmp_path / "out")
+    with pytest.raises(ValueError, match="the name is not UTF-8"):
+        run_demo(tmp_path / "film.mp4", "--output_dir", tmp_path / os.fsdecode(b"\xe9"))
+
+
+def test_the_page_takes_no_other_option(capsys):
+    for words in (["--unsure_below", "0.9"], ["--scheduler", "local"], ["a.jpg"], ["--track"]):
+        with pytest.raises(SystemExit):
+            demo.main(["--browser", "--no_display", *words])
+        assert "give it no other option" in capsys.readouterr().err
 
 
 def test_a_picture_that_its_format_cannot_hold_is_written_as_png(tmp_path, monkeypatch):

@@ -99,6 +99,23 @@ def test_a_pil_image_of_a_file_that_is_cut_off_is_refused_as_other_pictures_are(
         predict(Image.open(io.BytesIO(content.getvalue()[:900])))
 
 
+def test_a_pil_image_with_damaged_metadata_is_turned_all_the_same(tmp_path):
+    from PIL import Image
+
+    image = Image.new("RGB", (30, 20))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    found = bytearray(exif.tobytes())
+    image.save(tmp_path / "a.jpg", exif=bytes(found))
+    opened = Image.open(tmp_path / "a.jpg")
+
+    def broken(*more):
+        raise ValueError("tags that cannot be written anew")
+
+    opened.getexif().tobytes = broken
+    assert picture_of(opened).shape == (30, 20, 3)
+
+
 def test_files_that_are_not_there_or_no_pictures_are_named(predict, tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
     with pytest.raises(ValueError, match="text.jpg is no picture"):

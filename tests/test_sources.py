@@ -227,3 +227,18 @@ def test_a_camera_that_is_not_there_is_refused(monkeypatch):
 def test_a_stream_is_named_by_its_host_alone(address, name, monkeypatch):
     monkeypatch.setattr(cv2, "VideoCapture", PlayedCamera)
     assert Camera(address).name == name
+
+
+def test_a_video_that_begins_with_zeros_is_no_text(tmp_path):
+    path = tmp_path / "a.mp4"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 10, (64, 48))
+    for value in range(5):
+        writer.write(np.full((48, 64, 3), 40 * value, np.uint8))
+    writer.release()
+    content = path.read_bytes()
+    start, size = int.from_bytes(content[:4]), 3072
+    offset = content.index(b"stco") + 12  # of the one chunk, which moves by the box that is put in
+    moved = int.from_bytes(content[offset : offset + 4]) + size
+    content = content[:offset] + moved.to_bytes(4) + content[offset + 4 :]
+    path.write_bytes(content[:start] + size.to_bytes(4) + b"free" + bytes(size - 8) + content[start:])
+    assert len(list(Video(path))) == 5

@@ -84,6 +84,19 @@ def test_who_is_away_for_long_comes_back_as_another(tracker, away, same):
         assert rows[0]["last_second"] == pytest.approx(1.2) and rows[0]["seconds_in_view"] < 0.6
 
 
+@pytest.mark.parametrize(("away", "same"), [(1.6, True), (2.4, False)])
+def test_two_seconds_are_two_seconds_where_a_camera_is_faster_than_it_was_thought_to_be(away, same):
+    pytest.importorskip("trackers")
+    tracker, times = Tracker(10.0, 0.75), np.arange(0, 1, 1 / 40)  # 40 frames a second
+    for seconds in times:
+        tracker.add([face(100)], seconds)
+    for seconds in np.arange(1, 1 + away, 1 / 40):
+        tracker.add([], seconds)
+    for seconds in 1 + away + times:
+        tracker.add([face(100)], seconds)
+    assert len(tracker.summary()) == (1 if same else 2)
+
+
 @pytest.mark.parametrize("every", [1, 5, 10, 20, 25])
 def test_who_walks_keeps_the_number_where_frames_are_far_apart(every):
     pytest.importorskip("trackers")

@@ -215,8 +215,11 @@ function drawable(figure, picture, title) {
     start = at(event);
     canvas.setPointerCapture(event.pointerId);
   };
+  canvas.onpointercancel = () => { start = null; };
   canvas.onpointerup = (event) => {
+    if (!start) return;
     const end = at(event), [x1, x2] = [start[0], end[0]].sort((a, b) => a - b), [y1, y2] = [start[1], end[1]].sort((a, b) => a - b);
+    start = null;
     if (x2 - x1 >= 8 && y2 - y1 >= 8) choose([x1, y1, x2, y2]);
   };
   canvas.onkeydown = (event) => {
