@@ -337,13 +337,14 @@ def compiled_predict(model) -> Predict:
 
 
 def _tensorflow_predict(model) -> Predict:
+    import keras
     import tensorflow as tf
 
     signature = [tf.TensorSpec(model.inputs[0].shape, tf.uint8)]  # any number of images: one trace serves all
 
     @tf.function(input_signature=signature, autograph=False)
     def forward(images):
-        return model(images, training=False)
+        return keras.tree.flatten(model(images, training=False))  # a list, of a single output too
 
     compiled = forward.get_concrete_function()
     return lambda images: [output.numpy() for output in compiled(tf.constant(images))]
@@ -351,10 +352,11 @@ def _tensorflow_predict(model) -> Predict:
 
 def _jax_predict(model) -> Predict:
     import jax
+    import keras
 
     @jax.jit
     def forward(trainable, non_trainable, images):
-        return model.stateless_call(trainable, non_trainable, images, training=False)[0]
+        return keras.tree.flatten(model.stateless_call(trainable, non_trainable, images, training=False)[0])
 
     trainable = [variable.value for variable in model.trainable_variables]
     non_trainable = [variable.value for variable in model.non_trainable_variables]

@@ -26,6 +26,12 @@ def test_any_number_of_images_gives_what_keras_predicts(tiny_model, predict, cou
         np.testing.assert_allclose(ours, keras_own, rtol=1e-4, atol=1e-6)
 
 
+def test_a_single_output_is_one_array_of_all_images(tiny_model):
+    single = keras.Model(tiny_model.input, tiny_model.outputs[1])
+    (said,) = compiled_predict(single)(noise(3, 32))
+    assert said.shape == (3, 101)
+
+
 def test_earlier_results_stay_as_they_were(predict):
     first = predict(noise(2, 32, seed=1))
     kept = [output.copy() for output in first]
