@@ -280,11 +280,11 @@ def test_a_text_a_missing_file_and_a_folder_are_refused(tmp_path):
 
 
 def test_hdf5_of_something_else_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="neither a checkpoint of this suite nor of the original one, and Keras"):
+    with pytest.raises(ValueError, match="neither a checkpoint of this suite nor of the original one, nor a"):
         load(write_database(tmp_path / "faces.mat", noise(3)))
     with h5py.File(tmp_path / "empty.hdf5", "w"):
         pass
-    with pytest.raises(ValueError, match="neither a checkpoint of this suite nor of the original one, and Keras"):
+    with pytest.raises(ValueError, match="neither a checkpoint of this suite nor of the original one, nor a"):
         load(tmp_path / "empty.hdf5")
 
 

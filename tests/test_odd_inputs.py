@@ -26,7 +26,7 @@ from age_gender.files import alone, files_below, guarded, read_cells, read_names
 from age_gender.labels import FEMALE, MALE, UNKNOWN
 from age_gender.machine import native_lines, native_stderr_kept
 from age_gender.predictor import Result
-from age_gender.results import in_words
+from age_gender.results import in_words, write_csv
 from age_gender.sources import Frame, find_images
 from readers import read_records
 from readers.cleaning import clean
@@ -463,13 +463,15 @@ def test_a_link_that_leads_to_itself_is_no_folder_and_no_place_for_results(tmp_p
 
 def test_what_a_folder_holds_beside_images_is_named(tmp_path):
     photos(tmp_path, "a.jpg", "first/a.jpg", "deep/er/b.jpg")
-    for name in ("film.mp4", "clip.MP4", "README", ".hidden.jpg", "first/predictions.csv"):
-        (tmp_path / name).write_bytes(b"x")
+    for name in ("film.mp4", "clip.MP4", "README", ".hidden.jpg", "first/predictions.csv", "deep/er/predictions.csv"):
+        (tmp_path / name).write_bytes(b"id,label")  # another program's
+    with open(tmp_path / "first" / "predictions.csv", "w", newline="") as file:
+        write_csv(file, [])
     found = find_images(tmp_path)
     assert [path.relative_to(tmp_path).as_posix() for path in found.images] == ["a.jpg", "deep/er/b.jpg"]
     assert str(found) == (
         "1 hidden (such as .hidden.jpg), 1 without a suffix (such as README), 2 .mp4 (such as clip.MP4), "
-        "2 results of an earlier run (such as first/a.jpg)"
+        "1 .csv (such as deep/er/predictions.csv), 2 results of an earlier run (such as first/a.jpg)"
     )
 
 
