@@ -33,9 +33,8 @@ class Paths(argparse.Action):
     """Takes paths, and expands the wildcards that the shell has left: quoted ones, and all of them on Windows."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
-        before = (
-            getattr(namespace, self.dest) if self.default == [] else []
-        )  # such lists add up; else the last one counts
+        # Where the default is no path, as of --exclude, what is given again adds up; else the last one counts.
+        before = getattr(namespace, self.dest) if self.default == [] else []
         setattr(namespace, self.dest, [*before, *(found for path in values for found in expanded(path))])
 
 
