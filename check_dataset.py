@@ -166,7 +166,7 @@ def check_labels(files: list[Path], paths: list[Path] | None, below: float, outp
     counts = [("faces", count), ("judged", judged), *doubts.reason.value_counts().items()]
     says = f"{judged:,} of {count:,} faces were judged, each by models that had not trained on it"
     says += "" if judged == count else f"; every model had trained on the other {count - judged:,}"
-    says += f". The models find the age or the gender of {len(doubts):,} unlikely: below {below:.2g} in probability."
+    says += f". The models find the age or the gender of {len(doubts):,} unlikely: below {below:g} in probability."
     shown = doubts[:SHOWN_DOUBTS]
     captions = [doubt_in_words(each) for each in shown.itertuples()]
     size = max(database.image_size for database in databases)
@@ -179,6 +179,7 @@ def check_labels(files: list[Path], paths: list[Path] | None, below: float, outp
         counts=counts,
         doubts=list(zip(images, captions, strict=True)),
     )
+    cli.result(output=output, page=output.with_suffix(".html"), listed=len(doubts))
     print(says)
     print(f"they are listed in {output}, the least likely first; create_db.py --exclude {output} leaves them out")
 
@@ -227,9 +228,10 @@ def report(check: Check, output: Path) -> None:
 
 def in_words(records: Records, rows) -> str:
     """Ages and genders of some records, such as 'ages 1 to 90, median 30; 5 F, 6 M, 0 of unknown gender'."""
-    ages, genders = records.age[rows], records.gender[rows]
-    ages = ages[ages != UNKNOWN]
-    span = f"ages {ages.min()} to {ages.max()}, median {np.median(ages):.0f}" if len(ages) else "no known age"
+    low, high = (end[rows] for end in records.age_interval())
+    known, genders = low != UNKNOWN, records.gender[rows]
+    low, high = low[known], high[known]
+    span = f"ages {low.min()} to {high.max()}, median {np.median((low + high) / 2):.0f}" if len(low) else "no known age"
     female, male, unknown = (np.sum(genders == gender) for gender in (FEMALE, MALE, UNKNOWN))
     return f"{span}; {female:,} {GENDERS[FEMALE]}, {male:,} {GENDERS[MALE]}, {unknown:,} of unknown gender"
 

@@ -313,7 +313,8 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
     total = len(records) + sum(map(len, records.skipped.values()))
     table = [("records", total), *((f"- {reason}", count) for reason, count in dropped.items()), ("kept", len(written))]
     print(tabulate(table, headers=("", "faces"), intfmt=","))
-    age, gender = records.age[written], records.gender[written]
+    gender, (low, high) = records.gender[written], records.age_interval()
+    age = np.where(low == UNKNOWN, UNKNOWN, (low + high) / 2)[written]  # the middle of an interval
     groups = {GENDERS[FEMALE]: gender == FEMALE, GENDERS[MALE]: gender == MALE, "unknown": gender == UNKNOWN}
     rows = []
     for name, chosen in {**groups, "all": gender >= UNKNOWN}.items():

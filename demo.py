@@ -261,7 +261,10 @@ def top_folder(args: argparse.Namespace) -> Path | None:
     if len(args.pictures) == 1 and args.pictures[0].is_dir():
         return plainly(args.pictures[0])
     files = args.pictures or [args.video] * bool(args.video)
-    return Path(os.path.commonpath([plainly(path).parent for path in files])) if files else None
+    try:
+        return Path(os.path.commonpath([plainly(path).parent for path in files])) if files else None
+    except ValueError:  # of Windows's drives
+        raise ValueError("these lie on several drives: run demo.py once for each") from None
 
 
 def output_without_display(live: bool, wanted: bool) -> Path:

@@ -109,6 +109,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.compare:
         evaluations = best_first(evaluations)
         report_runs(evaluations, compared(evaluations, args.seed), args.output_dir)
+        cli.result(output_dir=args.output_dir)
         return
     command = shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)])
     report_on(evaluations, compared(evaluations, args.seed), args.output_dir, args.seed, command)

@@ -12,7 +12,6 @@ Keeps the checkpoint of the best validation loss, history.csv, training_curve.pn
 """
 
 import argparse
-import os
 import sys
 from contextlib import nullcontext
 from pathlib import Path
@@ -47,7 +46,7 @@ def train_one(words: list[str], title: str = "") -> int:
     options, folder, stopped, devices = arguments.parse(build_parser(), words)
     team = backend.join(*devices)
     if not team.leads:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        sys.stdout = cli.open_nowhere()
     if title:
         print(f"\n{title}:", flush=True)
     data = load_data(options)
@@ -60,13 +59,16 @@ def train_one(words: list[str], title: str = "") -> int:
 
 def train_folds(folds: list[tuple[Path, list[str]]]) -> int:
     """Trains each fold, by its arguments; the worst exit status."""
-    status = 0
+    status, done = 0, []
     for folder, words in folds:
-        status = max(status, train_one(words, title=str(folder)))
+        ended = train_one(words, title=str(folder))
+        status = max(status, ended)
+        done.append({"folder": folder, "status": ended, **cli.taken_result()})
         import keras  # not before the first fold has started the backend
 
         keras.utils.clear_session()  # frees the fold's memory
     if folds:
+        cli.result(folds=done)
         print(f"\nall folds: python evaluate.py --weight_file {folds[0][0].parent / 'fold_*'}")
     return status
 

@@ -9,6 +9,7 @@ not, 2 none was or something else is wrong.
 """
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -75,6 +76,8 @@ def main(argv: list[str] | None = None) -> int:
         for row in rows():
             print(json.dumps(row, allow_nan=False))
     else:
+        if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():  # a file: as demo.py writes its table
+            sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
         write_csv(sys.stdout, rows())
     return 0 if not lost else 1 if lost < read else 2
 

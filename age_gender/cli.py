@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 from age_gender import __version__
 from age_gender.machine import Stderr, available_cores
@@ -77,12 +77,17 @@ class _Parser(argparse.ArgumentParser):
         return found
 
 
+def open_nowhere() -> TextIO:
+    """A stream that takes any name and shows nothing."""
+    return open(os.devnull, "w", encoding="utf-8", errors="backslashreplace")
+
+
 class Quiet(argparse.Action):
     """Has nothing printed but errors."""
 
     def __call__(self, *given: object) -> None:
         os.environ["TQDM_DISABLE"] = "1"
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+        sys.stdout = open_nowhere()
 
 
 class Json(argparse.Action):
@@ -98,8 +103,15 @@ _result: dict[str, object] = {}  # of this process's run
 
 
 def result(**facts: object) -> None:
-    """What a command came to, for the last line that --json asks for; NaN becomes null."""
-    _result.update({name: None if isinstance(x, float) and math.isnan(x) else x for name, x in facts.items()})
+    """What a command came to, for the last line that --json asks for; what is no number becomes null."""
+    _result.update({name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in facts.items()})
+
+
+def taken_result() -> dict[str, object]:
+    """What it came to so far, which it then has not said: of a run that is one of several."""
+    said = dict(_result)
+    _result.clear()
+    return said
 
 
 def parser_for(script_docstring: str | None, usage: str, quiet: bool = True) -> argparse.ArgumentParser:
@@ -268,6 +280,8 @@ def run(main: Callable[[], int | None]) -> None:
     """Runs a script's main: what is wrong with the input becomes one line on stderr and exit status 2."""
     script = os.path.basename(sys.argv[0])
     _open_streams()
+    # Files are replaced as a whole, and some network drives have no locks: HDF5 would call each file unreadable.
+    os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
     warnings.filterwarnings("ignore", module="PIL")  # of sizes and metadata, without the file's name
     out = sys.stdout  # before --quiet
     for name in ("SIGTERM", "SIGHUP"):
@@ -333,7 +347,7 @@ def _open_streams() -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
-            setattr(sys, name, open(os.devnull, "w"))  # which takes the lowest free number, the stream's own
+            setattr(sys, name, open_nowhere())  # which takes the lowest free number, the stream's own
         elif hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.name != os.devnull:

@@ -10,6 +10,7 @@ import re
 import secrets
 import shutil
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +21,7 @@ from pathlib import Path
 NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # to open one more file, which is no fault of the file
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no EDQUOT
 DELIMITERS = (",", "\t", ";")
+NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of a drive, such as of NFS without its daemon
 LFS_POINTER = b"version https://git-lfs"  # how what Git LFS leaves in a file's place begins
 MOST_OF_SUFFIX = 64  # characters: with those before it, a name stays within the 255 that a system takes
 CLOCKS_DIFFER = 300  # seconds, between machines that share files
@@ -48,10 +50,20 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         _sync(temporary)
-        os.replace(temporary, path)
+        _replace(temporary, path)
         _sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """os.replace; on Windows it waits some seconds for whoever reads the old file, who keeps it there."""
+    for seconds in (0.1, 0.5, 2.0) if os.name == "nt" else ():
+        try:
+            return os.replace(temporary, path)
+        except PermissionError:
+            time.sleep(seconds)
+    os.replace(temporary, path)
 
 
 def plainly(path: Path) -> Path:
@@ -93,15 +105,21 @@ def alone(path: Path, what: Path | None = None) -> Iterator[None]:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = path.with_name(f".{path.name}.lock")
+    held = FileLock(lock, timeout=0)
     try:
-        with FileLock(lock, timeout=0):
-            try:
-                yield
-            finally:
-                if os.name != "nt":  # where nobody can remove what is open
-                    lock.unlink(missing_ok=True)
+        held.acquire()
     except Timeout:
         raise ValueError(f"another run is at work on {what or path}; wait for it, or end it") from None
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise
+        print(f"{path.parent} has no locks: let no other run work on {what or path}", file=sys.stderr)
+    try:
+        yield
+    finally:
+        if os.name != "nt":  # where nobody can remove what is open
+            lock.unlink(missing_ok=True)
+        held.release()
 
 
 @contextmanager
@@ -221,11 +239,12 @@ def files_below(folder: Path) -> list[str]:
 
     for top in waiting:
         for parent, folders, names in os.walk(top, onerror=unreadable):
-            status = os.stat(parent)
-            if (status.st_dev, status.st_ino) in seen:
+            status = os.stat(parent)  # some drives have no number for a folder
+            place = (status.st_dev, status.st_ino) if status.st_ino else os.path.realpath(parent)
+            if place in seen:
                 folders.clear()
                 continue
-            seen.add((status.st_dev, status.st_ino))
+            seen.add(place)
             waiting += [Path(parent, name) for name in sorted(folders) if os.path.islink(os.path.join(parent, name))]
             inside = Path(parent).relative_to(folder).as_posix()
             found += names if inside == "." else [f"{inside}/{name}" for name in names]

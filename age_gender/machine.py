@@ -46,7 +46,13 @@ def held_back_stderr() -> Iterator[Callable[[], str]]:
         return
     if sys.stderr:
         sys.stderr.flush()
-    with tempfile.TemporaryFile() as held:
+    try:
+        kept = tempfile.TemporaryFile()
+    except OSError:  # nothing can be written anywhere, as in a container that is read-only
+        os.close(terminal)
+        yield lambda: ""
+        return
+    with kept as held:
         os.dup2(held.fileno(), 2)
 
         def said() -> str:

@@ -1,5 +1,6 @@
 """What a training gained: what a model says of some faces before and after it, and the paired difference."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,8 @@ def gain_in_words(after: Outcomes, before: Outcomes, seed: int) -> str:
 
 
 def _in_words(found: dict, signed: bool) -> str:
-    said = [(found[statistic], statistic, *words) for statistic, words in SAID.items() if statistic in found]
+    known = {statistic: value for statistic, value in found.items() if not math.isnan(value.value)}
+    said = [(known[statistic], statistic, *words) for statistic, words in SAID.items() if statistic in known]
     return ", ".join(
         f"{name} {with_interval(statistic, value, signed, difference if signed else unit)}"
         for value, statistic, name, unit, difference in said

@@ -134,6 +134,9 @@ class Scoring:
             )
             faces, more = grouped(faces, p_age, description.age_scale, scale, true[chosen.rows])
             notes += more
+        if years:
+            notes += unscored(faces.age, "age in years", "age")
+        notes += unscored(faces.gender, "gender", "gender")
         if not description.split:
             notes.append(f"the training of {self.weight_file} is not known: faces that trained it cannot be told")
         trivial, whence = trivial_of(description, faces, scale)
@@ -240,6 +243,12 @@ def calibrated(
         for (rows, _), (first, last) in zip(parts, ends, strict=True):
             columns["age_low"][rows], columns["age_high"][rows] = first, last
     return faces.assign(**columns), notes
+
+
+def unscored(known: pd.Series, label: str, score: str) -> list[str]:
+    """A note where some of the faces, not all, lack a label, -1 in its column."""
+    lacking = int((known == UNKNOWN).sum())
+    return [f"{lacking:,} of {len(known):,} faces have no {label}: not scored by {score}"] * (0 < lacking < len(known))
 
 
 def grouped(

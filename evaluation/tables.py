@@ -113,7 +113,7 @@ def text_of(evaluation: Evaluation) -> str:
             for name in shown(evaluation.overall)
             if name not in FOREMOST
         ),
-        f"unsure is a likelier gender below {evaluation.unsure_below:.0%}",
+        f"unsure is a likelier gender below {100 * evaluation.unsure_below:g}%",
     ]
     if intervals := interval_rows(evaluation):
         lines += ["", tabulated(*intervals)]
@@ -147,6 +147,8 @@ def gap_in_words(gap: Gap) -> str:
     value, away, low, high = (number(gap.statistic, v) for v in (gap.worst_value, gap.value, gap.low, gap.high))
     name, unit, more = HEADINGS[gap.statistic][0], " years" if years else "%", "more" if years else "points less"
     ages = f"at equal ages ({gap.decades} decade{'s' * (gap.decades > 1)}, " if gap.decades else "(ages unknown, "
+    if not gap.value:
+        return f"by {gap.axis} {ages}{gap.n:,} faces): {name} of each {value}{unit}"
     return (
         f"by {gap.axis} {ages}{gap.n:,} faces): {name} of {gap.worst} {value}{unit}, {away} ({low} to {high}) {more} "
         f"than {gap.best}"

@@ -200,5 +200,5 @@ def too_far(found: dict[str, float], limits: Limits) -> list[str]:
         value = found.get(name)
         unknown = value is None or (np.isnan(value) and name in ("mae", "accuracy"))
         if limit is not None and not unknown and not value <= limit + 1e-9:
-            over.append(f"{name} {value:.3g}, and {limit:g} is allowed")
+            over.append(f"{name} {value:.4g}, and {limit:g} is allowed")
     return over

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
 from itertools import zip_longest
@@ -102,6 +103,8 @@ def person_number(name: str) -> int:
 
 def within(path: str) -> bool:
     """Whether a path, relative to a dataset's folder, stays in it: a label file may name anything."""
+    if os.name == "nt":  # where a colon names a drive, or a stream
+        path = path.replace("\\", "/").replace(":", "/../")
     return bool(path) and not path.startswith(("/", "\\")) and ":" not in path[:2] and ".." not in path.split("/")
 
 

@@ -75,3 +75,14 @@ def test_what_native_code_says_meanwhile_is_held_back_and_can_be_asked_for(capfd
         os.write(2, b"a library greets\n")
         assert said() == "a library greets\n"
     assert capfd.readouterr().err == ""
+
+
+def test_where_nothing_can_be_written_stderr_is_not_held_back(monkeypatch, capfd):
+    def none(*settings):
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setattr("age_gender.machine.tempfile.TemporaryFile", none)
+    with held_back_stderr() as said:
+        os.write(2, b"native")
+        assert said() == ""
+    assert capfd.readouterr().err == "native"

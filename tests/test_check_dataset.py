@@ -208,6 +208,18 @@ def test_intervals_and_missing_ages_of_adience_are_no_wrong_ones(tmp_path, capsy
     assert found["- ages conflict"] == [1, 2, 2] and "create_db.py would keep 1 " in said
 
 
+def test_ages_that_are_intervals_are_ages(tmp_path, capsys):
+    plant(
+        tmp_path, {f"{number}.png": cv2.imencode(".png", noise(1, 40, number)[0])[1].tobytes() for number in range(2)}
+    )
+    (tmp_path / "t.csv").write_text("path,age,gender\n0.png,20-29,F\n1.png,40,F\n")
+    options = ["--db", "csv", "--data_dir", str(tmp_path), "--table", str(tmp_path / "t.csv")]
+    check_dataset.main([*options, "-o", str(tmp_path / "bad.csv")])
+    assert "ages 20 to 40, median 32" in capsys.readouterr().out
+    create_db.main([*options, "-o", str(tmp_path / "a.mat")])
+    assert "F 2 2 24 " in " ".join(capsys.readouterr().out.split())
+
+
 def test_two_faces_on_one_photo_are_two_and_are_shown_apart(tmp_path, capsys):
     photo = np.concatenate([smooth(1), smooth(2)], axis=1)
     plant(tmp_path, {"two.jpg": encoded(photo)})

@@ -76,6 +76,20 @@ def test_a_program_without_stderr_can_hold_it_back():
     assert (done.stdout, done.returncode) == (b"''\n", 0)
 
 
+def test_names_that_no_stream_can_say_stop_nothing_where_nothing_is_said():
+    for words, redirected in ((["--quiet"], ""), ([], ">&-")):
+        command = script("cli.parser_for('Does it.', 'it.py').parse_args()\nprint('caf\\udce9')")
+        command[-1] = command[-1].replace("['it.py']", str(["it.py", *words]))
+        done = subprocess.run(["sh", "-c", f'exec "$@" {redirected}', "sh", *command], cwd=ROOT, capture_output=True)
+        assert (done.stdout, done.stderr, done.returncode) == (b"", b"", 0)
+
+
+def test_what_is_said_of_a_run_of_several_is_not_said_of_the_next():
+    cli.taken_result()
+    cli.result(best="a", loss=float("inf"))
+    assert cli.taken_result() == {"best": "a", "loss": None} and cli.taken_result() == {}
+
+
 def test_a_name_commands_no_terminal():
     name = "a\x1b[2Jb\x07\x9bc.jpg"
     done = subprocess.run(

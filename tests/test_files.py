@@ -1,11 +1,13 @@
 """Files are whole or not there, what dead runs left is swept, and links stay links."""
 
+import errno
 import os
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,6 +68,7 @@ def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatc
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from types import SimpleNamespace
 from age_gender.files import replacing, scratch
 folder = Path(sys.argv[1])
 with replacing(folder / "weights.hdf5") as file, scratch(folder) as inner:
@@ -169,3 +172,44 @@ def test_a_lack_of_memory_is_no_fault_of_the_file(tmp_path):
     with pytest.raises(MemoryError, match="big.mat needs more memory than there is"):
         with reading(tmp_path / "big.mat", "it is damaged"):
             raise MemoryError("Unable to allocate 9 TiB")
+
+
+def test_a_drive_that_numbers_no_folders_loses_none(tmp_path, monkeypatch):
+    for name in ("F/25/a.jpg", "M/30/b.jpg", "c.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("")
+    (tmp_path / "F" / "up").symlink_to(tmp_path)
+    monkeypatch.setattr(files.os, "stat", lambda path: SimpleNamespace(st_dev=0, st_ino=0))
+    assert files.files_below(tmp_path) == ["F/25/a.jpg", "M/30/b.jpg", "c.jpg"]
+
+
+@pytest.mark.parametrize("error", [NotImplementedError(), OSError(errno.ENOLCK, "No locks available")])
+def test_a_drive_without_locks_is_said_and_worked_on(error, tmp_path, monkeypatch, capsys):
+    import filelock
+
+    def acquire(self, *more, **settings):
+        raise error
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", acquire)
+    with files.alone(tmp_path / "a.mat"):
+        pass
+    assert f"{tmp_path} has no locks: let no other run work on {tmp_path / 'a.mat'}" in capsys.readouterr().err
+
+
+def test_on_windows_a_file_that_is_read_for_a_moment_is_replaced_after_it(tmp_path, monkeypatch):
+    new, old = tmp_path / "new", tmp_path / "old"
+    new.write_text("new")
+    tries, replace = [], os.replace
+
+    def kept(source, target):
+        tries.append(source)
+        if len(tries) < 3:
+            raise PermissionError("it is read")
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(files.os, "replace", kept)
+        patched.setattr(files.time, "sleep", lambda seconds: None)
+        patched.setattr(files.os, "name", "nt")
+        files._replace(new, old)
+    assert old.read_text() == "new" and len(tries) == 3

@@ -394,6 +394,24 @@ def test_a_small_group_takes_no_decade_from_the_larger_ones():
     assert (gap.worst, gap.best, gap.n, gap.decades) == ("b", "a", 200, 2) and gap.value == pytest.approx(2)
 
 
+def test_of_groups_that_are_told_alike_none_is_called_worse():
+    from evaluation.fairness import gaps
+    from evaluation.tables import gap_in_words
+
+    gender = np.arange(40) % 2
+    outcomes = Outcomes(gender_sums(gender, gender.astype(float)), gender)
+    [gap] = gaps(outcomes, np.full(40, 25), [("gender", [("F", gender == 0), ("M", gender == 1)])])
+    assert gap_in_words(gap) == "by gender at equal ages (1 decade, 40 faces): gender of each 100.0%"
+
+
+def test_a_start_that_has_no_age_to_be_judged_by_is_judged_by_gender_alone():
+    from evaluation.gains import worth_in_words
+
+    gender, unknown = np.arange(40) % 2, np.full(40, -1)
+    outcomes = Outcomes(age_sums(unknown, np.full(40, 30.0)) | gender_sums(gender, gender.astype(float)), gender)
+    assert worth_in_words(outcomes, 0).startswith("gender 100.0%")
+
+
 def test_without_ages_a_gap_is_not_weighed():
     from evaluation.fairness import gaps
 

@@ -436,6 +436,15 @@ def test_a_share_for_no_teacher_and_a_teacher_that_is_not_there_are_refused(face
     assert not list((tmp_path / "run").glob("*"))
 
 
+def test_words_in_a_file_of_arguments_are_a_shells_but_for_windows_paths(monkeypatch):
+    assert arguments._words('\ufeff--run "a b" c\\ d  # why') == ["--run", "a b", "c d"]
+    assert arguments._words("\ufeff# all of it") == []
+    monkeypatch.setattr(arguments.os, "name", "nt")
+    assert arguments._words(r"--input data\wiki_db.mat \\nas\a.hdf5 'C:\my runs'") == [
+        *("--input", r"data\wiki_db.mat", r"\\nas\a.hdf5", r"C:\my runs")
+    ]
+
+
 def test_weights_that_are_not_there_are_refused_before_anything_is_written(faces, tmp_path, quick_runs):
     for weights in (tmp_path / "nowhere.hdf5", tmp_path):
         with pytest.raises(FileNotFoundError, match=r"nowhere\.hdf5 is not there|there is no checkpoint in"):

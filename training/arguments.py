@@ -50,10 +50,19 @@ def build_parser(script_docstring: str, usage: str) -> argparse.ArgumentParser:
         "--help-all", action=HelpAll, nargs=0, default=argparse.SUPPRESS, help="show every option and exit"
     )
     parser.fromfile_prefix_chars = "@"
-    parser.convert_arg_line_to_args = lambda line: shlex.split(line, comments=True)
+    parser.convert_arg_line_to_args = _words
     for add in (_add_data, _add_network, _add_transfer, _add_loss, _add_fit, _add_devices, _add_output, _add_former):
         add(parser)
     return parser
+
+
+def _words(line: str) -> list[str]:
+    """The words of a line as a shell has them; on Windows a backslash is a path's."""
+    words = shlex.shlex(line.removeprefix("\ufeff"), posix=True, punctuation_chars=False)  # as Notepad begins a file
+    words.whitespace_split = True
+    if os.name == "nt":
+        words.escape = ""
+    return list(words)
 
 
 class EverydayHelp(cli.HelpFormatter):

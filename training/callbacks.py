@@ -17,6 +17,7 @@ from networks import backend
 from training.curve import save_training_curve
 from training.resume import RESUME_FILE, write_resume
 
+SCORES = ("mae", "accuracy", "one_off")  # how the names end of values that say how well a head does
 CURVE_SECONDS = 10  # between two drawings of the curve, which takes a second: as much as a short epoch
 
 
@@ -65,6 +66,9 @@ class PlainValidationLoss(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         for name in ("val_pred_gender_loss", "val_pred_age_loss"):
             logs[name] *= self.padding
+        for head in ("pred_gender", "val_pred_gender", "pred_age", "val_pred_age"):
+            if logs[f"{head}_loss"] == 0:  # no face has the label: Keras makes 0 of 0 / 0
+                logs.update({name: math.nan for name in logs if name.startswith(f"{head}_") and name.endswith(SCORES)})
         logs["val_loss"] = self.gender_weight * logs["val_pred_gender_loss"] + logs["val_pred_age_loss"]
 
 
@@ -229,7 +233,8 @@ class Journal(keras.callbacks.Callback):
         self.drawn = time.perf_counter()
 
     def _in_words(self, row: dict[str, float]) -> str:
-        return "  ".join(f"{title} {row[name]:{style}}" for name, title, style in self.COLUMNS if name in row)
+        known = (each for each in self.COLUMNS if not math.isnan(row.get(each[0], math.nan)))
+        return "  ".join(f"{title} {row[name]:{style}}" for name, title, style in known)
 
     def on_train_end(self, logs=None):
         if self.rows:

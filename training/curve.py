@@ -46,6 +46,6 @@ def save_training_curve(rows: list[dict], path: Path, best: int, trivial: tuple[
         axis.set(title=title, xlabel="epoch")
         axis.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
         axis.grid(alpha=0.3)
-    axes[1].legend(fontsize=8)
+    axes[2 if math.isnan(trivial[0]) else 1].legend(fontsize=8)
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png")

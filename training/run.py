@@ -1,5 +1,6 @@
 """A run: its network built and compiled, its phases fitted, its checkpoints written."""
 
+import math
 import time
 from dataclasses import replace
 from importlib.metadata import version
@@ -10,6 +11,7 @@ import keras
 import numpy as np
 
 from age_gender.description import Description, checked
+from age_gender.labels import YEARS
 from age_gender.machine import held_back_stderr
 from networks import backend, description_of
 from networks.applications import VGGFACE_MEANS_BGR
@@ -194,7 +196,9 @@ def watchers(model, plan: Plan) -> tuple[StopAtNan, KeepBest, Journal, Resume, l
     guard, write = StopAtNan(), writer(model, plan.description, averaged)
     less_is_better = MONITORS[options.monitor]
     best = KeepBest(folder, write, options.monitor, less_is_better, options.patience, options.keep, stopped.get("best"))
-    journal = Journal(folder, options.nb_epochs, best, plan.trivial, stopped.get("history"))
+    age, gender = plan.trivial
+    trivial = (age if options.age_scale == YEARS else math.nan, gender)  # the curve's error is in years
+    journal = Journal(folder, options.nb_epochs, best, trivial, stopped.get("history"))
     kept = {"arguments": options.plain(), "split": plan.description.split}
     resume = Resume(folder, lambda: kept | {"best": best.state, "history": journal.rows})
     plain_loss = PlainValidationLoss(options.gender_weight, plan.validation.padding if team.devices else 1.0)
