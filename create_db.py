@@ -150,6 +150,8 @@ def main(argv: list[str] | None = None) -> None:
         connected(args.scheduler, "readers.cutting", args.workers) as client,
         native_stderr_kept() as known,
     ):
+        if output.exists() and not args.overwrite:
+            raise ValueError(f"{output} is there by now: another run made it; --overwrite replaces it")
         blocks = decoded_blocks(records, kept, folder, cut, args.workers, client)
         written, failures, doubted, taken_whole = write_database(
             output, records, kept, folder, blocks, cut.image_size, scalars, texts

@@ -25,7 +25,7 @@ from training.data import Data, load_data, make_batches, refuse
 from training.folds import every_fold
 from training.options import Options
 from training.reports import Outcome
-from training.resume import forget
+from training.resume import forget, read_resume
 from training.starting import start_from, start_of
 
 
@@ -51,7 +51,10 @@ def train_one(words: list[str], title: str = "") -> int:
         print(f"\n{title}:", flush=True)
     data = load_data(options)
     refuse(data, options, stopped)
+    restart = any(word.startswith("--rest") for word in words)
     with alone(folder / "train", what=folder) if team.leads else nullcontext():
+        if team.leads and not restart and read_resume(folder).get("epoch") != stopped.get("epoch"):
+            raise ValueError(f"another run was at work in {folder} meanwhile: run this again")
         status = train(data, options, folder, stopped)
     backend.wait_for_all()
     return status

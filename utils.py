@@ -39,6 +39,7 @@ OTHERS = ("image", "db", "margin", "detector", "align", "race_names", "part_name
 READ = (*LABELS, *OTHERS, BLOCK_DIGESTS, EARLIER_DIGESTS, LABEL_DIGEST)  # of a database, when it is opened
 FILE = "(file)"  # among what was read: the open file, under a name that no dataset has
 SMALL, MOST_COMPRESSED = 1 << 26, 200  # bytes; times its file's size: what a dataset may hold
+MOST_GROUPS = 100_000  # of a checkpoint's layers
 USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
 ORIGINAL_UTKFACE = ("utk", "utkface")  # what the original suite called its databases of UTKFace
 
@@ -105,7 +106,7 @@ def _load_matlab5(path: Path, names: list[str] | None = None) -> dict[str, np.nd
     size = path.stat().st_size
     limits = [str(20 + 5 * size // 1_000_000), str((3 << 29) + MOST_COMPRESSED * size)]
     done = subprocess.run(
-        [sys.executable, "-c", READ_MATLAB5, str(path), *limits, *(names or [])],
+        [sys.executable, "-P", "-c", READ_MATLAB5, str(path), *limits, *(names or [])],
         capture_output=True,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
     )
@@ -438,8 +439,33 @@ def _read_hdf5(path: Path, file) -> dict[str, object]:
         if name == "image":
             content[name], content[FILE] = _mapped(path, dataset)
         else:
-            content[name] = tuple(map(_text, dataset[()])) if kind == b"char" else dataset[()]
+            content[name] = tuple(map(_text, dataset[()])) if kind == b"char" else _values(path, dataset)
     return content
+
+
+def refuse_what_lies_elsewhere(path: Path, file) -> None:
+    """Refuses an open HDF5 file that shows another file's content, by links, external or virtual datasets, or that says
+    that it holds more than such a file can: before any of it is read.
+
+    Raises:
+        ValueError: with what it is.
+    """
+    import h5py
+
+    total, groups, most = 0, [file], max(SMALL, MOST_COMPRESSED * path.stat().st_size)
+    for group in groups:
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError(f"{path}: '{name}' is a link to another place, and is not followed")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+            elif isinstance(item, h5py.Dataset):
+                total += item.nbytes
+                if item.external or item.is_virtual:
+                    raise ValueError(f"{path}: '{name}' lies in another file, and is not read")
+            if total > most or len(groups) > MOST_GROUPS:  # links may go round in a circle
+                raise ValueError(f"{path} says that it holds more than such a file can")
 
 
 def _own_dataset(path: Path, file, name: str):
@@ -460,6 +486,21 @@ def _own_dataset(path: Path, file, name: str):
     if dataset.nbytes > max(SMALL, MOST_COMPRESSED * path.stat().st_size):
         raise ValueError(f"{path}: '{name}' says that it holds {dataset.nbytes:,} bytes, more than such a file can")
     return dataset
+
+
+def _values(path: Path, dataset) -> np.ndarray:
+    """What a dataset holds. Of texts of any length all may be one and the same in the file, so that they are read and
+    counted step by step."""
+    if not dataset.dtype.hasobject or not dataset.shape:
+        return dataset[()]
+    size, found, total = max(1, path.stat().st_size), [], 0
+    step = max(1, SMALL // size // max(1, int(np.prod(dataset.shape[1:]))))
+    for start in range(0, len(dataset), step):
+        found.append(dataset[start : start + step])
+        total += sum(map(len, found[-1].ravel()))
+        if total > max(SMALL, size):
+            raise ValueError(f"{path}: '{dataset.name}' holds more text than such a file can")
+    return np.concatenate(found) if found else dataset[()]
 
 
 def _mapped(path: Path, dataset) -> tuple[np.ndarray, BinaryIO | None]:
@@ -620,7 +661,7 @@ def read_paths(path: Path) -> list[str]:
     with reading(path, f"{path} has paths that cannot be read"), h5py.File(path, "r") as file:
         if "path" not in file:
             return []
-        found = _own_dataset(path, file, "path")[()]
+        found = _values(path, _own_dataset(path, file, "path"))
         characters = found.ndim == 2 and found.dtype.kind == "u"  # or strings, as h5py writes them
         paths = list(map(_text, found)) if characters else list(_texts(path, {"path": found}, "path"))
         if len(paths) != len(file["image"]):

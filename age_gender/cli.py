@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
 from age_gender import __version__
-from age_gender.machine import Stderr, available_cores
+from age_gender.machine import SHOWN, Stderr, available_cores
 
 T = TypeVar("T")
 
@@ -303,7 +303,7 @@ def run(main: Callable[[], int | None]) -> None:
         if isinstance(error, ImportError):
             message += "; pip install -r requirements.txt installs what the suite needs"
         result(error=message)
-        print(f"{script}: error: {message.translate(_SHOWN)}", file=sys.stderr)
+        print(f"{script}: error: {message.translate(SHOWN)}", file=sys.stderr)
     if Json.asked:
         plain = {"status": status or 0, **_result}
         line = json.dumps(plain, default=lambda x: x.item() if hasattr(x, "item") else str(x))
@@ -316,10 +316,7 @@ def _stop(number: int, _frame: object) -> None:
     raise Stopped(number)
 
 
-# Control characters of a file's name, but for the line's end and the tabulator, would command the terminal.
-_SHOWN = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160)) if chr(code) != "\r"}
-
-_ONE_LINE = {**_SHOWN, ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+_ONE_LINE = {**SHOWN, ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
 
 
 def one_line(text: str) -> str:
@@ -336,7 +333,7 @@ class _Plain(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         try:
-            return super().write(text.translate(_SHOWN))
+            return super().write(text.translate(SHOWN))
         except OSError as error:  # a full disk, or a reader that went away
             raise OSError(error.errno, error.strerror, "stdout") from None
 

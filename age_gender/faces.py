@@ -186,6 +186,8 @@ def _jpeg_header(content: bytes) -> _Header | None:
         if marker == 0xFF:
             position += 1
             continue
+        if marker == 0x01 or 0xD0 <= marker <= 0xD9:  # these have no length, and none stands before the size
+            return None
         length = int.from_bytes(content[position + 2 : position + 4])
         if marker in _FRAME_MARKERS:
             height = int.from_bytes(content[position + 5 : position + 7])

@@ -66,6 +66,10 @@ def held_back_stderr() -> Iterator[Callable[[], str]]:
             os.close(terminal)
 
 
+# Control characters of a file's name, but for the line's end and the tabulator, would command the terminal.
+SHOWN = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160)) if chr(code) != "\r"}
+
+
 class Stderr(io.TextIOWrapper):
     """A stderr that ends no run because it cannot be written, as on a full disk: what is said then goes to stdout, but
     for progress, of which the next replaces the last.
@@ -80,6 +84,7 @@ class Stderr(io.TextIOWrapper):
         super().__init__(file, like.encoding, like.errors, write_through=True)
 
     def write(self, text: str) -> int:
+        text = text.translate(SHOWN)
         try:
             return super().write(text)
         except OSError:

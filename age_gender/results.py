@@ -16,7 +16,7 @@ from age_gender.faces import heic_remedy
 from age_gender.files import UNFINISHED, guarded, replacing
 from age_gender.machine import native_stderr_kept
 from age_gender.predictor import Face, Result
-from age_gender.sources import TABLE, Camera, Video, complaints, film_name, holds_results, open_capture, quiet
+from age_gender.sources import TABLE, Camera, Video, complaints, film_name, holds_results, is_table, open_capture, quiet
 from age_gender.tracks import COLUMNS as SUMMARY_COLUMNS
 from age_gender.tracks import Tracked
 
@@ -59,6 +59,11 @@ def rows_of(result: Result) -> list[dict[str, Any]]:
         }
         for number, face in enumerate(result.faces)
     ]
+
+
+def _guarded(row: dict[str, Any]) -> dict[str, Any]:
+    """A row in which no text is a formula: neither a file's name nor a group's, which its model says."""
+    return {name: guarded(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _of_track(one: Tracked | None) -> dict[str, Any]:
@@ -105,7 +110,7 @@ def write_csv(file: IO[str], rows: Iterable[dict[str, Any]]) -> None:
     table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
     table.writeheader()
     for row in rows:
-        table.writerow({**row, "input": guarded(row["input"])})
+        table.writerow(_guarded(row))
 
 
 def file_of(name: str) -> str:
@@ -121,7 +126,7 @@ def film_of(source: Video | Camera) -> str:
 
 def refuse_to_replace(folder: Path | None, names: list[str]) -> None:
     """Refuses a folder in which results of these names would replace what no earlier run has written."""
-    if not folder or holds_results(folder) or any(folder.glob(f"{UNFINISHED}*")):  # of a run that was killed
+    if not folder or holds_results(folder) or any(map(is_table, folder.glob(f"{UNFINISHED}*.csv"))):  # of a killed run
         return
     if taken := next((name for name in (*TABLES, *names) if (folder / name).exists()), None):
         raise ValueError(f"{folder / taken} is there, and is no result: name another folder with --output_dir")
@@ -149,8 +154,10 @@ class Output:
         self._tables = ExitStack()
         self._rows = 0
         more = (*OF_VIDEO, *(OF_TRACKS if tracked else ())) if self._source else ()
-        self._csv = csv.DictWriter(self._table(TABLE, errors="surrogateescape", newline=""), (*COLUMNS, *more))
+        table = self._table(TABLE, errors="surrogateescape", newline="")
+        self._csv = csv.DictWriter(table, (*COLUMNS, *more))
         self._csv.writeheader()
+        table.flush()  # so that the next run knows it, should this one be killed
         self._json = self._table(PREDICTIONS, errors="backslashreplace")
 
     def _table(self, name: str, **how: str) -> IO[str]:
@@ -173,7 +180,7 @@ class Output:
         if tracked is not None:
             rows = [row | _of_track(one) for row, one in zip(rows, tracked or [None], strict=True)]
         for row in rows:
-            self._csv.writerow({**row, "input": guarded(row["input"])})
+            self._csv.writerow(_guarded(row))
             text = json.dumps(row, indent=1, ensure_ascii=False).replace("\n", "\n ")
             self._json.write(f"{',' if self._rows else '['}\n {text}")
             self._rows += 1

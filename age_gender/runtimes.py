@@ -23,7 +23,7 @@ from age_gender.labels import NUM_GENDERS
 from age_gender.machine import available_cores, held_back_stderr
 
 SHIPPED = Path(__file__).resolve().parent / "age_gender.onnx"  # docs/MODEL_CARD.md; export.py makes it
-JSON_FILE = f"{KEY}.json"
+JSON_FILE, MOST_JSON = f"{KEY}.json", 1 << 20  # bytes
 Predict = Callable[[np.ndarray], list[np.ndarray]]
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 
@@ -201,6 +201,8 @@ def _open_litert(path: Path, threads: int) -> tuple[Run, str, str]:
     from ai_edge_litert.interpreter import Interpreter
 
     with zipfile.ZipFile(path) as archive:
+        if archive.getinfo(JSON_FILE).file_size > MOST_JSON:
+            raise ValueError("what it says of itself is too long")
         text = archive.read(JSON_FILE).decode()
     with held_back_stderr():  # LiteRT says on every start what it computes with
         interpreter = Interpreter(str(path), num_threads=threads)

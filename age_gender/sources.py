@@ -103,8 +103,13 @@ def find_images(folder: Path, leave_out: Path | None = None) -> Found:
 
 def holds_results(folder: Path) -> bool:
     """Whether a folder has the table of an earlier run."""
+    return is_table(folder / TABLE)
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is such a table."""
     try:
-        with open(folder / TABLE, "rb") as file:
+        with open(path, "rb") as file:
             return file.readline().startswith(TABLE_BEGINS)
     except OSError:
         return False
@@ -165,6 +170,7 @@ def film_name(path: Path) -> str:
     return name
 
 
+LISTS = (b"#EXTM3U", b"ffconcat")  # how lists of other files begin, which FFmpeg would play
 PROLOGUE = 1024  # bytes: none of a video's so many first ones are text alone
 LEAST_BYTES = 8  # of a frame in a file: its place in the index takes them. Who promises more frames knows nothing
 SLACK = 2  # frames by which a file's own count may be off, as an estimate from its length is
@@ -194,7 +200,7 @@ class Video:
             raise FileNotFoundError(f"{path} is not there")
         with open(self.path, "rb") as file:
             head = file.read(PROLOGUE)
-            if head.isascii() and b"\0" not in head:  # such as a list of other files, which FFmpeg would play
+            if head.startswith(LISTS) or (head.isascii() and b"\0" not in head):
                 raise ValueError(f"{path} cannot be played: it is empty or text, no video")
         self.lost = 0
         self._capture = open_capture(film_name(self.path))

@@ -12,7 +12,7 @@ END_KEYS = (27, ord("q"))  # Esc, q
 def display_works() -> bool:
     """Whether a window can be opened, tried in a process of its own: OpenCV ends the process where it cannot."""
     probe = "import cv2; cv2.namedWindow('probe'); cv2.waitKey(1); cv2.destroyAllWindows()"
-    return subprocess.run([sys.executable, "-c", probe], capture_output=True).returncode == 0
+    return subprocess.run([sys.executable, "-P", "-c", probe], capture_output=True).returncode == 0
 
 
 def ended_by_key(picture: np.ndarray, wait: bool) -> bool:

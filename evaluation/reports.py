@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender import __version__
-from age_gender.files import guarded, real, replacing, scratch, write_text
+from age_gender.files import real, replacing, scratch, write_text
 from evaluation import pages, tables
 from evaluation.comparisons import Comparison, not_compared
 from evaluation.metrics import CS_YEARS
@@ -29,6 +29,7 @@ RESULT = {  # the statistics that the result is said by, each in words
     "exact": "the age group is right for {}",
     "gender_accuracy": "the gender is right for {}",
 }
+RESULT_FILES = ("report.html", "table.txt", "table.csv", "table.tex", "metrics.json", "scores.csv", "predictions.csv")
 RESULTS = "results.txt"  # the list of all files that an evaluation wrote
 
 
@@ -48,7 +49,8 @@ def report_on(
             text, part = _write_evaluation(unfinished, evaluations[0], seed, "")
             _write_report(unfinished, command, None, [part])
         with replacing(unfinished / "scores.csv") as path:
-            tables.scores_table(evaluations).to_csv(path, index=False, float_format="%.6g", errors="surrogateescape")
+            scores = tables.guarded_cells(tables.scores_table(evaluations))
+            scores.to_csv(path, index=False, float_format="%.6g", errors="surrogateescape")
         write_paper_tables(unfinished, evaluations)
         _put_in_place(unfinished, folder)
     print(f"\n{text}")
@@ -112,8 +114,7 @@ def _write_evaluation(folder: Path, evaluation: Evaluation, seed: int, prefix: s
     write_text(folder / "table.txt", text + "\n")
     write_text(folder / "metrics.json", json.dumps(tables.metrics_of(evaluation), indent=1) + "\n")
     with replacing(folder / "predictions.csv") as path:
-        faces = tables.faces_table(evaluation)
-        faces = faces.assign(path=[guarded(name) for name in faces["path"]])
+        faces = tables.guarded_cells(tables.faces_table(evaluation))
         faces.to_csv(path, index=False, float_format="%.4f", errors="surrogateescape")
     _write_pictures(folder, [*drawn, *face_pictures(evaluation, seed)])
     return text, part_of(evaluation, drawn, seed, prefix)
@@ -132,26 +133,38 @@ def _write_report(folder: Path, command: str, overview: dict[str, object] | None
 
 
 def _put_in_place(finished: Path, folder: Path) -> None:
-    """Moves results into a folder, from which those of an earlier evaluation go first: what its list names, no more."""
+    """Moves results into a folder, from which those of an earlier evaluation go: what its list names, no more. However
+    it is stopped, the list names all that is there."""
     names = sorted(path.relative_to(finished).as_posix() for path in finished.rglob("*") if path.is_file())
-    write_text(finished / RESULTS, "\n".join([*names, RESULTS, ""]))
-    earlier = folder / RESULTS
-    for name in earlier.read_text(encoding="utf-8").splitlines() if earlier.is_file() else ():
-        path = folder / name
+    listed = _listed(folder)
+    write_text(folder / RESULTS, "\n".join([*names, *listed, RESULTS, ""]))
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(finished / name, folder / name)
+    for path in (folder / name for name in listed if name not in {*names, RESULTS}):
         if real(path).is_relative_to(real(folder)) and path.is_file():
             path.unlink()
             if path.parent != folder and not any(path.parent.iterdir()):
                 path.parent.rmdir()
-    for name in [*names, RESULTS]:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        os.replace(finished / name, folder / name)
+    write_text(folder / RESULTS, "\n".join([*names, RESULTS, ""]))
+
+
+def _listed(folder: Path) -> list[str]:
+    """What the list of an earlier evaluation names; [] where there is none."""
+    earlier = folder / RESULTS
+    return earlier.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if earlier.is_file() else []
 
 
 def refuse_foreign(folder: Path) -> None:
-    """Raises ValueError where a folder's RESULTS is not the list of an earlier evaluation, whose files go."""
-    earlier = folder / RESULTS
-    if earlier.is_file() and earlier.read_bytes().split()[-1:] != [RESULTS.encode()]:
-        raise ValueError(f"{earlier} is not of evaluate.py; name another folder with --output_dir")
+    """Raises ValueError where results would replace what no evaluation has written: they are listed in RESULTS, since
+    version 0.7."""
+    listed = _listed(folder)
+    earlier = listed or all((folder / name).is_file() for name in ("report.html", "metrics.json"))
+    taken = RESULTS if listed and listed[-1] != RESULTS else ""
+    if not earlier:
+        taken = next((name for name in RESULT_FILES if (folder / name).exists()), "")
+    if taken:
+        raise ValueError(f"{folder / taken} is not of evaluate.py; name another folder with --output_dir")
 
 
 def part_of(evaluation: Evaluation, drawn: list[Picture], seed: int, prefix: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ from tabulate import tabulate
 from age_gender.files import replacing, write_text
 from evaluation.comparisons import Comparison, deviations
 from evaluation.scoring import Evaluation
-from evaluation.tables import FOREMOST, badness, heading, number, shown, tabulated, with_interval
+from evaluation.tables import FOREMOST, badness, guarded_cells, heading, number, shown, tabulated, with_interval
 from networks.checkpoints import BEST, best_of, choose, is_exported, runs_in
 
 CHECKPOINTS = (".hdf5", ".h5", ".keras")
@@ -110,5 +110,5 @@ def write_paper_tables(folder: Path, evaluations: list[Evaluation], means: bool 
     titles = ("model", "faces", "n", *map(heading, names))
     tex = tabulate(cells, titles, "latex_booktabs", stralign="right", colalign=("left",), disable_numparse=True)
     with replacing(folder / "table.csv") as path:
-        pd.DataFrame(plain).to_csv(path, index=False, errors="surrogateescape")
+        guarded_cells(pd.DataFrame(plain)).to_csv(path, index=False, errors="surrogateescape")
     write_text(folder / "table.tex", tex + "\n")

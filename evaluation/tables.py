@@ -7,6 +7,7 @@ from itertools import groupby
 import pandas as pd
 from tabulate import tabulate
 
+from age_gender.files import guarded
 from age_gender.labels import YEARS
 from evaluation.comparisons import Comparison, deviations
 from evaluation.fairness import Gap
@@ -138,6 +139,14 @@ def worst_groups(groups: list) -> str:
             said.append(f"worst by {axis} (groups of any size): {of_group(*order[-1])}, too few to be sure")
         lines += ["; ".join(said)] * bool(said)
     return "\n".join(lines)
+
+
+def guarded_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table in which no text is a formula."""
+    texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
+    return frame.assign(
+        **{name: [guarded(cell) if isinstance(cell, str) else cell for cell in frame[name]] for name in texts}
+    )
 
 
 def gap_in_words(gap: Gap) -> str:

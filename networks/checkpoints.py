@@ -20,6 +20,7 @@ from age_gender.labels import NUM_AGES, NUM_GENDERS
 from age_gender.runtimes import format_of
 from networks import original, original_efficientnet
 from networks.backbones import build
+from utils import refuse_what_lies_elsewhere
 
 CHECKPOINTS = Path("checkpoints")  # where runs go, and where the newest is looked for
 BEST, ARGUMENTS = "best.hdf5", "args.json"  # in the folder of a run that has a name
@@ -195,6 +196,7 @@ def _opened(path: Path) -> tuple[Description, object | None]:
     layers = {}
     if path.suffix != ".keras":
         with reading(path, f"{path} is no checkpoint, or it is cut off or damaged"), h5py.File(path, "r") as file:
+            refuse_what_lies_elsewhere(path, file)
             if KEY in file.attrs:
                 description = Description.from_json(file.attrs[KEY], path)
                 return replace(description, sides=_sides_in(file)), None
@@ -298,5 +300,5 @@ def _saved(path: Path) -> float:
     try:
         with h5py.File(path, "r") as file:
             return float(json.loads(file.attrs[KEY])["training"]["saved"])
-    except (OSError, KeyError, TypeError, ValueError):
+    except (OSError, KeyError, TypeError, ValueError, RecursionError):
         return path.stat().st_mtime

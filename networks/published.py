@@ -10,6 +10,7 @@ import numpy as np
 from age_gender.files import reading
 from networks.applications import NETWORKS
 from networks.dlib_resnet import is_dlib, load_dlib
+from utils import refuse_what_lies_elsewhere
 
 VGGFACE_URL = "https://github.com/rcmalli/keras-vggface/releases/download/v2.0/"
 VGGFACE_TOP = ("fc6", "fc7", "fc8", "classifier")  # the layers that its files without 'notop' have beside
@@ -68,6 +69,7 @@ def published_network(path: Path) -> str | None:
         if is_dlib(path):
             return "dlib_resnet"
         with h5py.File(path, "r") as file:
+            refuse_what_lies_elsewhere(path, file)
             layers = set(layer_names(file))
     except (AttributeError, KeyError, OSError, TypeError):  # no HDF5 file, or one of another kind
         return None

@@ -303,7 +303,7 @@ def read_note(part: Path, url: str) -> Part | None:
     try:
         known = Part(**json.loads(note_of(part).read_text(encoding="utf-8")))
         understood = isinstance(known.size, int | None) and all(isinstance(text, str) for text in known[2:])
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
     usable = understood and known.url == url and (known.validator or known.size == length(part))
     return known if usable and part.exists() else None

@@ -86,6 +86,6 @@ def _read(listing: Path) -> dict:
         content = json.loads(listing.read_text(encoding="utf-8"))
         if isinstance(content["parts"], list) and all(isinstance(name, str) for name in content["parts"]):
             return content
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     raise ValueError(f"{listing} is no list of parts; remove it, or make it again with create_db.py --part")

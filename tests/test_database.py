@@ -7,6 +7,7 @@ import tempfile
 import zlib
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -536,3 +537,14 @@ def test_labels_that_the_disk_has_no_room_for_leave_what_was_there(tmp_path, mon
             writer.finish({"age": np.arange(4), "gender": np.arange(4) % 2, "path": paths}, {}, {"db": "wiki"})
     assert asked[0] > 4 * 50 * 2 + 4 * 8 * 2
     assert (tmp_path / "a.mat").read_text() == "the one before" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_texts_are_counted_as_they_are_read_since_all_may_be_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(utils, "SMALL", 1 << 16)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["db"] = ["x" * 60_000] * 40
+        file.flush()
+        small = SimpleNamespace(stat=lambda: SimpleNamespace(st_size=100_000))
+        with pytest.raises(ValueError, match="'/db' holds more text than such a file can"):
+            utils._values(small, file["db"])
+        assert len(utils._values(tmp_path / "a.h5", file["db"])) == 40

@@ -17,6 +17,7 @@ from conftest import damaged_jpeg, noise
 import age_gender.__main__
 import demo
 from age_gender import cli, results, runtimes, sources
+from age_gender.predictor import Face, Result
 from networks.checkpoints import SHIPPED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -113,6 +114,23 @@ def test_files_of_another_program_are_not_replaced(name, tmp_path):
     assert run_demo(tmp_path / "a.gif", "--output_dir", tmp_path / "new") == 0  # results of an earlier run
 
 
+def test_no_group_of_a_model_is_a_formula(tmp_path):
+    face = Face((0, 0, 4, 4), 1.0, 30, "F", 0.1, group="=1+1")
+    result = Result(sources.Frame("a.jpg", 0, None), np.zeros((4, 4, 3), np.uint8), [face])
+    with open(tmp_path / "a.csv", "w", newline="") as file:
+        results.write_csv(file, results.rows_of(result))
+    assert "'=1+1" in (tmp_path / "a.csv").read_text() and ",=1+1" not in (tmp_path / "a.csv").read_text()
+
+
+def test_what_another_program_leaves_unfinished_is_no_sign_of_results(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.png"), noise(1, 40)[0])
+    (tmp_path / "mine").mkdir()
+    for name in ("a.png", ".new-host-99-abcd.mat", ".new-host-99-abcd.csv"):
+        (tmp_path / "mine" / name).write_bytes(b"mine")
+    with pytest.raises(ValueError, match="mine/a.png is there, and is no result"):
+        run_demo(tmp_path / "a.png", "--output_dir", tmp_path / "mine")
+
+
 def test_a_film_in_folders_with_colons_is_read_and_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     film(tmp_path / "12:30.mp4", 5)
@@ -150,7 +168,7 @@ def test_names_with_control_characters_keep_json_and_csv_whole(tmp_path, monkeyp
     cv2.imwrite("a.png", noise(1, 40)[0])
     os.rename("a.png", name)
     assert age_gender.__main__.main([name, "--detector", "none", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out.translate(cli._SHOWN))["input"] == name
+    assert json.loads(capsys.readouterr().out.translate(cli.SHOWN))["input"] == name
     assert age_gender.__main__.main([name, "--detector", "none"]) == 0
     assert "\r" not in capsys.readouterr().out
 

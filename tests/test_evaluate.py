@@ -398,6 +398,20 @@ def test_results_of_an_earlier_evaluation_go_as_a_whole_and_nothing_else_does(tm
     assert (tmp_path / "out" / "table").read_text() == "2" and (tmp_path / "outside").exists()
 
 
+def test_files_of_another_program_are_not_replaced(tmp_path):
+    (tmp_path / "predictions.csv").write_text("a year's work")
+    with pytest.raises(ValueError, match=r"predictions\.csv is not of evaluate\.py; name another folder"):
+        reports.refuse_foreign(tmp_path)
+    for name in ("report.html", "metrics.json"):  # of a version before 0.7
+        (tmp_path / name).write_text("")
+    reports.refuse_foreign(tmp_path)
+
+
+def test_no_cell_of_a_table_is_a_formula():
+    frame = tables.guarded_cells(pd.DataFrame({"race": ["=1+1", "White", None], "n": [1, -2, 3]}))
+    assert frame.race.tolist()[:2] == ["'=1+1", "White"] and frame.n.tolist() == [1, -2, 3]
+
+
 def test_a_list_of_results_that_is_somebody_elses_is_refused(tmp_path):
     reports.refuse_foreign(tmp_path)
     (tmp_path / "results.txt").write_bytes(b"table.csv\nresults.txt\n")

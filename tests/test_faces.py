@@ -410,3 +410,14 @@ def test_a_jpeg_with_stray_bytes_between_its_segments_is_read_as_opencv_reads_it
     after_first = 4 + int.from_bytes(content[4:6])
     stray = content[:after_first] + b"\x00\x00" + content[after_first:]
     assert np.array_equal(decode(stray), cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR))
+
+
+def test_a_jpeg_hides_its_size_behind_no_marker_without_length(monkeypatch):
+    _, content = cv2.imencode(".jpg", noise(1, 400)[0])
+    content = content.tobytes()
+    false = b"\xff\xc0\x00\x11\x08\x00\x14\x00\x1e\x03" + bytes(20)  # 20 x 30, within a comment
+    comment = b"\xff\xfe" + (len(false) + 2).to_bytes(2) + false
+    for marker in (0x01, 0xD0):
+        hidden = content[:2] + bytes([0xFF, marker]) + (4 + 2 + 2).to_bytes(2) + bytes(4) + comment + content[2:]
+        monkeypatch.setattr("age_gender.faces.MOST_PIXELS", 1000)
+        assert decode(hidden) is None

@@ -20,6 +20,7 @@ from networks.applications import NETWORKS
 from networks.backbones import build
 from networks.backend import compiled_predict
 from networks.checkpoints import choose, inspect, load, mirrored, save, seal
+from networks.published import published_network
 from networks.starting import copy_weights, stem_for_twice_the_size
 from utils import open_database
 from wide_resnet import wide_resnet
@@ -625,3 +626,42 @@ def test_a_bias_that_the_originals_network_has_not_is_refused_unless_it_is_nothi
         file["model_weights"][layer][layer]["bias:0"][...] = 1
     with pytest.raises(ValueError, match="has a bias, which the original suite's network has not"):
         load(path)
+
+
+# ------------------------------------------------------------------------------------------- what a file may not do
+
+
+def lying_elsewhere(file, secret):
+    file.create_group("conv2d").create_dataset("kernel:0", (6,), "u1", external=[(str(secret), 0, 6)])
+
+
+def linking(file, secret):
+    file["model_weights"] = h5py.ExternalLink(str(secret), "/")
+
+
+def claiming(file, secret):
+    file.create_dataset("conv2d/kernel:0", (400_000_000,), "u1", chunks=(1_000_000,))
+
+
+def going_round(file, secret):
+    file.create_group("a")
+    file["a/again"] = file["a"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lying_elsewhere, "'kernel:0' lies in another file"),
+        (linking, "'model_weights' is a link to another place"),
+        (claiming, "says that it holds more than such a file can"),
+        (going_round, "says that it holds more than such a file can"),
+    ],
+)
+def test_a_checkpoint_shows_no_other_file_and_holds_no_more_than_it_can(make, message, tmp_path, monkeypatch):
+    (tmp_path / "secret").write_bytes(b"secret")
+    monkeypatch.setattr("utils.MOST_GROUPS", 1000)
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        make(file, tmp_path / "secret")
+    for read in (inspect, published_network):
+        with pytest.raises(ValueError, match=message):
+            read(tmp_path / "a.hdf5")

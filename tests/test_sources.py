@@ -242,3 +242,12 @@ def test_a_video_that_begins_with_zeros_is_no_text(tmp_path):
     content = content[:offset] + moved.to_bytes(4) + content[offset + 4 :]
     path.write_bytes(content[:start] + size.to_bytes(4) + b"free" + bytes(size - 8) + content[start:])
     assert len(list(Video(path))) == 5
+
+
+@pytest.mark.parametrize(
+    "content", ["ffconcat version 1.0\n# é\nfile a.mp4\n", "#EXTM3U\n#EXTINF:1,é\na.mp4\n#EXT-X-ENDLIST\n"]
+)
+def test_a_list_of_videos_is_no_video_whatever_else_is_in_it(content, tmp_path):
+    (tmp_path / "list.mp4").write_text(content, encoding="utf-8")
+    with pytest.raises(ValueError, match="cannot be played: it is empty or text, no video"):
+        Video(tmp_path / "list.mp4")

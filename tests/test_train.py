@@ -436,6 +436,20 @@ def test_a_share_for_no_teacher_and_a_teacher_that_is_not_there_are_refused(face
     assert not list((tmp_path / "run").glob("*"))
 
 
+def test_a_run_that_went_on_meanwhile_is_not_gone_on_with(faces, tmp_path, quick_runs, monkeypatch):
+    words = ["-i", str(faces), *TINY, "--output_dir", str(tmp_path)]
+    stopped_run(tmp_path, parse(*words)[0], epoch=1)
+    refuse = train.refuse
+
+    def meanwhile(data, options, stopped):
+        stopped_run(tmp_path, options, epoch=2)
+
+    monkeypatch.setattr(train, "refuse", meanwhile)
+    with pytest.raises(ValueError, match="another run was at work in .* meanwhile: run this again"):
+        train.main(["--resume", "--output_dir", str(tmp_path)])
+    assert refuse is not meanwhile and (tmp_path / RESUME_FILE).is_file()
+
+
 def test_words_in_a_file_of_arguments_are_a_shells_but_for_windows_paths(monkeypatch):
     assert arguments._words('\ufeff--run "a b" c\\ d  # why') == ["--run", "a b", "c d"]
     assert arguments._words("\ufeff# all of it") == []

@@ -7,6 +7,7 @@ import numpy as np
 
 from age_gender.files import reading, replacing, reserve
 from networks.checkpoints import check_seal, seal, size_of
+from utils import refuse_what_lies_elsewhere
 
 RESUME_FILE = "resume.weights.h5"
 RESUME_ATTRIBUTE = "age_gender_resume"
@@ -26,6 +27,7 @@ def read_resume(folder: Path) -> dict:
     if not path.is_file():
         return {}
     with reading_resume(path), h5py.File(path, "r") as file:
+        refuse_what_lies_elsewhere(path, file)
         check_seal(file, RESUME_ATTRIBUTE)
         kept = json.loads(file.attrs[RESUME_ATTRIBUTE])
         for name, kind in KEPT.items():

@@ -15,7 +15,7 @@ from networks import backend, open_model, predict_rows
 from training.data import Data, Teacher
 from training.options import Options
 from training.starting import say_if_it_saw
-from utils import Database, ImageStack
+from utils import Database, ImageStack, refuse_what_lies_elsewhere
 
 ANSWERS_SUFFIX = ".answers.h5"
 
@@ -72,6 +72,7 @@ def read_answers(path: Path, databases: list[Database]) -> Teacher:
 
     found = []
     with reading(path, f"{path} cannot be read as a file of answers"), h5py.File(path, "r") as file:
+        refuse_what_lies_elsewhere(path, file)
         for database in databases:
             group = file.get(database.fingerprint())
             if group is None:
