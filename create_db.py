@@ -235,6 +235,8 @@ def how_to_cut(parser: argparse.ArgumentParser, args: argparse.Namespace, record
     """
     reader, find = READERS[args.db], None
     searched = args.detector not in (None, NO_DETECTOR)
+    if args.db == "utkface_wild" and records.box is None and args.detector is None:
+        parser.error("utkface_wild has whole photos, without face boxes: find the faces with --detector dlib or yunet")
     if args.margin is not None and records.box is None and reader.source.page and not searched:
         parser.error(
             f"--margin is for photos with face boxes or with --detector; {args.db} comes cropped, with a margin of "

@@ -138,6 +138,7 @@ def start_tensorflow(args: argparse.Namespace) -> None:
 
     if keras.backend.backend() != "tensorflow":
         raise ValueError(f"Keras exports with TensorFlow, and this process computes with {keras.backend.backend()}")
+    backend.in_full_precision()
 
 
 def choose_faces(args: argparse.Namespace, description):

@@ -47,11 +47,12 @@ def train_one(words: list[str], title: str = "") -> int:
     team = backend.join(*devices)
     if not team.leads:
         sys.stdout = cli.open_nowhere()
+        cli.Json.asked = False  # its line is the first process's too
     if title:
         print(f"\n{title}:", flush=True)
     data = load_data(options)
     refuse(data, options, stopped)
-    restart = any(word.startswith("--rest") for word in words)
+    restart = build_parser().parse_args(words).restart  # which may stand in a file of arguments
     with alone(folder / "train", what=folder) if team.leads else nullcontext():
         if team.leads and not restart and read_resume(folder).get("epoch") != stopped.get("epoch"):
             raise ValueError(f"another run was at work in {folder} meanwhile: run this again")

@@ -1,10 +1,13 @@
 """A server for the page in web/, to this machine alone."""
 
+import threading
 import webbrowser
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 ADDRESS = "127.0.0.1"
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
@@ -26,6 +29,11 @@ class _Page(SimpleHTTPRequestHandler):
         self.send_header("Referrer-Policy", "no-referrer")
         self.send_header("Cache-Control", "no-cache")  # asked anew each time: make web may have replaced it
         super().end_headers()
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        """Sends a file, unless the browser wants the rest no more, as where the page is reloaded."""
+        with suppress(ConnectionError):
+            super().copyfile(source, outputfile)
 
     def log_message(self, *args: object) -> None:
         """Prints nothing."""
@@ -51,7 +59,8 @@ def serve(folder: Path, tell: Callable[[str], None], opens: bool) -> int:
     with server(folder) as page:
         tell(f"{address_of(page)} has the page; Ctrl-C ends it")
         if opens:
-            webbrowser.open(address_of(page))
+            # Beside it, since some browsers end only when they are closed.
+            threading.Thread(target=webbrowser.open, args=(address_of(page),), daemon=True).start()
         try:
             page.serve_forever()
         except KeyboardInterrupt as stopped:

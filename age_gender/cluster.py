@@ -182,6 +182,8 @@ def _outcome(work: Callable[..., R], *given: Any) -> tuple[R | None, str, str, l
             answer = work(*given)
         except (ValueError, OSError, MemoryError) as error:
             wrong = str(error) or "out of memory"
+        except ImportError as error:
+            wrong = _cannot_import(error)
         except Exception:
             fault = traceback.format_exc()
     return answer, wrong, fault, lines

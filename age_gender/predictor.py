@@ -7,7 +7,7 @@ for face in predict("photo.jpg"):
     print(face.box, face.age, face.interval, face.gender, face.p_male)
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -186,7 +186,7 @@ class Predictor:
         p_male = tempered(gender[:, MALE], self._calibration.temperature)
         return expected_age(age, self.description.age_scale.centres), p_male
 
-    def stream(self, frames: Iterable[Frame], ahead: int | None = None) -> Iterator[Result]:
+    def stream(self, frames: Iterable[Frame], ahead: int | None = None) -> Generator[Result]:
         """Results in the order of the frames, which are read and searched ahead while others are predicted.
 
         Args:

@@ -3,8 +3,8 @@
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import IO, Any
 
@@ -88,16 +88,17 @@ def label(face: Face) -> str:
     return f"{age} {'unsure' if face.unsure else face.gender}{f' ({more})' * bool(more)}"
 
 
-def naming_damaged(found: Iterable[Result], folder: Path, say: Callable[[str], object]) -> Iterator[Result]:
+def naming_damaged(found: Generator[Result], folder: Path, say: Callable[[str], object]) -> Iterator[Result]:
     """Passes the results of images in a folder on, and says at the end which are damaged but were read, with the words
     of their decoders, which name no file."""
     doubted = {}
     with native_stderr_kept() as known:
         try:
-            for result in found:
-                if result.doubted:
-                    doubted[result.frame.name] = result.image is not None
-                yield result
+            with closing(found):  # no thread decodes any more when the damaged are asked about
+                for result in found:
+                    if result.doubted:
+                        doubted[result.frame.name] = result.image is not None
+                    yield result
         finally:
             damaged = complaints(folder, doubted)
             known.update(line for lines in damaged.values() for line in lines)

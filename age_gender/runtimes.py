@@ -7,6 +7,7 @@ files too. Checkpoints and SavedModels need Keras or TensorFlow: `networks.open_
 
 import os
 import sys
+import threading
 import zipfile
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -135,8 +136,11 @@ def open_model(path: Path, threads: int | None = None) -> Model:
 def exported_model(path: Path, description: Description, run: Run, device: str) -> Model:
     """The Model of an exported file, whatever runs it."""
 
+    alone = threading.Lock()  # a runtime has one set of buffers, and a Dask worker may have several threads
+
     def predict(images: np.ndarray) -> list[np.ndarray]:
-        said = run(images)
+        with alone:
+            said = run(images)
         if lacking := [name for name in ("pred_gender", "pred_age") if name not in said]:
             raise ValueError(f"{path} has no output '{lacking[0]}'; export.py writes pred_gender and pred_age")
         return [said["pred_gender"], said["pred_age"]]

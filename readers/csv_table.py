@@ -7,7 +7,7 @@ from pathlib import Path
 from age_gender.cli import one_line
 from age_gender.files import paths_below, read_cells
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
-from readers.records import Records, person_number, real_number, table_rows, whole_years
+from readers.records import Records, person_number, real_number, table_rows, whole_number, whole_years
 from readers.sources import CHECKED_HERE, Expected, Source
 
 CSV = Source("any table of photos and labels: --table, --columns", "", "")
@@ -90,9 +90,18 @@ def _meaning(genders: tuple[str, str] | None) -> dict[str, int]:
     """What the table's words for genders mean, in small letters."""
     if not genders:
         return GENDER
-    if genders[0].lower() == genders[1].lower():
+    words = [_same(text) for text in genders]
+    if words[0] & words[1]:
         raise ValueError(f"--genders: {genders[0]} cannot be both")
-    return dict.fromkeys(NOTHING, UNKNOWN) | dict(zip((text.lower() for text in genders), (FEMALE, MALE), strict=True))
+    return dict.fromkeys(NOTHING, UNKNOWN) | {
+        word: gender for same, gender in zip(words, (FEMALE, MALE), strict=True) for word in same
+    }
+
+
+def _same(text: str) -> set[str]:
+    """A word as tables write it: in small letters, and a number also as pandas does where another one is missing."""
+    number = whole_number(text, lowest=-999)
+    return {text.lower()} if number is None else {text.lower(), str(number), f"{number}.0"}
 
 
 def _columns(table: Path, columns: list[tuple[str, str]]) -> dict[str, str]:

@@ -50,10 +50,11 @@ def read_facescrub(folder: Path) -> Records:
             if box is None or whole_number(cells[2], highest=10**9) is None:
                 skipped.setdefault("malformed row", []).append(f"{name}, row {number}")
             else:
-                faces.append((cells[0], f"{cells[0]}_{cells[2]}", cells[5].strip().lower(), gender, box))
+                names = f"{cells[0]}_{cells[2]}", f"{cells[0]}_{cells[1]}"
+                faces.append((cells[0], names, cells[5].strip().lower(), gender, box))
     paths = _find(folder, [face[1] for face in faces], [face[2] for face in faces])
     rows = []
-    for path, (person, name, _, gender, box) in zip(paths, faces, strict=True):
+    for path, (person, (name, _), _, gender, box) in zip(paths, faces, strict=True):
         if path is None:
             skipped.setdefault("no image", []).append(f"{person}/{name}")
         else:
@@ -64,11 +65,13 @@ def read_facescrub(folder: Path) -> Records:
     return Records.of(rows, ("path", "age", "gender", "subject", "box"), skipped)
 
 
-def _find(folder: Path, names: list[str], fingerprints: list[str]) -> list[str | None]:
-    """The file of each face: by its name, else, among the files that bear no face's name, by its sha256."""
+def _find(folder: Path, names: list[tuple[str, str]], fingerprints: list[str]) -> list[str | None]:
+    """The file of each face: by its name, with the face's number or the image's, whichever finds more, as trees of both
+    kinds are about; else, among the files that bear no such name, by its sha256."""
     files = [path for path in files_below(folder) if not path.lower().endswith(LIST_SUFFIXES)]
     by_name = {_plain(path.rsplit("/", 1)[-1].rsplit(".", 1)[0]): path for path in files}
-    found = [by_name.get(_plain(name)) for name in names]
+    by_kind = ([by_name.get(_plain(name)) for name in kind] for kind in zip(*names, strict=True))
+    found = max(by_kind, key=lambda paths: sum(map(bool, paths)), default=[])
     if None in found:
         known = set(found)
         by_content = {_sha256(folder / path): path for path in files if path not in known}

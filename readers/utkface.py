@@ -34,18 +34,15 @@ UTKFACE_WILD = Source(
     licence="non-commercial research only",
     page=PAGE,
     folder="UTKFace_wild",
-    expected=(
-        *(Expected((f"landmark_list_part{part}.txt",)) for part in (1, 2, 3)),
-        *(Expected((f"part{part}/*.jpg",)) for part in (1, 2, 3)),
-    ),
+    expected=(*(Expected((f"part{part}/*.jpg",)) for part in (1, 2, 3)),),
     steps=(
         "open {page} and follow 'In-the-wild Faces' to its Google Drive",
         "download part1.tar.gz, part2.tar.gz and part3.tar.gz, and unpack all three into {folder}",
-        "download the three landmark lists, landmark_list_part1.txt to 3, into {folder}",
         CHECKED_HERE,
     ),
 )
 
+ALIGNED, ENOUGH = 200, 20  # pixels of an aligned face; boxes that tell whose they are
 RACES = ("White", "Black", "Asian", "Indian", "Other")
 GENDER = {"0": MALE, "1": FEMALE}
 
@@ -62,18 +59,25 @@ def read_utkface(folder: Path) -> Records:
 
 
 def read_utkface_wild(folder: Path) -> Records:
-    """The photos in the wild, part1 to part3; the box of each face is that of its landmarks. See `Records`."""
-    lists = sorted(folder.glob("landmark_list_part*.txt"))
-    if not lists:
-        raise FileNotFoundError(
-            f"{folder} holds no landmark_list_part1.txt: --data_dir must name the folder that holds UTKFace's part1 to "
-            "part3 and their landmark lists"
-        )
-    boxes = {path.stem.removeprefix("landmark_list_"): _landmark_boxes(path) for path in lists}
+    """The photos in the wild, part1 to part3. See `Records`.
+
+    The published lists of landmarks are of the aligned faces, not of these photos: then no photo has a box. Lists that
+    are of the photos give each its box.
+    """
+    require(any(folder.glob("part[0-9]*")), folder / "part1", "the folder that holds UTKFace's part1 to part3")
     records = _read(folder, [path for path in files_below(folder) if re.match(r"part\d+/", path)])
+    lists = sorted(folder.glob("landmark_list_part*.txt"))
+    boxes = {path.stem.removeprefix("landmark_list_"): _landmark_boxes(path) for path in lists}
+    if not boxes or _of_the_aligned([box for part in boxes.values() for box in part.values()]):
+        return records
     places = ((path.split("/")[0], path.rsplit("/", 1)[-1]) for path in records.path)
     records.box = np.array([boxes.get(part, {}).get(name, [np.nan] * 4) for part, name in places])
     return records
+
+
+def _of_the_aligned(boxes: list[np.ndarray]) -> bool:
+    """Whether the boxes, all of them, lie on the aligned faces, which reach a little beyond their 200 pixels."""
+    return len(boxes) >= ENOUGH and float(np.max(boxes)) < 1.3 * ALIGNED
 
 
 def _read(folder: Path, paths: list[str]) -> Records:

@@ -329,6 +329,22 @@ def test_utkface_in_the_wild_has_the_box_of_its_landmarks(tmp_path):
     assert records.gender.tolist() == [MALE, FEMALE, FEMALE]
 
 
+def test_landmarks_of_the_aligned_faces_give_the_photos_in_the_wild_no_boxes(tmp_path, capsys):
+    names = [f"{age}_1_0_20170116.jpg" for age in range(20, 45)]
+    touch(tmp_path, *(f"part1/{name}" for name in names))
+    chip = " ".join("-4.00 195.00" for _ in range(68))
+    write(tmp_path / "landmark_list_part1.txt", *(f"{name} {chip}" for name in names))
+    assert read_records("utkface_wild", tmp_path).box is None
+    with pytest.raises(SystemExit):
+        create_db.main(["--db", "utkface_wild", "--data_dir", str(tmp_path), "-o", str(tmp_path / "a.mat")])
+    assert "without face boxes: find the faces with --detector" in capsys.readouterr().err
+    (tmp_path / "landmark_list_part1.txt").unlink()
+    assert read_records("utkface_wild", tmp_path).box is None
+    photo = " ".join("-4.00 1950.00" for _ in range(68))
+    write(tmp_path / "landmark_list_part1.txt", *(f"{name} {photo}" for name in names))
+    assert len(read_records("utkface_wild", tmp_path).box) == 25
+
+
 def test_a_box_over_landmarks_is_a_square_above_the_chin_or_as_high_as_they_are():
     assert box_over_landmarks(np.array([[10, 40], [50, 45], [30, 60]])).tolist() == [10, 20, 50, 60]
     assert box_over_landmarks(np.array([[10, 0], [50, 45], [30, 60]])).tolist() == [10, 0, 50, 60]
@@ -364,6 +380,16 @@ def test_facescrubs_images_are_found_by_name_and_by_content(tmp_path):
     assert records.age.tolist() == [UNKNOWN] * 3 and records.box[1].tolist() == [-4, 5, 40, 50]
     assert records.skipped["no image"] == ["Al Bo/Al Bo_13"]
     assert records.skipped["malformed row"] == ["facescrub_actresses.txt, row 2", "facescrub_actresses.txt, row 3"]
+
+
+def test_facescrubs_images_that_bear_the_images_number_get_their_own_boxes(tmp_path):
+    numbers = (1, 1, 1), (3, 2, 2), (2, 5, 3)  # of the image, of the face, and where its box begins
+    rows = [f"Al Bo\t{image}\t{face}\thttp://x\t{box},5,40,50\t{'0' * 64}" for image, face, box in numbers]
+    write(tmp_path / "facescrub_actors.txt", "\t".join(("name", "image_id", "face_id", "url", "bbox", "sha256")), *rows)
+    touch(tmp_path, *(f"Al Bo/Al Bo_{image}.jpg" for image in (1, 2, 3)))
+    records = read_records("facescrub", tmp_path)
+    assert records.path == [f"Al Bo/Al Bo_{image}.jpg" for image in (1, 3, 2)]
+    assert records.box[:, 0].tolist() == [1, 2, 3]
 
 
 def test_all_age_faces_genders_are_told_by_the_serial_number(tmp_path):

@@ -48,8 +48,8 @@ def table(folder, *lines, encoding="utf-8"):
     return path
 
 
-def read(folder, *lines, columns=(), encoding="utf-8"):
-    options = {"table": table(folder, *lines, encoding=encoding), "columns": list(columns)}
+def read(folder, *lines, columns=(), encoding="utf-8", genders=None):
+    options = {"table": table(folder, *lines, encoding=encoding), "columns": list(columns), "genders": genders}
     return read_records("csv", folder, options)
 
 
@@ -202,6 +202,14 @@ def test_words_for_nothing_are_no_person_no_part_and_no_label(tmp_path):
     assert len(records) == 8 and not records.skipped
     assert (records.subject[:7] == UNKNOWN).all() and (records.part[:7] == UNKNOWN).all()
     assert records.part_names == ("train",) and records.gender[7] == UNKNOWN and records.age[:7].max() == UNKNOWN
+
+
+def test_genders_that_pandas_made_numbers_of_are_those_that_were_named(tmp_path):
+    lines = "path,age,gender", "a.jpg,30,1.0", "b.jpg,40,0.0", "c.jpg,50,"
+    records = read(tmp_path, *lines, genders=("0", "1"))
+    assert records.gender.tolist() == [MALE, FEMALE, UNKNOWN] and not records.skipped
+    with pytest.raises(ValueError, match="--genders: 1 cannot be both"):
+        read(tmp_path, *lines, genders=("1", "1.0"))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from age_gender import Face, Model, Predictor, open_model
 from age_gender.description import Description
 from age_gender.faces import picture_of, read_image
 from age_gender.labels import AGE_SCALES
-from age_gender.runtimes import SHIPPED
+from age_gender.runtimes import SHIPPED, exported_model
 
 
 @pytest.fixture(scope="module")
@@ -248,3 +248,25 @@ def test_a_program_without_stderr_reads_a_stream_too():
     portrait = next((Path(__file__).parent.parent / "samples" / "portraits").glob("*.jpg"))
     done = subprocess.run([sys.executable, "-c", code, portrait], stdout=subprocess.PIPE, text=True, timeout=100)
     assert not done.returncode and done.stdout == "False\n"
+
+
+def test_a_runtime_is_asked_by_one_thread_at_a_time(tmp_path):
+    import threading
+    import time
+
+    busy, mixed = [], []
+
+    def run(images):
+        mixed.extend(busy)
+        busy.append(images)
+        time.sleep(0.01)
+        busy.clear()
+        return {"pred_gender": np.full((len(images), 2), 0.5), "pred_age": np.full((len(images), 101), 1 / 101)}
+
+    model = exported_model(tmp_path / "a.onnx", Description("wide_resnet", {}, 32), run, "CPU")
+    threads = [threading.Thread(target=model, args=(np.zeros((1, 32, 32, 3), np.uint8),)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not mixed

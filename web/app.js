@@ -257,9 +257,14 @@ async function readCamera() {
   if (mine !== turn) return end();
   const gone = new Promise((resolve) => stream.getTracks()[0].addEventListener("ended", resolve));
   const video = Object.assign(document.createElement("video"), { srcObject: stream, muted: true, playsInline: true });
-  const told = await follow(video, "Camera", gone, mine);
-  end();
-  if (mine === turn) say(`The camera is off. ${told}`);
+  try {
+    const told = await follow(video, "Camera", gone, mine);
+    if (mine === turn) say(`The camera is off. ${told}`);
+  } catch (error) {
+    if (mine === turn) say(`The camera was stopped: ${error.message}.`);
+  } finally {
+    end();
+  }
 }
 
 /** Plays a video, shows its faces, and says what was seen. Throws a sentence where it cannot be played. */

@@ -23,6 +23,7 @@ from age_gender.files import replacing, scratch  # noqa: E402
 from readers.fetch import checksum_of  # noqa: E402
 
 PAGE = ("index.html", "style.css", "icon.svg", "app.js", "worker.js", "crop.js", "yunet.js")
+OF_THE_SYSTEM = (".DS_Store", "Thumbs.db", "desktop.ini")  # what macOS and Windows leave in a folder
 RUNTIME = "onnxruntime-web@1.30.0"
 ARCHIVE = "onnxruntime-web-1.30.0.tgz"
 CACHE = WEB / ".cache"
@@ -67,7 +68,7 @@ def not_of_the_page(folder: Path) -> str:
     from age_gender.detectors import yunet
     from age_gender.runtimes import SHIPPED
 
-    known = {*PAGE, "ort", "model.json", SHIPPED.name, yunet.FILE, f"{yunet.FILE}.LICENSE"}
+    known = {*PAGE, *OF_THE_SYSTEM, "ort", "model.json", SHIPPED.name, yunet.FILE, f"{yunet.FILE}.LICENSE"}
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
     return next((name for name in sorted(names) if name not in known), "")
 
