@@ -237,6 +237,14 @@ class Video:
             self._capture.release()
 
 
+def _host(address: str) -> str:
+    """The host in a stream's address."""
+    try:
+        return urlsplit(address).hostname or "stream"
+    except ValueError:  # such as of a bracket in a password
+        return "stream"
+
+
 class Camera:
     """A camera's or a stream's newest frame each time: what comes while the last one is worked on is passed over.
 
@@ -248,7 +256,7 @@ class Camera:
 
     def __init__(self, index: int | str, width: int = 640, height: int = 480):
         # Of a stream's address the host alone: the rest may hold a password, or be long.
-        self.name = f"camera {index}" if isinstance(index, int) else urlsplit(index).hostname or "stream"
+        self.name = f"camera {index}" if isinstance(index, int) else _host(index)
         self._capture = open_capture(index)
         self._capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
         self._capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)

@@ -221,6 +221,7 @@ def test_a_camera_that_is_not_there_is_refused(monkeypatch):
     [
         ("rtsp://me:secret@192.0.2.1:554/live", "192.0.2.1"),
         ("rtsp://192.0.2.1/user=me&password=secret&channel=1.sdp", "192.0.2.1"),
+        ("rtsp://me:pa[ss@192.0.2.1/live", "stream"),
         ("https://cameras.example/live.m3u8?token=" + "s" * 300, "cameras.example"),
     ],
 )
