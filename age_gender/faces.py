@@ -78,11 +78,7 @@ def picture_of(picture: Picture) -> np.ndarray:
             image = _bgr_of(picture)
         except Exception as error:  # Pillow raises many types; the file is decoded only now
             raise ValueError(f"this PIL image cannot be read: {error}") from None
-        try:
-            orientation = _sane(picture.getexif().get(_ORIENTATION))
-        except Exception:  # as in `_orientation`
-            orientation = 1
-        return _turned(image, orientation)  # as `read_image` turns files
+        return _turned(image, _orientation_of(picture))  # as `read_image` turns files
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.size:
         channels = picture.shape[2] if picture.ndim == 3 else 1
         if picture.ndim == 2 or (picture.ndim == 3 and channels == 1):
@@ -210,6 +206,14 @@ def _orientation(exif: bytes) -> int:
         return 1
 
 
+def _orientation_of(picture: "PIL.Image.Image") -> int:
+    """The same of a PIL image."""
+    try:
+        return _sane(picture.getexif().get(_ORIENTATION))
+    except Exception:  # as in `_orientation`
+        return 1
+
+
 def _sane(orientation: object) -> int:
     return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
 
@@ -221,11 +225,7 @@ def _header(content: bytes) -> _Header | None:
     try:
         with _open(content) as picture:
             width, height = picture.size
-            try:
-                orientation = _sane(picture.getexif().get(_ORIENTATION))
-            except Exception:  # as in `_orientation`
-                orientation = 1
-            return _Header(str(picture.format), height, width, orientation, _bits(content, picture))
+            return _Header(str(picture.format), height, width, _orientation_of(picture), _bits(content, picture))
     except Exception:  # Pillow raises many types for what is no picture
         return None
 

@@ -16,7 +16,7 @@ from age_gender.faces import heic_remedy
 from age_gender.files import UNFINISHED, guarded, replacing
 from age_gender.machine import native_stderr_kept
 from age_gender.predictor import Face, Result
-from age_gender.sources import TABLE, Camera, Video, complaints, film_name, holds_results, is_table, open_capture, quiet
+from age_gender.sources import TABLE, Camera, Video, complaints, film_name, is_table, open_capture, quiet
 from age_gender.tracks import COLUMNS as SUMMARY_COLUMNS
 from age_gender.tracks import Tracked
 
@@ -127,7 +127,7 @@ def film_of(source: Video | Camera) -> str:
 
 def refuse_to_replace(folder: Path | None, names: list[str]) -> None:
     """Refuses a folder in which results of these names would replace what no earlier run has written."""
-    if not folder or holds_results(folder) or any(map(is_table, folder.glob(f"{UNFINISHED}*.csv"))):  # of a killed run
+    if not folder or any(map(is_table, (folder / TABLE, *folder.glob(f"{UNFINISHED}*.csv")))):  # or of a killed run
         return
     if taken := next((name for name in (*TABLES, *names) if (folder / name).exists()), None):
         raise ValueError(f"{folder / taken} is there, and is no result: name another folder with --output_dir")

@@ -72,7 +72,7 @@ def find_images(folder: Path, leave_out: Path | None = None) -> Found:
     within = real(folder) in avoided.parents  # results beside or above the images hide none of them
     names = files_below(folder)
     tables = {name.rpartition("/")[0] for name in names if name.endswith("/" + TABLE)}
-    results = tuple(f"{parent}/" for parent in tables if holds_results(folder / parent))
+    results = tuple(f"{parent}/" for parent in tables if is_table(folder / parent / TABLE))
     found = Found([], {})
     for name in names:
         path = folder / name
@@ -101,13 +101,8 @@ def find_images(folder: Path, leave_out: Path | None = None) -> Found:
     return found
 
 
-def holds_results(folder: Path) -> bool:
-    """Whether a folder has the table of an earlier run."""
-    return is_table(folder / TABLE)
-
-
 def is_table(path: Path) -> bool:
-    """Whether a file is such a table."""
+    """Whether a file is the table of an earlier run."""
     try:
         with open(path, "rb") as file:
             return file.readline().startswith(TABLE_BEGINS)

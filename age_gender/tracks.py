@@ -112,9 +112,10 @@ class Tracker:
         Returns:
             One for each face; None where a face was not seen twice in a row yet.
         """
+        step = self._step
         if self._seconds is not None:
             seconds = max(seconds, self._seconds + 1e-6)  # else the tracker leaves the frame out
-        step = self._step if self._seconds is None else max(seconds - self._seconds, 0.0)
+            step = seconds - self._seconds
         self._seconds = seconds
         boxes = np.array([face.box for face in faces], np.float32).reshape(-1, 4)
         # Where frames are far apart a face's boxes need not overlap, so they are grown by what it may have moved.
