@@ -455,17 +455,25 @@ def refuse_what_lies_elsewhere(path: Path, file) -> None:
     total, groups, most = 0, [file], max(SMALL, MOST_COMPRESSED * path.stat().st_size)
     for group in groups:
         for name in group:
-            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise ValueError(f"{path}: '{name}' is a link to another place, and is not followed")
-            item = group[name]
+            item = _own(path, group, name)
             if isinstance(item, h5py.Group):
                 groups.append(item)
             elif isinstance(item, h5py.Dataset):
                 total += item.nbytes
-                if item.external or item.is_virtual:
-                    raise ValueError(f"{path}: '{name}' lies in another file, and is not read")
             if total > most or len(groups) > MOST_GROUPS:  # links may go round in a circle
                 raise ValueError(f"{path} says that it holds more than such a file can")
+
+
+def _own(path: Path, group, name: str):
+    """What a group of an HDF5 file holds under a name, refused where another file's content would be shown."""
+    import h5py
+
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"{path}: '{name}' is a link to another place, and is not followed")
+    item = group[name]
+    if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
+        raise ValueError(f"{path}: '{name}' lies in another file, and is not read")
+    return item
 
 
 def _own_dataset(path: Path, file, name: str):
@@ -476,11 +484,9 @@ def _own_dataset(path: Path, file, name: str):
     """
     import h5py
 
-    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
-        raise ValueError(f"{path}: '{name}' is a link to another place, and is not followed")
-    dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-        raise ValueError(f"{path}: '{name}' is no dataset, or lies in another file, and is not read")
+    dataset = _own(path, file, name)
+    if not isinstance(dataset, h5py.Dataset):
+        raise ValueError(f"{path}: '{name}' is no dataset, and is not read")
     if dataset.shape is None:
         raise ValueError(f"{path}: '{name}' holds nothing")
     if dataset.nbytes > max(SMALL, MOST_COMPRESSED * path.stat().st_size):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 NO_ROOM = {errno.EMFILE, errno.ENFILE, errno.ENOMEM}  # to open one more file, which is no fault of the file
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}  # Windows has no EDQUOT
@@ -300,9 +301,9 @@ def read_cells(path: Path, delimiter: str = "") -> Iterator[tuple[int, list[str]
         raise ValueError(f"{path} cannot be read as a table: {error}") from None
 
 
-def guarded(text: str) -> str:
-    """A cell that a spreadsheet takes for text, whatever a file's name begins with; `unguarded` undoes it."""
-    return f"'{text}" if re.match(r"'*[=+\-@\t\r]", text) else text
+def guarded(cell: Any) -> Any:
+    """A cell that a spreadsheet takes for no formula, whatever a text begins with; `unguarded` undoes it."""
+    return f"'{cell}" if isinstance(cell, str) and re.match(r"'*[=+\-@\t\r]", cell) else cell
 
 
 def unguarded(cell: str) -> str:

@@ -63,7 +63,7 @@ def rows_of(result: Result) -> list[dict[str, Any]]:
 
 def _guarded(row: dict[str, Any]) -> dict[str, Any]:
     """A row in which no text is a formula: neither a file's name nor a group's, which its model says."""
-    return {name: guarded(value) if isinstance(value, str) else value for name, value in row.items()}
+    return {name: guarded(value) for name, value in row.items()}
 
 
 def _of_track(one: Tracked | None) -> dict[str, Any]:

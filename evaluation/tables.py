@@ -144,9 +144,7 @@ def worst_groups(groups: list) -> str:
 def guarded_cells(frame: pd.DataFrame) -> pd.DataFrame:
     """A table in which no text is a formula."""
     texts = [name for name in frame if not pd.api.types.is_numeric_dtype(frame[name])]
-    return frame.assign(
-        **{name: [guarded(cell) if isinstance(cell, str) else cell for cell in frame[name]] for name in texts}
-    )
+    return frame.assign(**{name: list(map(guarded, frame[name])) for name in texts})
 
 
 def gap_in_words(gap: Gap) -> str:

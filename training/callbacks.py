@@ -112,8 +112,10 @@ class KeepBest(keras.callbacks.Callback):
         self.monitor, self.less_is_better, self.patience, self.keep = monitor, less_is_better, patience, keep
         self.state = state or {"best": None, "waited": 0, "path": None, "epoch": 0, "written": []}
         if self.state["path"]:  # its folder may have moved since, or be named from elsewhere
-            here = {name: str(self.folder / Path(name).name) for name in (self.state["path"], *self.state["written"])}
-            self.state |= {"path": here[self.state["path"]], "written": [here[name] for name in self.state["written"]]}
+            path, *written = (
+                str(self.folder / Path(name).name) for name in (self.state["path"], *self.state["written"])
+            )
+            self.state |= {"path": path, "written": written}
 
     def begin_phase(self, patience: int, anew: bool) -> None:
         """Sets the patience for a phase of the run; `anew` unless it is resumed within it. The best stays the best."""
