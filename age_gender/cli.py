@@ -8,7 +8,6 @@ import math
 import os
 import signal
 import sys
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -282,7 +281,6 @@ def run(main: Callable[[], int | None]) -> None:
     _open_streams()
     # Files are replaced as a whole, and some network drives have no locks: HDF5 would call each file unreadable.
     os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
-    warnings.filterwarnings("ignore", module="PIL")  # of sizes and metadata, without the file's name
     out = sys.stdout  # before --quiet
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP

@@ -6,6 +6,7 @@ Every picture is uint8, BGR, height x width x 3. A box is x1, y1, x2, y2 in pixe
 import io
 import os
 import stat
+import warnings
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -257,6 +258,8 @@ def _open(content: bytes) -> "PIL.Image.Image":
     """A picture of one of _FORMATS that this Pillow knows, not decoded."""
     from PIL import Image
 
+    # Of sizes, which are bounded here, and of metadata. For good: to undo it is not safe beside other threads.
+    warnings.filterwarnings("ignore", module="PIL")
     Image.init()
     return Image.open(io.BytesIO(content), formats=[name for name in _FORMATS if name in Image.OPEN])
 

@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import warnings
 import zlib
 
 import cv2
@@ -421,3 +422,13 @@ def test_a_jpeg_hides_its_size_behind_no_marker_without_length(monkeypatch):
         hidden = content[:2] + bytes([0xFF, marker]) + (4 + 2 + 2).to_bytes(2) + bytes(4) + comment + content[2:]
         monkeypatch.setattr("age_gender.faces.MOST_PIXELS", 1000)
         assert decode(hidden) is None
+
+
+def test_pillows_warnings_lose_no_photo_where_warnings_are_errors(monkeypatch):
+    from PIL import Image
+
+    _, content = cv2.imencode(".png", noise(1, 12)[0])
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)  # beyond which it warns, and beyond twice which it refuses
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode(content.tobytes()).shape == (12, 12, 3)
