@@ -497,6 +497,10 @@ def _own_dataset(path: Path, file, name: str):
 def _values(path: Path, dataset) -> np.ndarray:
     """What a dataset holds. Of texts of any length all may be one and the same in the file, so that they are read and
     counted step by step."""
+    import h5py
+
+    if h5py.check_ref_dtype(dataset.dtype):
+        raise ValueError(f"{path}: '{dataset.name}' is a cell array of MATLAB; save its texts as a char array")
     if not dataset.dtype.hasobject or not dataset.shape:
         return dataset[()]
     size, found, total = max(1, path.stat().st_size), [], 0

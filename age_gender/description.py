@@ -196,7 +196,7 @@ def checked(description: Description) -> Description:
 def _check_history(split: Mapping[str, Any], training: Mapping[str, Any]) -> None:
     """Raises ValueError, TypeError or AttributeError if a training, or one before it, does not say what it is to."""
     inputs, databases = training.get("arguments", {}).get("input") or [], split.get("databases", [])
-    for name, values in (("input", inputs), ("databases", databases)):
+    for name, values in (("input", inputs), ("databases", databases), ("datasets", split.get("datasets", []))):
         if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
             raise ValueError(f"{name} is {values!r}, not a list of names")
     for earlier in (*training.get("teachers", []), *filter(None, [training.get("start")])):

@@ -13,9 +13,8 @@ import pandas as pd
 from age_gender.description import Description
 from age_gender.intervals import tempered
 from age_gender.labels import GENDERS, MALE, MAX_AGE, UNKNOWN, YEARS, expected_age
-from evaluation.protocols import datasets_of
 from networks import open_model, predict_rows
-from networks.split import kindred, past_of
+from networks.split import datasets_of, past_of, remade
 from utils import Database, ImageStack, labels_of, paths_of
 
 
@@ -67,14 +66,12 @@ def _trained(path: Path, description: Description, databases: list[Database]) ->
     known = {*description.split.get("databases", []), *description.sides}
     datasets = datasets_of(description)
     for database in databases:
-        if database.fingerprint() in known:
-            continue
-        if any(kindred(name, database.db) for name in datasets):
+        if remade(database, description):
             raise ValueError(
-                f"{path} was trained on another database of {database.db} than {database.source}: which of these "
-                "faces trained it cannot be told; give the training's own database with --input"
+                f"{path}, or a model that it came from, was trained on another database of {database.db} than "
+                f"{database.source}: which of these faces trained it cannot be told; give that database with --input"
             )
-        if database.db in datasets:
+        if database.db in datasets and database.fingerprint() not in known:
             print(f"{path} was trained on other tables. If these had photos of {database.source}, that cannot be told")
     return past.trained
 

@@ -10,7 +10,7 @@ from age_gender.description import ON_NO_SIDE, Description
 from age_gender.files import read_names
 from age_gender.labels import UNKNOWN
 from networks.benchmark import folder_of, sides_in, splits_in
-from networks.split import Past, kindred, past_of, splits_of
+from networks.split import Past, past_of, remade
 from utils import Database, paths_of
 
 APPA_REAL = {"appa_real": "real age", "appa_real_apparent": "apparent age"}  # database -> whose age
@@ -66,7 +66,7 @@ def kept_out(databases: list[Database], description: Description, part: str = "a
     if own and part == "all":
         sets.append(_face_set("all", np.flatnonzero(past.own), databases, description, past))
     elif own:
-        sets.append(_part(part, past))
+        sets.append(_part(part, databases, description, past))
     for number, database in enumerate(databases):
         if number not in own:
             name = database.source.stem.removesuffix("_db")
@@ -170,7 +170,7 @@ def _rows(databases: list[Database], number: int) -> np.ndarray:
     return np.arange(start, start + len(databases[number]))
 
 
-def _part(part: str, past: Past) -> FaceSet:
+def _part(part: str, databases: list[Database], description: Description, past: Past) -> FaceSet:
     """The test or the validation part of a training."""
     validation, test = np.flatnonzero(past.chose), np.flatnonzero(past.test)
     count = int(np.sum(past.side != ON_NO_SIDE))
@@ -188,6 +188,7 @@ def _part(part: str, past: Past) -> FaceSet:
         raise ValueError("none of the databases named has faces that were held out; --part all scores every face")
     seen = int(past.trained[rows].sum())
     words += f", {seen:,} training faces of an earlier training among them: the scores flatter" * bool(seen)
+    words += _of_people_it_saw(rows, databases, description)
     return FaceSet(name, rows, words, past.chose[rows], own=True)
 
 
@@ -203,15 +204,12 @@ def _face_set(
         words += f", {seen:,} training faces among them: the scores flatter"
     elif past.untold:
         words += ", perhaps training faces among them, which cannot be told without all databases of the training"
-    elif not chose.any() and not past.trained.any():
-        owners = np.searchsorted(np.cumsum(list(map(len, databases))), rows, side="right")
-        concerned = [databases[number] for number in np.unique(owners)]
-        if any(kindred(name, database.db) for name in datasets_of(description) for database in concerned):
-            words += " of a dataset that it was trained on: training faces may be among them"
-    return FaceSet(name, rows, words, chose)
+    return FaceSet(name, rows, words + _of_people_it_saw(rows, databases, description), chose)
 
 
-def datasets_of(description: Description) -> set[str]:
-    """The names of the datasets that a checkpoint was trained on, as far as it says."""
-    unsaid = [path.stem.removesuffix("_db") for path in description.inputs]
-    return {name for how in splits_of(description) for name in how.get("datasets", unsaid)}
+def _of_people_it_saw(rows: np.ndarray, databases: list[Database], description: Description) -> str:
+    """What to add of faces that are in another database of a dataset than the one that trained the checkpoint."""
+    owners = np.searchsorted(np.cumsum(list(map(len, databases))), rows, side="right")
+    if any(remade(databases[number], description) for number in np.unique(owners)):
+        return ", training faces perhaps among them: another database of the same people trained it"
+    return ""

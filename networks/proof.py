@@ -85,8 +85,8 @@ def held_out_faces(databases: list[Database], description: Description, count: i
     """
     past = past_of(databases, description)
     pools = (
-        (np.flatnonzero(past.test), "that were kept for a test"),
-        (np.flatnonzero(past.chose), "that chose the checkpoint"),
+        (np.flatnonzero(past.test & ~past.trained), "that were kept for a test"),
+        (np.flatnonzero(past.chose & ~past.trained), "that chose the checkpoint"),
         (np.flatnonzero(~past.trained), "that may have trained it" if past.untold else ""),
     )
     everything = np.arange(len(past.side))

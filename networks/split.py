@@ -133,6 +133,27 @@ def splits_of(description: Description) -> list[dict]:
     return splits
 
 
+def remade(database: Database, description: Description) -> bool:
+    """Whether a training that a model went through had another database of the same people, so that no mark says which
+    faces of this one trained it."""
+    mark = database.fingerprint()
+    return any(
+        mark not in how.get("databases", []) and any(kindred(name, database.db) for name in _datasets(how, description))
+        for how in splits_of(description)
+    )
+
+
+def datasets_of(description: Description) -> set[str]:
+    """The names of the datasets that a model was trained on, as far as it says."""
+    return {name for how in splits_of(description) for name in _datasets(how, description)}
+
+
+def _datasets(how: dict, description: Description) -> list[str]:
+    """The names of the datasets of one training; where the model's own says none, those of its files."""
+    unsaid = [path.stem.removesuffix("_db") for path in description.inputs] if how is description.split else []
+    return how.get("datasets", unsaid)
+
+
 def kindred(name: str, other: str) -> bool:
     """Whether two datasets have the same people, as utkface and utkface_wild do; of tables of one's own, csv and
     folders, the names do not tell."""

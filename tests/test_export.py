@@ -561,6 +561,10 @@ def test_without_a_test_part_the_proof_takes_the_faces_that_chose_and_of_other_d
     faces = proof.held_out_faces([own], description, 500, 0)
     assert np.array_equal(faces.image, own.image[validation]) and "that chose the checkpoint" in faces.words
     assert len(proof.held_out_faces([other], description, 500, 0).image) == 30
+    before = replace(description, sides=sides_of([own], (validation[:1], training[:1], training[:0]))[0])
+    again = replace(description, sides=sides_of([own], rows, [before])[0])  # what began it had another split
+    faces = proof.held_out_faces([own], again, 500, 0)
+    assert np.array_equal(faces.image, own.image[validation[1:]])
 
 
 def test_a_saved_model_runs_only_where_it_is_trusted(tmp_path, faces):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import evaluate
 import train
 from age_gender.intervals import Calibration
 from networks import benchmark
-from networks.checkpoints import store_calibration
+from networks.checkpoints import describe_anew, inspect, store_calibration
 from networks.split import split
 from training.data import load_data
+from utils import open_database
 
 TINY = ["--depth", "10", "--width", "1"]
 
@@ -140,14 +142,25 @@ def test_all_folds_are_trained_in_turn_and_a_finished_one_not_again(
     shutil.copy(tiny_checkpoint_file, tmp_path / "mine" / "fold_2" / "weights.01-1.00.hdf5")  # broken off before that
     assert train.main([*words, "--run", "mine", "--resume"]) == 0
     assert [run[2] for run in runs[4:]] == [2]
-    assert train.main(words) == 0
+    elsewhere = tmp_path / "start"
+    elsewhere.mkdir()
+    shutil.copy(tiny_checkpoint_file, elsewhere / "weights.01-1.00.hdf5")
+    assert train.main([*words, "--teacher", str(elsewhere)]) == 0  # a folder that the folds do not lie in
     assert [run[:2] for run in runs[5:]] == [(f"fold_{fold}", None) for fold in range(3)]
+    done = inspect(tmp_path / "fold_0" / "weights.01-1.00.hdf5")
+    split = {"folds": 3, "databases": [open_database(faces).fingerprint()]}
+    describe_anew(tmp_path / "fold_0" / "weights.01-1.00.hdf5", replace(done, split=split))
+    assert train.main([*words, "--resume"]) == 0 and len(runs) == 8
+    with pytest.raises(SystemExit):
+        train.main([*words, "--resume", "--folds", "2"])
+    assert "fold_0 has a fold of other databases or another --folds" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["--weight_file", "--teacher"])
 def test_folds_do_not_start_from_the_fold_before(option, faces, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        train.main(["-i", str(faces), *TINY, "--folds", "3", "--fold", "all", option, str(tmp_path)])
+        words = ["-i", str(faces), *TINY, "--folds", "3", "--fold", "all", "--output_dir", str(tmp_path / "runs")]
+        train.main([*words, option, str(tmp_path)])
     assert f"--fold all: {option} must name a file" in capsys.readouterr().err
 
 

@@ -402,7 +402,13 @@ def test_evaluate_on_every_face_or_on_other_faces_knows_no_parts():
     assert len(rows) == 30 and words == "all 30 faces"
     for trained_on in ({"split": {"datasets": ["wiki"]}}, {"training": {"arguments": {"input": ["data/wiki_db.mat"]}}}):
         _, words = rows_and_words(others, Description("wide_resnet", {}, 8, **trained_on), "auto")
-        assert words == "all 30 faces of a dataset that it was trained on: training faces may be among them"
+        assert (
+            words == "all 30 faces, training faces perhaps among them: another database of the same people trained it"
+        )
+    own = of_training_on(databases, test_split=0.1, datasets=["wiki"])
+    said = {each.name: each.says for each in protocols.kept_out([*databases, *others], own)}
+    assert "perhaps" not in said["test"] and len(said) == 2  # the set made again is doubted beside the training's own
+    assert sum("another database of the same people trained it" in words for words in said.values()) == 1
     for part in ("test", "validation"):
         with pytest.raises(ValueError, match="the faces held out can be told only with all the databases"):
             rows_and_words(others, checkpoint, part)

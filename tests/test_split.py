@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from age_gender.description import EARLIER, ON_NO_SIDE, TRAINING, Description
 from networks import split as split_module
-from networks.split import kindred, past_of, sides_of, split
+from networks.split import kindred, past_of, remade, sides_of, split
 
 
 def side_of(databases, share=0.5, seed=0):
@@ -329,6 +329,20 @@ def test_that_an_old_start_cannot_be_told_is_passed_on():
     old, _ = trained_on(databases[:2], stored=False)
     later, _ = trained_on(databases[1:], [old])  # one of the old one's databases is not there
     assert past_of(databases[2:], later).untold
+
+
+def test_a_dataset_made_again_is_known_whichever_training_had_it():
+    first, again = (make_database(40, 4, seed=seed, db="utkface", digest=list(range(40))) for seed in (1, 2))
+    other, own = make_database(40, 4, seed=3, db="wiki"), make_database(40, 4, seed=4, db="csv")
+    start, _ = trained_on([first])
+    start = replace(start, split={**start.split, "datasets": ["utkface"]})
+    child, _ = trained_on([again, other], [start])
+    history = {"start": {**start.training, "split": start.split}}
+    child = replace(child, split={**child.split, "datasets": ["utkface", "wiki"]}, training=history)
+    assert [remade(each, start) for each in (first, again, other, own)] == [False, True, False, False]
+    assert [remade(each, child) for each in (first, again, other, own)] == [True, True, False, False]
+    told = replace(child, training={"start": {"split": {}}})  # of a start that says nothing, nothing is said
+    assert [remade(each, told) for each in (again, other, own)] == [False, False, False]
 
 
 def test_the_sides_are_kept_in_the_checkpoint(tiny_model, tmp_path):

@@ -372,6 +372,11 @@ def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(f
     assert np.array_equal(later[fingerprint] & EARLIER > 0, earlier[fingerprint] & 3 == TRAINING)
     assert inspect(checkpoints.choose(third)).training["start"]["start"]["arguments"]["weights"] is None
 
+    anew = write_database(tmp_path / "anew_db.mat", noise(40, 32, 9), texts={"db": open_database(faces).db})
+    words = ["-i", anew, "--nb_epochs", "1", "--lr", "1e-30", *TINY, "--weight_file", first]
+    assert train.main([*map(str, words), "--output_dir", str(tmp_path / "fourth")]) == 0
+    assert f"it was trained on another database of {open_database(faces).db}: faces" in capsys.readouterr().out
+
 
 def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(faces, tmp_path, quick_runs, capsys):
     words = ["-i", str(faces), "--nb_epochs", "1", "--test_split", "0.2", *TINY]

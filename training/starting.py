@@ -9,7 +9,7 @@ from age_gender.description import Description
 from networks.backbones import BACKBONES
 from networks.checkpoints import choose, inspect
 from networks.published import VGGFACE_URL, load_imagenet, load_published, published_network, shortened
-from networks.split import past_of
+from networks.split import past_of, remade, splits_of
 from networks.starting import copy_weights
 from training.data import Data
 from training.options import PUBLISHED, Options
@@ -87,3 +87,10 @@ def say_if_it_saw(earlier: Description, data: Data) -> None:
         print(f"  {seen:,} of the faces that validate or test this run have trained it")
     elif past.untold:
         print("  it comes from another split: faces that validate or test this run may have trained it")
+    elif again := sorted({each.db for each in data.databases if remade(each, earlier)}):
+        print(
+            f"  it was trained on another database of {' and '.join(again)}: faces that validate or test this run may "
+            "have trained it"
+        )
+    elif not all(splits_of(earlier)):
+        print("  it does not tell what trained it: if faces did that validate or test this run, their scores flatter")
