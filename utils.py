@@ -12,7 +12,7 @@ import subprocess
 import sys
 import zlib
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ import numpy as np
 
 from age_gender.description import MOST_MARGIN, ORIGINAL_MARGIN
 from age_gender.detectors import NO_DETECTOR
-from age_gender.files import reading, replacing, reserve
+from age_gender.files import reading, replacing
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import available_cores
 
@@ -135,8 +135,10 @@ def writing_database(path: Path, rows: int, image_size: int):
         writer = DatabaseWriter(temporary, rows, image_size, path)
         try:
             yield writer
-        finally:
-            writer.close()
+        except BaseException:
+            writer.discard()
+            raise
+        writer.close()
 
 
 class DatabaseWriter:
@@ -154,6 +156,7 @@ class DatabaseWriter:
         self.image_size = image_size
         self.written = 0
         self._digests = BlockDigests()
+        self._try_room(rows * image_size * image_size * 3)
         self._file = self._create(path, rows)
         # Images are written past h5py, which would keep the decoding threads from Python's lock meanwhile.
         self._block = open(path, "r+b")
@@ -226,6 +229,32 @@ class DatabaseWriter:
         self._block.close()
         self._file.close()
 
+    def discard(self) -> None:
+        """Closes a file that is not to be kept, as where the disk is full: then HDF5 needs what its images took."""
+        self._block.close()
+        os.truncate(self.path, 0)
+        with suppress(OSError, RuntimeError):
+            self._file.close()
+
+    def _try_room(self, size: int, written: bool = False) -> None:
+        """Refuses what neither the disk nor a limit on a file's size has room for: HDF5 notices only when it closes a
+        dataset, and then says nothing, or ends the process.
+
+        Args:
+            size: bytes that are to come after those that are there.
+            written: whether to write them, since a disk tells only then; large ones are noticed as they are written.
+        """
+        with open(self.path, "r+b", buffering=0) as file:
+            end, left = file.seek(0, os.SEEK_END), size if written else 0
+            try:
+                while left:
+                    left -= file.write(bytes(min(left, 1 << 20))) or 0
+                file.truncate(end + size)
+            except OSError as error:
+                raise OSError(f"{self.final} was not written, {end + size:,} bytes: {error.strerror}") from None
+            finally:
+                file.truncate(end)
+
     def _add_numbers(self, name: str, values: np.ndarray) -> None:
         values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
         dataset = self._file.create_dataset(name, data=values)
@@ -242,17 +271,12 @@ class DatabaseWriter:
         dataset.attrs["MATLAB_int_decode"] = np.int32(2)
 
     def _reserve(self, columns: dict[str, object], texts: dict[str, object]) -> None:
-        """Refuses what the disk has no room for: HDF5 notices only when it closes a dataset, and then says nothing, or
-        ends the process."""
+        """Refuses labels that there is no room for."""
         size = 1 << 17
         for rows in (*columns.values(), *texts.values()):
             numbers = isinstance(rows, np.ndarray)
             size += len(rows) * (8 if numbers else 4 * max(1, *map(len, rows)))  # bytes; of UTF-16, or more
-        tried = self.path.with_name(f"{self.path.name}.room")
-        try:
-            reserve(tried, size, self.final)
-        finally:
-            tried.unlink(missing_ok=True)
+        self._try_room(size, written=True)
 
     def _shrink(self) -> None:
         import h5py

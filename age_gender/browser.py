@@ -1,5 +1,6 @@
 """A server for the page in web/, to this machine alone."""
 
+import signal
 import threading
 import webbrowser
 from collections.abc import Callable
@@ -8,6 +9,8 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+
+from age_gender.cli import Stopped
 
 ADDRESS = "127.0.0.1"
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
@@ -64,7 +67,7 @@ def serve(folder: Path, tell: Callable[[str], None], opens: bool) -> int:
         try:
             page.serve_forever()
         except KeyboardInterrupt as stopped:
-            if type(stopped) is not KeyboardInterrupt:  # SIGTERM or SIGHUP
+            if isinstance(stopped, Stopped) and stopped.number != signal.SIGINT:
                 raise
     return 0
 

@@ -268,7 +268,7 @@ def _column(text: str) -> tuple[str, str]:
 
 
 class Stopped(KeyboardInterrupt):
-    """SIGTERM or SIGHUP: what a scheduler, a container or a closed terminal sends. It is treated as Ctrl-C is."""
+    """Ctrl-C, SIGTERM or SIGHUP: what a user, a scheduler, a container or a closed terminal sends."""
 
     def __init__(self, number: int):
         super().__init__(number)
@@ -282,7 +282,8 @@ def run(main: Callable[[], int | None]) -> None:
     # Files are replaced as a whole, and some network drives have no locks: HDF5 would call each file unreadable.
     os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
     out = sys.stdout  # before --quiet
-    for name in ("SIGTERM", "SIGHUP"):
+    _asked.clear()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, _stop)
@@ -310,8 +311,19 @@ def run(main: Callable[[], int | None]) -> None:
     sys.exit(status)
 
 
+_asked: list[int] = []  # signals that asked this process to stop
+
+
 def _stop(number: int, _frame: object) -> None:
+    _asked.append(number)
     raise Stopped(number)
+
+
+def heed() -> None:
+    """Raises Stopped again where a signal came and work goes on: what is raised while a library calls Python back, as
+    TensorFlow does while it traces, can be lost."""
+    if _asked:
+        raise Stopped(_asked[0])
 
 
 _ONE_LINE = {**SHOWN, ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}

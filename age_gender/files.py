@@ -39,7 +39,8 @@ def replacing(path: Path) -> Iterator[Path]:
     leads to is replaced. What is written is on the disk before it gets its name.
 
     Raises:
-        OSError: before the block begins, if `path` is a folder, or a link that leads to itself.
+        OSError: before the block begins, if `path` is a folder, or a link that leads to itself; with the name of
+            `path`, if the disk is full.
     """
     path = real(path) if Path(path).is_symlink() else Path(path)
     if wrong := errno.ELOOP if path.is_symlink() else errno.EISDIR if path.is_dir() else 0:
@@ -53,6 +54,10 @@ def replacing(path: Path) -> Iterator[Path]:
         _sync(temporary)
         _replace(temporary, path)
         _sync(path.parent)
+    except OSError as error:
+        if error.errno is not None and error.errno in DISK_FULL and error.filename in (None, str(temporary)):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

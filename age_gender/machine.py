@@ -9,16 +9,22 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import Any, TypeVar
 
 R = TypeVar("R")
 
 
+QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container: microseconds of all cores, or max, in so many
+
+
 def available_cores() -> int:
-    """The number of cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """The number of cores this process may use: those that it may run on, and no more than its container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):  # no container, or no quota
+        quota, period = map(int, QUOTA.read_text().split())
+        cores = min(cores, max(1, -(-quota // period)))
+    return cores
 
 
 def done_ahead(work: Callable[[Any], R], items: Iterable[Any], threads: int, ahead: int) -> Iterator[R]:

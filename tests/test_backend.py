@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import noise
 
+from age_gender import machine
 from age_gender.machine import held_back_stderr
 from networks import backend
 
@@ -86,3 +87,12 @@ def test_where_nothing_can_be_written_stderr_is_not_held_back(monkeypatch, capfd
         os.write(2, b"native")
         assert said() == ""
     assert capfd.readouterr().err == "native"
+
+
+@pytest.mark.parametrize(("said", "cores"), [("150000 100000", 2), ("20000 100000", 1), ("max 100000", 8), (None, 8)])
+def test_a_containers_quota_of_cores_is_kept(said, cores, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "QUOTA", tmp_path / "cpu.max")
+    monkeypatch.setattr(machine.os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    if said:
+        (tmp_path / "cpu.max").write_text(said + "\n")
+    assert machine.available_cores() == cores

@@ -44,6 +44,15 @@ def test_a_signal_ends_a_script_as_ctrl_c_does(name, status):
     assert (out, err, child.returncode) == ("put away\n", "\nit.py: stopped\n", status)
 
 
+def test_a_signal_that_a_library_loses_is_heeded_later():
+    body = "try:\n    print('ready', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    pass\n"
+    words = script(body + "print('goes on')\ncli.heed()\nprint('to its end')")
+    child = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child.stdout.readline()
+    child.send_signal(signal.SIGTERM)
+    assert (*child.communicate(timeout=30), child.returncode) == ("goes on\n", "\nit.py: stopped\n", 143)
+
+
 def test_a_hangup_that_nohup_ignores_stays_ignored():
     body = "print('ready', flush=True)\ntime.sleep(1)\nprint('done')"
     child = subprocess.Popen(

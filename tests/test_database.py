@@ -1,8 +1,12 @@
 """The .mat module: databases out and in, what others make of them, and what is refused."""
 
+import errno
 import hashlib
 import os
+import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import zlib
 from dataclasses import replace
@@ -521,22 +525,33 @@ def test_faces_are_read_from_the_file_in_any_order_and_from_no_other(tmp_path):
         cut.faces(np.array([49]))
 
 
-def test_labels_that_the_disk_has_no_room_for_leave_what_was_there(tmp_path, monkeypatch):
-    asked = []
-
-    def full(temporary, size, path):
-        asked.append(size)
-        raise OSError(f"{path} was not written, {size:,} bytes: No space left on device")
-
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no limits of this kind")
+def test_what_there_is_no_room_for_is_refused_and_what_was_there_stays(tmp_path):
     (tmp_path / "a.mat").write_text("the one before")
-    monkeypatch.setattr(utils, "reserve", full)
-    paths = ["x" * 50] * 4
-    with pytest.raises(OSError, match=r"a\.mat was not written, .* No space left on device"):
-        with utils.writing_database(tmp_path / "a.mat", 4, 8) as writer:
-            writer.append(noise(4, 8))
-            writer.finish({"age": np.arange(4), "gender": np.arange(4) % 2, "path": paths}, {}, {"db": "wiki"})
-    assert asked[0] > 4 * 50 * 2 + 4 * 8 * 2
+    script = (
+        "import resource, sys; import numpy as np; from pathlib import Path; from utils import writing_database\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)\n"
+        "try:\n"
+        "    with writing_database(Path(sys.argv[1]), 40, 64) as writer:\n"
+        "        writer.append(np.zeros((40, 64, 64, 3), np.uint8)); print('images')\n"
+        "        columns = {'age': np.arange(40), 'gender': np.arange(40) % 2, 'path': ['x' * 500] * 40}\n"
+        "        writer.finish(columns, {}, {'db': 'wiki'})\n"
+        "except OSError as error: print(error)\n"
+    )
+    for limit, begun in ((400_000, ""), (500_000, "images\n"), (600_000, "images\n")):
+        words = [sys.executable, "-c", script, tmp_path / "a.mat", str(limit)]
+        done = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+        assert re.fullmatch(rf"{begun}\S*a\.mat was not written, [\d,]+ bytes: File too large\n", done.stdout)
+        assert not done.stderr and not done.returncode
     assert (tmp_path / "a.mat").read_text() == "the one before" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_disk_that_is_full_in_the_middle_is_named_by_the_file_and_leaves_nothing(tmp_path):
+    with pytest.raises(OSError, match=r"No space left on device: '.*a\.mat'$"):
+        with utils.writing_database(tmp_path / "a.mat", 4, 8) as writer:
+            writer.append(noise(2, 8))
+            raise OSError(errno.ENOSPC, "as a library says it")
+    assert not list(tmp_path.iterdir())
 
 
 def test_texts_are_counted_as_they_are_read_since_all_may_be_one(tmp_path, monkeypatch):

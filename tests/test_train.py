@@ -16,6 +16,7 @@ from conftest import noise, stopped_state, training_options, write_database
 from micro_network import micro_network
 
 import train
+from age_gender import cli
 from age_gender.description import EARLIER, KEY, TRAINING, VALIDATION, Description
 from age_gender.files import alone
 from age_gender.labels import AGE_SCALES
@@ -376,6 +377,13 @@ def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(f
     words = ["-i", anew, "--nb_epochs", "1", "--lr", "1e-30", *TINY, "--weight_file", first]
     assert train.main([*map(str, words), "--output_dir", str(tmp_path / "fourth")]) == 0
     assert f"it was trained on another database of {open_database(faces).db}: faces" in capsys.readouterr().out
+
+
+def test_a_training_heeds_a_signal_whose_exception_was_lost(faces, tmp_path, quick_runs, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "_asked", [15])
+    with pytest.raises(cli.Stopped):
+        train.main(["-i", str(faces), "--nb_epochs", "3", *TINY, "--output_dir", str(tmp_path / "run")])
+    assert "stopped after 0 whole epochs" in capsys.readouterr().out
 
 
 def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(faces, tmp_path, quick_runs, capsys):

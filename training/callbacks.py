@@ -11,6 +11,7 @@ from pathlib import Path
 import keras
 from tqdm import tqdm
 
+from age_gender.cli import heed
 from age_gender.files import replacing
 from mixup_generator import MixupGenerator
 from networks import backend
@@ -70,6 +71,15 @@ class PlainValidationLoss(keras.callbacks.Callback):
             if logs[f"{head}_loss"] == 0:  # no face has the label: Keras makes 0 of 0 / 0
                 logs.update({name: math.nan for name in logs if name.startswith(f"{head}_") and name.endswith(SCORES)})
         logs["val_loss"] = self.gender_weight * logs["val_pred_gender_loss"] + logs["val_pred_age_loss"]
+
+
+class StopWhereAsked(keras.callbacks.Callback):
+    """Ends a training that was asked to stop, where the signal's exception was lost."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        heed()
+
+    on_test_batch_end = on_train_batch_end
 
 
 class StopAtNan(keras.callbacks.Callback):

@@ -18,7 +18,16 @@ from networks.applications import VGGFACE_MEANS_BGR
 from networks.backbones import STAGES, build
 from networks.checkpoints import save
 from networks.split import sides_of
-from training.callbacks import Journal, KeepBest, PlainValidationLoss, Resume, StopAtNan, epochs_of, train_last_stages
+from training.callbacks import (
+    Journal,
+    KeepBest,
+    PlainValidationLoss,
+    Resume,
+    StopAtNan,
+    StopWhereAsked,
+    epochs_of,
+    train_last_stages,
+)
 from training.data import Data, split_of
 from training.losses import age_loss
 from training.metrics import weighted_metrics
@@ -203,7 +212,7 @@ def watchers(model, plan: Plan) -> tuple[StopAtNan, KeepBest, Journal, Resume, l
     resume = Resume(folder, lambda: kept | {"best": best.state, "history": journal.rows})
     plain_loss = PlainValidationLoss(options.gender_weight, plan.validation.padding if team.devices else 1.0)
     named = [NameCheckpoints(folder, write, best)] if options.run else []
-    callbacks = [guard, epochs_of(plan.training), *averaged, plain_loss, best, *named]
+    callbacks = [StopWhereAsked(), guard, epochs_of(plan.training), *averaged, plain_loss, best, *named]
     if team.leads:
         callbacks += [*tensorboard(folder), *tracker(folder, options), journal, resume]
     return guard, best, journal, resume, callbacks
