@@ -519,21 +519,28 @@ def _own_dataset(path: Path, file, name: str):
 
 
 def _values(path: Path, dataset) -> np.ndarray:
-    """What a dataset holds. Of texts of any length all may be one and the same in the file, so that they are read and
-    counted step by step."""
+    """What a dataset holds. Of texts of any length all may be one and the same in the file, so that their lengths are
+    counted first, which stand before their places; where they do not lie in one piece, step by step."""
     import h5py
 
     if h5py.check_ref_dtype(dataset.dtype):
         raise ValueError(f"{path}: '{dataset.name}' is a cell array of MATLAB; save its texts as a char array")
     if not dataset.dtype.hasobject or not dataset.shape:
         return dataset[()]
-    size, found, total = max(1, path.stat().st_size), [], 0
+    size, offset = max(1, path.stat().st_size), dataset.id.get_offset()
+    problem = f"{path}: '{dataset.name}' holds more text than such a file can"
+    if offset is not None and dataset.id.get_storage_size() == 16 * dataset.size:
+        lengths = np.fromfile(path, "<u4", 4 * dataset.size, offset=offset)[::4]
+        if lengths.sum(dtype=np.int64) > max(SMALL, size):
+            raise ValueError(problem)
+        return dataset[()]
+    found, total = [], 0
     step = max(1, SMALL // size // max(1, int(np.prod(dataset.shape[1:]))))
     for start in range(0, len(dataset), step):
         found.append(dataset[start : start + step])
         total += sum(map(len, found[-1].ravel()))
         if total > max(SMALL, size):
-            raise ValueError(f"{path}: '{dataset.name}' holds more text than such a file can")
+            raise ValueError(problem)
     return np.concatenate(found) if found else dataset[()]
 
 
