@@ -15,7 +15,7 @@ import numpy as np
 
 from age_gender.faces import IMAGE_SUFFIXES, read_image
 from age_gender.files import files_below, real
-from age_gender.machine import held_back_stderr
+from age_gender.machine import held_back_stderr, native_lines
 
 TABLE, TABLE_BEGINS = "predictions.csv", b"input,frame,face,"  # a folder that holds one is of results
 VIDEO_SUFFIXES = (
@@ -133,14 +133,18 @@ def complaints(folder: Path, names: Iterable[str]) -> dict[str, list[str]]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps back OpenCV's and FFmpeg's own complaints of a video; the caller says what failed."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+def quiet() -> Iterator[list[str]]:
+    """Keeps back OpenCV's and FFmpeg's own complaints of a video; the caller says what failed.
+
+    Yields:
+        A list, to which FFmpeg's lines go when the block ends.
+    """
     logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it
     level = logging.getLogLevel()
     logging.setLogLevel(0)
     try:
-        yield
+        with native_lines() as lines:
+            yield lines
     finally:
         logging.setLogLevel(level)
 
@@ -188,7 +192,8 @@ class Video:
         size: width and height of the frames.
         lists_frames: whether the file lists each frame, so that its rate is the mean, however unevenly they come.
         lost: when all was read, how many frames the file promised that could not be read. Where it does not list each
-            frame, and reading never failed on the way, those after the last one: a gap may be a pause.
+            frame, reading never failed on the way and the decoder did not complain, those after the last one: a gap
+            may be a pause.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -222,27 +227,29 @@ class Video:
         number = failed = skipped = 0
         seconds = -1 / self._rate
         try:
-            while number + failed < max(self._waited_for, 1) or not failed:
-                wanted = not number % self.every
-                good, image = self._capture.read() if wanted else (self._capture.grab(), None)
-                if not good:  # a damaged stretch may have good frames behind it
-                    failed += 1
-                    continue
-                skipped = failed
-                # The frame's own time, as phones' videos have no steady rate; not every reader knows it.
-                seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 or number / self._rate
-                if image is not None:
-                    if image.shape[1::-1] != self.size:  # pixels that are not square, as on a DVD
-                        image = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
-                    yield Frame(self.path.name, number, partial(np.asarray, image), seconds)
-                number += 1
-            missing = self._missing(number, seconds, skipped > 0)
+            with quiet() as complaints:
+                while number + failed < max(self._waited_for, 1) or not failed:
+                    wanted = not number % self.every
+                    good, image = self._capture.read() if wanted else (self._capture.grab(), None)
+                    if not good:  # a damaged stretch may have good frames behind it
+                        failed += 1
+                        continue
+                    skipped = failed
+                    # The frame's own time, as phones' videos have no steady rate; not every reader knows it.
+                    seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 or number / self._rate
+                    if image is not None:
+                        if image.shape[1::-1] != self.size:  # pixels that are not square, as on a DVD
+                            image = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
+                        yield Frame(self.path.name, number, partial(np.asarray, image), seconds)
+                    number += 1
+            missing = self._missing(number, seconds, bool(skipped or complaints))
             self.lost = missing if missing > SLACK else 0
         finally:
             self._capture.release()
 
     def _missing(self, read: int, seconds: float, damaged: bool) -> int:
-        """How many frames are missing after so many were read, the last at these seconds and past a damaged stretch."""
+        """How many frames are missing after so many were read, the last at these seconds; `damaged`, whether reading
+        failed on the way, or the decoder complained."""
         missing = self._promised - read
         if self.lists_frames or damaged:
             return missing
@@ -288,13 +295,14 @@ class Camera:
         def watch() -> None:
             """Puts the newest frame in place of the one before, until the camera ends or nobody looks any more."""
             try:
-                while not ended.is_set():
-                    good, image = self._capture.read()
-                    if not good:
-                        break
-                    with arrived:
-                        newest[:] = [image]
-                        arrived.notify()
+                with quiet():
+                    while not ended.is_set():
+                        good, image = self._capture.read()
+                        if not good:
+                            break
+                        with arrived:
+                            newest[:] = [image]
+                            arrived.notify()
             finally:  # also where OpenCV raises
                 with arrived:
                     ended.set()

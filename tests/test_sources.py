@@ -1,5 +1,6 @@
 """Where pictures come from: folders with junk in them, a film that the test makes, a camera that it plays."""
 
+import os
 import shutil
 import time
 
@@ -183,6 +184,20 @@ def test_frames_are_missing_where_a_file_ends_early_and_not_where_they_come_unev
 ):
     video = Video(played(tmp_path / "a.bin", head, times, rate, promised, monkeypatch), every)
     assert len(list(video)) == len([each for each in times if each is not None][::every]) and video.lost == lost
+
+
+def test_a_gap_is_damage_where_the_decoder_complains_and_the_complaint_is_kept_back(tmp_path, monkeypatch, capfd):
+    path = played(tmp_path / "a.bin", MATROSKA, PAUSE, 30, 130, monkeypatch)
+    read = cv2.VideoCapture.read
+
+    def complaining(self):
+        if self.number == 20:
+            os.write(2, b"[h264] error while decoding\n")
+        return read(self)
+
+    monkeypatch.setattr(cv2.VideoCapture, "read", complaining)
+    video = Video(path)
+    assert (len(list(video)), video.lost) == (40, 90) and capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("head", [MATROSKA, MP4])
