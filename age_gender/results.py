@@ -23,6 +23,8 @@ from age_gender.tracks import Tracked
 PREDICTIONS, SUMMARY = "predictions.json", "summary.csv"  # the table as JSON; people, where they are tracked
 TABLES = (TABLE, PREDICTIONS, SUMMARY)
 SLOWEST, FASTEST = 0.01, 60_000.0  # frames per second of a film
+UNSTEADY = 60.0  # frames per second, at most, of a film whose frames do not come at the rate that its source says
+STANDING = 3600  # frames for which a picture stands still at most: a minute of those
 WRITABLE = (".bmp", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 COLUMNS = (
@@ -150,7 +152,8 @@ class Output:
         if self._source:
             film_name(folder)  # refused before the first frame
         self._film: cv2.VideoWriter | None = None
-        self._film_frames = 0
+        self._film_frames, self._film_due = 0, 0.0  # how many are written, and would be by the frames' own times
+        self._held: tuple[np.ndarray, float] | None = None  # the film's next picture, which stands until another's time
         self._unfinished = ExitStack()  # the film
         self._tables = ExitStack()
         self._rows = 0
@@ -165,15 +168,33 @@ class Output:
         path = self._tables.enter_context(replacing(self.folder / name))
         return self._tables.enter_context(open(path, "w", encoding="utf-8", **how))  # type: ignore[call-overload]
 
-    def _open_film(self, source: Video | Camera, size: tuple[int, int]) -> None:
+    def _open_film(self, source: Video | Camera, size: tuple[int, int], step: float) -> None:
+        """Begins the film, of width and height `size`, whose first frames are `step` seconds apart; 0: of any rate."""
         self._film_file = self.folder / film_of(source)
         self._film_new = self._unfinished.enter_context(replacing(self._film_file))
         code = cv2.VideoWriter.fourcc(*"mp4v")
+        rate = source.frames_per_second
+        if step > 0 and not 0.9 < step * rate < 1.1:
+            rate = min(max(rate, 1 / step), UNSTEADY)
         for digits in (3, 2, 1, 0):  # the format holds a rate as a fraction of numbers of 16 bits
-            rate = round(min(max(source.frames_per_second, SLOWEST), FASTEST), digits)
-            self._film = cv2.VideoWriter(film_name(self._film_new), code, rate, size)
+            self._film_rate = round(min(max(rate, SLOWEST), FASTEST), digits)
+            self._film = cv2.VideoWriter(film_name(self._film_new), code, self._film_rate, size)
             if self._film.isOpened():
                 return
+
+    def _write_held(self, step: float) -> None:
+        """Writes the picture that is held: once, or as often as it has to stand for `step` seconds."""
+        assert self._source and self._held
+        picture = self._held[0]
+        if self._film is None:
+            self._open_film(self._source, (picture.shape[1], picture.shape[0]), step)
+        assert self._film
+        self._film_due += min(max(step * self._film_rate, 0), STANDING)
+        times = max(1, round(self._film_due) - self._film_frames)
+        with quiet():  # `close` says it, of all frames at once
+            for _ in range(times):
+                self._film.write(picture)
+        self._film_frames += times
 
     def add(self, result: Result, annotated: np.ndarray | None, tracked: list[Tracked | None] | None = None) -> None:
         """Takes a result, its annotated picture (None if unreadable), and who is tracked, one for each face."""
@@ -188,12 +209,11 @@ class Output:
         if annotated is None:
             return
         if self._source:
-            if self._film is None:
-                self._open_film(self._source, (annotated.shape[1], annotated.shape[0]))
-            assert self._film
-            with quiet():  # `close` says it, of all frames at once
-                self._film.write(annotated)
-            self._film_frames += 1
+            mean_rate = isinstance(self._source, Video) and self._source.lists_frames
+            seconds = 0.0 if mean_rate else result.frame.seconds or 0.0
+            if self._held:
+                self._write_held(seconds - self._held[1])
+            self._held = annotated, seconds
         else:
             self._write_picture(result.frame.name, annotated)
 
@@ -228,6 +248,8 @@ class Output:
                 table.writeheader()
                 table.writerows(people)
         with self._unfinished:
+            if self._held:
+                self._write_held(0)
             if self._film:
                 with quiet():
                     self._film.release()

@@ -15,7 +15,7 @@ import numpy as np
 
 from age_gender.faces import IMAGE_SUFFIXES, read_image
 from age_gender.files import files_below, real
-from age_gender.machine import held_back_stderr
+from age_gender.machine import held_back_stderr, native_lines
 
 TABLE, TABLE_BEGINS = "predictions.csv", b"input,frame,face,"  # a folder that holds one is of results
 VIDEO_SUFFIXES = (
@@ -133,14 +133,18 @@ def complaints(folder: Path, names: Iterable[str]) -> dict[str, list[str]]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Keeps back OpenCV's and FFmpeg's own complaints of a video; the caller says what failed."""
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+def quiet() -> Iterator[list[str]]:
+    """Keeps back OpenCV's and FFmpeg's own complaints of a video; the caller says what failed.
+
+    Yields:
+        A list, to which FFmpeg's lines go when the block ends.
+    """
     logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it
     level = logging.getLogLevel()
     logging.setLogLevel(0)
     try:
-        yield
+        with native_lines() as lines:
+            yield lines
     finally:
         logging.setLogLevel(level)
 
@@ -167,7 +171,11 @@ def film_name(path: Path) -> str:
 
 LISTS = (b"#EXTM3U", b"ffconcat")  # how lists of other files begin, which FFmpeg would play
 PROLOGUE = 1024  # bytes: none of a video's so many first ones are text alone
-LEAST_BYTES = 8  # of a frame in a file: its place in the index takes them. Who promises more frames knows nothing
+# What the first box of an MP4 or a QuickTime file is called. They list each frame, and their rate is the mean. Other
+# files' count is their length times a rate, or, as that of AVI, has empty frames in it.
+BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+LEAST_BYTES = 8  # of a frame in a file: its place in the index takes them. More frames than that are not waited for
+LONGEST = 7 * 24 * 3600  # seconds: who promises more knows nothing
 SLACK = 2  # frames by which a file's own count may be off, as an estimate from its length is
 
 
@@ -180,9 +188,12 @@ class Video:
 
     Attributes:
         frames_per_second: of what is yielded.
-        total: how many frames are yielded, as the file promises; 0 where it does not say.
+        total: how many frames are yielded, as the file promises; 0 where it does not say, or cannot hold so many.
         size: width and height of the frames.
-        lost: when all was read, how many frames the file promised that could not be read.
+        lists_frames: whether the file lists each frame, so that its rate is the mean, however unevenly they come.
+        lost: when all was read, how many frames the file promised that could not be read. Where it does not list each
+            frame, reading never failed on the way and the decoder did not complain, those after the last one: a gap
+            may be a pause.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -198,6 +209,7 @@ class Video:
             if head.startswith(LISTS) or (head.isascii() and b"\0" not in head):
                 raise ValueError(f"{path} cannot be played: it is empty or text, no video")
         self.lost = 0
+        self.lists_frames = head[4:8] in BOXES
         self._capture = open_capture(film_name(self.path))
         self._rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
         self.frames_per_second = self._rate / every
@@ -207,29 +219,42 @@ class Video:
         wide, high = (self._capture.get(each) or 1 for each in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
         self.size = max(1, round(width * wide / high)), height
         promised = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        self._promised = promised if promised * LEAST_BYTES <= self.path.stat().st_size else 0
-        self.total = max(0, -(-self._promised // every))
+        self._promised = promised if promised <= LONGEST * self._rate else 0
+        self._waited_for = self._promised if self._promised * LEAST_BYTES <= self.path.stat().st_size else 0
+        self.total = max(0, -(-self._waited_for // every))
 
     def __iter__(self) -> Iterator[Frame]:
-        number = failed = 0
+        number = failed = skipped = 0
+        seconds = -1 / self._rate
         try:
-            while number + failed < max(self._promised, 1) or not failed:
-                wanted = not number % self.every
-                good, image = self._capture.read() if wanted else (self._capture.grab(), None)
-                if not good:  # a damaged stretch may have good frames behind it
-                    failed += 1
-                    continue
-                if image is not None:
-                    if image.shape[1::-1] != self.size:  # pixels that are not square, as on a DVD
-                        image = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
+            with quiet() as complaints:
+                while number + failed < max(self._waited_for, 1) or not failed:
+                    wanted = not number % self.every
+                    good, image = self._capture.read() if wanted else (self._capture.grab(), None)
+                    if not good:  # a damaged stretch may have good frames behind it
+                        failed += 1
+                        continue
+                    skipped = failed
                     # The frame's own time, as phones' videos have no steady rate; not every reader knows it.
-                    seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-                    yield Frame(self.path.name, number, partial(np.asarray, image), seconds or number / self._rate)
-                number += 1
-            short = self._promised - number
-            self.lost = short if short > SLACK else 0
+                    seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 or number / self._rate
+                    if image is not None:
+                        if image.shape[1::-1] != self.size:  # pixels that are not square, as on a DVD
+                            image = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
+                        yield Frame(self.path.name, number, partial(np.asarray, image), seconds)
+                    number += 1
+            missing = self._missing(number, seconds, bool(skipped or complaints))
+            self.lost = missing if missing > SLACK else 0
         finally:
             self._capture.release()
+
+    def _missing(self, read: int, seconds: float, damaged: bool) -> int:
+        """How many frames are missing after so many were read, the last at these seconds; `damaged`, whether reading
+        failed on the way, or the decoder complained."""
+        missing = self._promised - read
+        if self.lists_frames or damaged:
+            return missing
+        step = seconds / (read - 1) if read > 1 and seconds > 0 else 1 / self._rate
+        return min(missing, round((self._promised / self._rate - seconds) / step) - 1)
 
 
 def _host(address: str) -> str:
@@ -270,13 +295,14 @@ class Camera:
         def watch() -> None:
             """Puts the newest frame in place of the one before, until the camera ends or nobody looks any more."""
             try:
-                while not ended.is_set():
-                    good, image = self._capture.read()
-                    if not good:
-                        break
-                    with arrived:
-                        newest[:] = [image]
-                        arrived.notify()
+                with quiet():
+                    while not ended.is_set():
+                        good, image = self._capture.read()
+                        if not good:
+                            break
+                        with arrived:
+                            newest[:] = [image]
+                            arrived.notify()
             finally:  # also where OpenCV raises
                 with arrived:
                     ended.set()

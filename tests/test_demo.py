@@ -267,6 +267,32 @@ def test_the_film_of_a_video_whose_rate_makes_no_sense_has_its_frames(rate, tmp_
     assert frames_in(tmp_path / "out" / "odd.mp4") == 4
 
 
+@pytest.mark.parametrize(
+    ("rate", "seconds", "lasts"),
+    [
+        (30, [number / 30 + 3 * (number >= 20) for number in range(40)], 4.33),  # a pause
+        (10, [number / 10 + 3 * (number >= 7) for number in range(14)], 4.4),  # the same, each third frame
+        (1000, [0.09 * number + 0.05 * (number % 2) for number in range(20)], 1.76),  # a rate that is none
+        (9.3, [number / 30 + 3 * (number >= 20) for number in range(40)], 4.33),  # the mean rate
+        (200, [number / 200 for number in range(30)], 0.15),  # steady
+        (25, [0, 0.04, 1e12, 1e12 + 0.04], 3603 / 25),  # times that make no sense
+        (25, [0.4, 0.4, 0.2, 0.44], 0.28),
+    ],
+)
+def test_a_film_takes_as_long_as_a_video_whose_frames_come_unevenly(rate, seconds, lasts, tmp_path):
+    video = sources.Video(film(tmp_path / "odd.mp4", 1))
+    video.frames_per_second, video.lists_frames = rate, False
+    output = results.Output(tmp_path / "out", video)
+    picture = np.zeros((48, 64, 3), np.uint8)
+    for number, second in enumerate(seconds):
+        frame = sources.Frame("odd.mp4", number, lambda: picture, second)
+        output.add(results.Result(frame, picture, []), picture)
+    output.close()
+    kept = cv2.VideoCapture(str(tmp_path / "out" / "odd.mp4"))
+    frames = kept.get(cv2.CAP_PROP_FRAME_COUNT)
+    assert frames >= len(seconds) and frames / kept.get(cv2.CAP_PROP_FPS) == pytest.approx(lasts, abs=0.05)
+
+
 def test_a_film_that_opencv_cannot_write_gets_no_name_and_costs_no_row(tmp_path, monkeypatch):
     source = film(tmp_path / "a.mp4", 4)
     monkeypatch.setattr(results.cv2.VideoWriter, "fourcc", lambda *letters: 1)

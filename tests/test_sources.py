@@ -1,5 +1,6 @@
 """Where pictures come from: folders with junk in them, a film that the test makes, a camera that it plays."""
 
+import os
 import shutil
 import time
 
@@ -131,6 +132,80 @@ def test_a_video_that_promises_more_frames_than_it_has_bytes_ends(film, monkeypa
     monkeypatch.setattr(cv2, "VideoCapture", Boaster)
     video = Video(film)
     assert (len(list(video)), video.total, video.lost) == (12, 0, 0)
+
+
+MATROSKA, MP4, AVI = b"\x1aE\xdf\xa3", b"\0\0\0\x20ftypisom", b"RIFF\0\0\0\0AVI LIST"
+PAUSE = [number / 30 + 3 * (number >= 20) for number in range(40)]
+UNEVEN = [0.09 * number + 0.05 * (number % 2) for number in range(20)]
+EVEN = [number / 30 for number in range(120)]
+
+
+def played(path, head, times, rate, promised, monkeypatch):
+    """A video whose decoder gives a grey frame at each of these seconds (None: one that cannot be read)."""
+
+    class Decoder(PlayedCamera):
+        def get(self, name):
+            if name == cv2.CAP_PROP_POS_MSEC:
+                return 1000 * times[self.number - 1]
+            return {cv2.CAP_PROP_FPS: rate, cv2.CAP_PROP_FRAME_COUNT: promised}.get(name, 4)
+
+        def read(self):
+            self.number += 1
+            good = self.number <= len(times) and times[self.number - 1] is not None
+            return good, np.zeros((4, 4, 3), np.uint8) if good else None
+
+        def grab(self):
+            return self.read()[0]
+
+    if not path.exists():
+        path.write_bytes(head + bytes(100_000))
+    monkeypatch.setattr(cv2, "VideoCapture", Decoder)
+    return path
+
+
+@pytest.mark.parametrize("every", [1, 3])
+@pytest.mark.parametrize(
+    ("head", "times", "rate", "promised", "lost"),
+    [
+        (MATROSKA, PAUSE, 30, 130, 0),  # a count that is the length times the rate
+        (MATROSKA, UNEVEN, 1000, 1840, 0),
+        (AVI, PAUSE, 30, 130, 0),  # whose empty frames count
+        (MATROSKA, EVEN, 30, 120, 0),
+        (MATROSKA, EVEN[:72], 30, 120, 48),
+        (AVI, EVEN[:72], 30, 120, 48),
+        (MATROSKA, [], 30, 120, 120),
+        (MATROSKA, [*EVEN[:30], *[None] * 20, *EVEN[50:]], 30, 120, 20),  # reading failed: that gap is no pause
+        (MP4, [*EVEN[:30], *EVEN[50:]], 30, 120, 20),  # its own count
+        (MP4, PAUSE, 9.3, 40, 0),
+    ],
+)
+def test_frames_are_missing_where_a_file_ends_early_and_not_where_they_come_unevenly(
+    head, times, rate, promised, lost, every, tmp_path, monkeypatch
+):
+    video = Video(played(tmp_path / "a.bin", head, times, rate, promised, monkeypatch), every)
+    assert len(list(video)) == len([each for each in times if each is not None][::every]) and video.lost == lost
+
+
+def test_a_gap_is_damage_where_the_decoder_complains_and_the_complaint_is_kept_back(tmp_path, monkeypatch, capfd):
+    path = played(tmp_path / "a.bin", MATROSKA, PAUSE, 30, 130, monkeypatch)
+    read = cv2.VideoCapture.read
+
+    def complaining(self):
+        if self.number == 20:
+            os.write(2, b"[h264] error while decoding\n")
+        return read(self)
+
+    monkeypatch.setattr(cv2.VideoCapture, "read", complaining)
+    video = Video(path)
+    assert (len(list(video)), video.lost) == (40, 90) and capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize("head", [MATROSKA, MP4])
+def test_a_video_that_is_cut_off_early_says_what_is_lost_and_is_not_waited_for(head, tmp_path, monkeypatch):
+    (tmp_path / "a.bin").write_bytes(head + bytes(5000))  # too short to hold so many frames
+    video = Video(played(tmp_path / "a.bin", head, [0.0], 25, 800, monkeypatch))
+    assert (len(list(video)), video.total, video.lost) == (1, 0, 799)
+    assert video._capture.number == 2
 
 
 def test_what_is_no_video_is_refused(tmp_path, film):
