@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import give_every_weight_a_value, make_database, noise, write_database
+from conftest import give_every_weight_a_value, make_database, noise, posix, write_database
 
 import evaluate
 from age_gender import __version__, runtimes
@@ -536,6 +536,7 @@ def test_the_demo_shows_what_the_checkpoint_has(runs, drawn, tmp_path, capsys):
     assert all(face.interval is None and not face.unsure for face in predictor(read_image(photo)))
 
 
+@posix
 def test_a_read_only_checkpoint_stays_as_it_is_and_a_link_leads_to_its_file(runs, tmp_path):
     path = copy_of(runs[0], tmp_path)
     link = tmp_path / "link.hdf5"

@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from conftest import damaged_jpeg, noise
+from conftest import damaged_jpeg, noise, posix
 
 import age_gender.faces
 import check_dataset
@@ -391,7 +391,7 @@ def test_a_list_that_names_nothing_is_refused(text, message, tmp_path):
                         *("--exclude", str(tmp_path / "list.txt"))])  # fmt: skip
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+@posix
 def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path):
     photos(tmp_path, "20_0_0_2.jpg")
     os.mkfifo(tmp_path / "pipe")
@@ -429,6 +429,7 @@ def test_a_name_is_no_formula_and_comes_back(name, tmp_path):
 # ------------------------------------------------------------------------------------------------ folders
 
 
+@posix
 def test_linked_folders_are_followed_and_none_is_entered_twice(tmp_path):
     photos(tmp_path, "a/1.jpg", "other/2.jpg", "b.jpg")
     folder = tmp_path / "a"
@@ -459,6 +460,7 @@ def test_a_folder_that_cannot_be_read_is_named_and_counted(tmp_path, monkeypatch
     assert records.path == ["20_0_0_2.jpg"] and records.skipped == {"malformed name": ["secret/"]}
 
 
+@posix
 def test_a_link_that_leads_to_itself_is_no_folder_and_no_place_for_results(tmp_path):
     photos(tmp_path, "in/a.jpg")
     loop = tmp_path / "in" / "loop.jpg"
