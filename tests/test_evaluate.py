@@ -191,6 +191,9 @@ def test_a_list_names_the_faces(databases, runs, tmp_path, capsys, quick_report)
     (tmp_path / "none.txt").write_text("a.jpg\nb.jpg\n")
     with pytest.raises(ValueError, match="none of its 2 names is in the databases"):
         evaluate.main(["--weight_file", str(runs[0]), "--split_file", str(tmp_path / "none.txt")])
+    (tmp_path / "two.txt").write_text("utkface/3.jpg,utkface/5.jpg\n")
+    with pytest.raises(ValueError, match="two.txt, line 1: utkface/5.jpg is a photo too; write one name a line"):
+        evaluate.main(["--weight_file", str(runs[0]), "--split_file", str(tmp_path / "two.txt")])
     with pytest.raises(ValueError, match="nowhere.txt cannot be read as a table"):
         evaluate.main(["--weight_file", str(runs[0]), "--split_file", "nowhere.txt"])
 
