@@ -34,7 +34,7 @@ import numpy as np
 
 from age_gender import cli
 from age_gender.cluster import connected
-from age_gender.files import write_rows
+from age_gender.files import can_be_listed, replacing, write_rows
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN, likelier_gender
 from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
@@ -98,10 +98,12 @@ def main(argv: list[str] | None = None) -> int:
         with native_stderr_kept() as known:
             check = check_photos(args)
             known.update(line for lines in check.complaints.values() for line in lines)
-            write_rows(output, [("path", "reason", "same_as"), *((path, *why) for path, why in check.listed.items())])
+            with replacing(page) as new_page, replacing(output) as new_list:  # both or neither
+                rows = ((path, *map(cli.one_line, why)) for path, why in check.listed.items())
+                write_rows(new_list, [("path", "reason", "same_as"), *rows])
+                write_report(new_page, check)
             report(check, output)
             list_damaged(output, check.damaged, [])
-            write_report(page, check)
         cli.result(output=output, page=page, listed=len(check.listed), kept=len(check.kept))
     print(f"the page with pictures is {page}")
     return 0
@@ -139,6 +141,9 @@ def check_photos(args: argparse.Namespace) -> Check:
     damaged = {path: lines for path, lines in complaints.items() if path not in unread}
     findings, listed, groups = find(records, photos, args.list_near, reader.both)
     findings.append(("damaged, but read", None, len(damaged), 0))
+    if unlisted := [path for path in listed if not can_be_listed(path)]:
+        findings.append(("with a name that no list can hold", None, len(unlisted), 0))
+        listed = {path: why for path, why in listed.items() if can_be_listed(path)}
     kept, dropped = clean(records, MIN_SCORE, 0, MAX_AGE, set(listed), reader.both)
     return Check(
         args.db, folder, margin, records, findings, listed, groups, kept, dropped, complaints, damaged, args.seed
@@ -162,7 +167,6 @@ def check_labels(files: list[Path], paths: list[Path] | None, below: float, outp
     judgement = judge(models, databases)
     count, judged = len(judgement.judged), int(judgement.judged.sum())
     doubts = doubted(judgement, databases, below)
-    write_rows(output, [tuple(doubts), *doubts.assign(probability=doubts.probability.map("{:.2g}".format)).values])
     counts = [("faces", count), ("judged", judged), *doubts.reason.value_counts().items()]
     says = f"{judged:,} of {count:,} faces were judged, each by models that had not trained on it"
     says += "" if judged == count else f"; every model had trained on the other {count - judged:,}"
@@ -171,15 +175,20 @@ def check_labels(files: list[Path], paths: list[Path] | None, below: float, outp
     captions = [doubt_in_words(each) for each in shown.itertuples()]
     size = max(database.image_size for database in databases)
     images = ImageStack(databases, size)[shown.index.to_numpy()] if len(shown) else []
-    pages.write_page(
-        output.with_suffix(".html"),
-        "doubts.html",
-        title=f"Labels that {', '.join(map(str, models))} doubts" if len(models) == 1 else "Labels that models doubt",
-        says=says,
-        counts=counts,
-        doubts=list(zip(images, captions, strict=True)),
-    )
-    cli.result(output=output, page=output.with_suffix(".html"), listed=len(doubts))
+    title = f"Labels that {', '.join(map(str, models))} doubts" if len(models) == 1 else "Labels that models doubt"
+    page = output.with_suffix(".html")
+    with replacing(page) as new_page, replacing(output) as new_list:  # both or neither
+        rows = doubts.assign(probability=doubts.probability.map("{:.2g}".format)).values
+        write_rows(new_list, [tuple(doubts), *rows])
+        pages.write_page(
+            new_page,
+            "doubts.html",
+            title=title,
+            says=says,
+            counts=counts,
+            doubts=list(zip(images, captions, strict=True)),
+        )
+    cli.result(output=output, page=page, listed=len(doubts))
     print(says)
     print(f"they are listed in {output}, the least likely first; create_db.py --exclude {output} leaves them out")
 
@@ -248,7 +257,6 @@ def write_report(path: Path, check: Check) -> None:
 
     sample = np.random.default_rng(check.seed).permutation(kept)[:SHOWN_FACES]
     sample = sample[np.argsort(records.age[sample], kind="stable")].tolist()
-    total = len(records) + sum(map(len, records.skipped.values()))
     scores = None
     if records.face_score is not None:
         above = int(np.sum(records.face_score >= MIN_SCORE))
@@ -262,7 +270,7 @@ def write_report(path: Path, check: Check) -> None:
         source=f"Read by --db {check.name}{f': {reader.says}' if reader.source.page else ''}. Before any cleaning",
         labelled=in_words(records, slice(None)),
         cleaning=[
-            ("records", total),
+            ("records", records.total),
             *((f"- {reason}", n) for reason, n in check.dropped.items()),
             ("kept", len(kept)),
         ],

@@ -25,9 +25,9 @@ from age_gender.files import alone
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
-from readers.cleaning import names_found
 from readers.cutting import Block, Cut, Find, StillThere, decoded_blocks
-from readers.damaged import complaints_of, list_damaged, write_list
+from readers.damaged import complaints_of, how_listed, list_damaged, write_list
+from readers.excluded import read_exclusions
 from readers.parts import name_parts, part_of
 
 
@@ -135,7 +135,7 @@ def main(argv: list[str] | None = None) -> None:
     kept, dropped = clean(records, args.min_score, args.min_age, args.max_age, excluded, reader.both, boxes)
     if not len(kept):
         counts = ", ".join(f"{count:,} {reason}" for reason, count in dropped.items() if count)
-        raise ValueError(f"nothing is left of {len(records):,} records after cleaning: {counts or 'there were none'}")
+        raise ValueError(f"nothing is left of {records.total:,} records after cleaning: {counts or 'there were none'}")
     everything = kept
     if args.part:
         how = cut._replace(find=None), args.db, args.detector, args.face, records.take(kept).fingerprint()
@@ -185,34 +185,6 @@ def refuse_what_contradicts(parser: argparse.ArgumentParser, args: argparse.Name
     if args.align and args.detector not in WITH_LANDMARKS:
         found = f"--detector {args.detector} gives none" if args.detector else "the dataset's own faces have none"
         parser.error(f"--align needs landmarks, and {found}: choose --detector {' or '.join(WITH_LANDMARKS)}")
-
-
-def read_exclusions(lists: list[Path], folder: Path, records: Records) -> set[str]:
-    """The names that some lists hold, relative to the dataset's folder; says which are in no record.
-
-    Raises:
-        ValueError: if a list cannot be read, or none of its names is a photo of the dataset.
-    """
-    from age_gender.files import paths_below, plain_path, read_names
-
-    excluded, given, below = set(), f"{plain_path(str(folder))}/", paths_below(folder)
-    own = {*records.path, *(name for names in records.skipped.values() for name in names)}
-    for path in lists:
-        try:
-            names = read_names(path)
-        except ValueError as error:
-            raise ValueError(f"--exclude {error}") from None
-        names = {name if name in own else name.removeprefix(given) for name in map(below, names)}
-        found = names_found(names, records)
-        if names and not found:
-            raise ValueError(
-                f"--exclude {path}: none of its {len(names):,} names, such as {min(names)}, is a photo of the dataset; "
-                "a name is a path below the dataset's folder, or a bare file name"
-            )
-        if strangers := names - found:
-            print(f"{path}: {len(strangers):,} of its {len(names):,} names are no photo here, such as {min(strangers)}")
-        excluded |= found
-    return excluded
 
 
 def announce(output: Path, rows: int, size: int) -> None:
@@ -314,8 +286,11 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
     """Prints what was dropped for which reason, and who is in the database."""
     from tabulate import tabulate
 
-    total = len(records) + sum(map(len, records.skipped.values()))
-    table = [("records", total), *((f"- {reason}", count) for reason, count in dropped.items()), ("kept", len(written))]
+    table = [
+        ("records", records.total),
+        *((f"- {reason}", count) for reason, count in dropped.items()),
+        ("kept", len(written)),
+    ]
     print(tabulate(table, headers=("", "faces"), intfmt=","))
     gender, (low, high) = records.gender[written], records.age_interval()
     age = np.where(low == UNKNOWN, UNKNOWN, (low + high) / 2)[written]  # the middle of an interval
@@ -337,11 +312,12 @@ def list_failures(output: Path, failures: list[tuple[str, list[str]]], used: set
     --exclude takes."""
     rows = list({path: reason for reason, paths in failures for path in paths if path not in used}.items())
     listing = output.with_suffix(".failed.csv")
-    if not write_list(listing, rows, excluded):
+    listed = write_list(listing, rows, excluded)
+    if not rows:
         return
-    shown = "".join(f"\n  {path}: {reason}" for path, reason in rows[:5])
+    shown = "".join(f"\n  {cli.one_line(f'{path}: {reason}')}" for path, reason in rows[:5])
     more = f"\n  and {len(rows) - 5:,} more" if len(rows) > 5 else ""
-    print(f"\nphotos that could not be used: {len(rows):,}, all listed in {listing}:{shown}{more}")
+    print(f"\nphotos that could not be used: {len(rows):,}; {how_listed(listing, listed, len(rows))}:{shown}{more}")
 
 
 if __name__ == "__main__":

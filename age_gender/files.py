@@ -289,9 +289,10 @@ def read_cells(path: Path, delimiter: str = "") -> Iterator[tuple[int, list[str]
                 try:
                     cells = next(rows)
                 except csv.Error as error:
-                    raise ValueError(
-                        f"{path}, line {line}: a quote is not closed, or text follows it ({error})"
-                    ) from None
+                    what = "a quote is not closed, or text follows it"
+                    if "field larger" in str(error) and rows.line_num + above == line:
+                        what = "a cell is too long"
+                    raise ValueError(f"{path}, line {line}: {what} ({error})") from None
                 except StopIteration:
                     return
                 if rows.line_num + above > line:
@@ -328,20 +329,36 @@ def write_rows(path: Path, rows: Iterable[Iterable[object]]) -> None:
         csv.writer(file).writerows([guarded(str(cell)) for cell in row] for row in rows)
 
 
-def read_names(path: Path) -> set[str]:
+def read_names(path: Path, is_photo: Callable[[str], bool] | None = None) -> set[str]:
     """The names that a list holds, with forward slashes: its column "path", or the first cell of each row.
 
+    Args:
+        path: the list.
+        is_photo: tells of a name whether it is a photo's: where no column is "path", the cell after a name is none.
+
     Raises:
-        ValueError: if the file cannot be read as a list.
+        ValueError: if the file cannot be read as a list, or a line holds two names.
     """
-    column = 0
+    column, headed = 0, False
     names: set[str] = set()
-    for _, cells in read_cells(path):
+    for line, cells in read_cells(path):
         if not names and "path" in cells:
-            column = cells.index("path")
-        elif column < len(cells) and cells[column]:
+            column, headed = cells.index("path"), True
+            continue
+        after = "" if headed else next(filter(None, cells[1:]), "")
+        if after and is_photo and is_photo(plain_path(after)):
+            raise ValueError(
+                f"{path}, line {line}: {after} is a photo too; write one name a line, or a first line with a name for "
+                "each column, path for that of the photos"
+            )
+        if column < len(cells) and cells[column]:
             names.add(plain_path(cells[column]))
     return names
+
+
+def can_be_listed(name: str) -> bool:
+    """Whether a list can hold a name: one with line ends, blanks at its ends or "\\" would mean another photo."""
+    return name == name.strip() and len(name.splitlines()) < 2 and "\\" not in name
 
 
 def plain_path(text: str) -> str:

@@ -128,16 +128,16 @@ def listed(paths: list[Path], databases: list[Database], description: Descriptio
     """
     names = paths_of(databases, "--split_file")
     short = [name.rsplit("/", 1)[-1] for name in names]
-    past, sets = past_of(databases, description), []
+    past, sets, known = past_of(databases, description), [], {*names, *short}
     for path in paths:
         if path.suffix == ".json":
             sets += _of_benchmark(path, names, databases, description, past)
             continue
-        wanted = read_names(path)
+        wanted = read_names(path, known.__contains__)
         rows = np.array([row for row, each in enumerate(zip(names, short, strict=True)) if wanted & set(each)], int)
         if not len(rows):
             raise ValueError(f"--split_file {path}: none of its {len(wanted):,} names is in the databases")
-        missing = len(wanted - set(names) - set(short))
+        missing = len(wanted - known)
         note = f" that {path} names" + f" ({missing:,} of its {len(wanted):,} names are in no database)" * bool(missing)
         sets.append(_face_set(path.stem, rows, databases, description, past, note))
     return list(_distinct(sets))

@@ -102,9 +102,3 @@ def conflict(low: np.ndarray, high: np.ndarray) -> bool:
     """Whether known labels, from low to high each, exclude each other."""
     known = low != UNKNOWN
     return bool(known.any() and low[known].max() > high[known].min())
-
-
-def names_found(names: set[str], records: Records) -> set[str]:
-    """Those of a list's names that are a record's path, or its file name alone, or were skipped by the reader."""
-    known = {*records.path, *(name for skipped in records.skipped.values() for name in skipped)}
-    return names & (known | {path.rsplit("/", 1)[-1] for path in known})

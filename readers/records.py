@@ -62,6 +62,11 @@ class Records:
     def __len__(self) -> int:
         return len(self.path)
 
+    @property
+    def total(self) -> int:
+        """How many records the dataset has, those among them that were left out at once."""
+        return len(self) + sum(map(len, self.skipped.values()))
+
     def face_box(self, row: int) -> list[float] | None:
         """x1, y1, x2, y2 of a record's face; None where the photos are cut to it already."""
         return None if self.box is None else self.box[row].tolist()

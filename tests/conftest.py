@@ -14,6 +14,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 settings.register_profile("few", max_examples=25, deadline=None, derandomize=True, database=None)
 settings.load_profile("few")
 
+posix = pytest.mark.skipif(os.name == "nt", reason="Windows has no such links, signals, pipes or shells for everyone")
+
 SHARED_VARIABLE = "AGE_GENDER_SHARED"
 # The files that take longest; what runs side by side starts with them, and so ends together.
 LONGEST = (

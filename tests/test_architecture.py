@@ -146,3 +146,26 @@ def test_help_answers_without_loading_what_is_heavy(path):
     assert "usage: " + path.name in done.stdout
     loaded = set(done.stderr.rpartition("LOADED ")[2].split())
     assert "argparse" in loaded and not loaded & HEAVY
+
+
+# ------------------------------------------------------------------------------------------------------------- Windows
+
+TESTS = sorted(path.relative_to(ROOT) for path in (ROOT / "tests").rglob("*.py"))
+NOT_THERE = {"resource", "fcntl", "pwd", "grp", "termios"}  # modules that Windows lacks
+LACKING = {"symlink_to", "mkfifo", "send_signal", "preexec_fn", "SIGHUP", "SIGKILL", "setitimer"}  # or has not for all
+
+
+@pytest.mark.parametrize("path", [*python_files(), *TESTS], ids=str)
+def test_no_file_needs_at_its_head_what_windows_lacks(path):
+    """One that does ends the collection of all tests there."""
+    heads = [node for node in tree_of(path).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert not {name for node in heads for name in ast.unparse(node).replace(",", " ").split()} & NOT_THERE
+
+
+@pytest.mark.parametrize("path", [path for path in TESTS if path.name.startswith("test_")], ids=str)
+def test_a_test_of_what_windows_lacks_is_skipped_there(path):
+    for test in tree_of(path).body:
+        if isinstance(test, ast.FunctionDef) and test.name.startswith("test_"):
+            named = {getattr(node, "attr", getattr(node, "arg", None)) for node in ast.walk(test)} & LACKING
+            marks = " ".join(map(ast.unparse, test.decorator_list))
+            assert not named or "posix" in marks or "skipif" in marks, f"{test.name} needs {named}"

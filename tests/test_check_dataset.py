@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import errno
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from conftest import noise, write_database
+from conftest import noise, posix, write_database
 
 import check_dataset
 import create_db
@@ -290,6 +291,45 @@ def test_a_list_that_is_there_is_only_replaced_when_told_to(tmp_path, capsys):
     with pytest.raises(SystemExit):
         check(folder, tmp_path / "faces.mat")
     assert "must end in .csv" in capsys.readouterr().err
+
+
+def test_list_and_page_are_there_both_or_neither(tmp_path, monkeypatch):
+    folder, output = plant(tmp_path / "faces", TREE), tmp_path / "bad.csv"
+
+    def full(path, *given, **more):
+        path.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("evaluation.pages.write_page", full)
+    with pytest.raises(OSError, match="No space left"):
+        check(folder, output)
+    assert [path.name for path in tmp_path.iterdir()] == ["faces"]
+    output.write_text("the one before")
+    with pytest.raises(OSError, match="No space left"):
+        check(folder, output, "--overwrite")
+    assert output.read_text() == "the one before" and len(list(tmp_path.iterdir())) == 2
+
+
+@posix
+def test_names_that_no_list_can_hold_are_counted_and_spoil_no_list(tmp_path, capsys):
+    tree = {
+        "a\nb/20_0_0_0.jpg": b"A",
+        "c/20_0_0_1.jpg": b"A",
+        "21_0_0_2.jpg": b"B",
+        " d/22_0_0_3.jpg": b"",
+        "d/22_0_0_3.jpg": b"C",
+    }
+    folder = plant(tmp_path / "faces", tree)
+    rows = check(folder, tmp_path / "bad.csv")
+    said = printed(capsys.readouterr().out)
+    assert rows == [
+        ["path", "reason", "same_as"],
+        ["c/20_0_0_1.jpg", "byte-identical, labels agree", "a\\nb/20_0_0_0.jpg"],
+    ]
+    assert said["with a name that no list can hold"] == [1, 0] and said["in all"] == [1]
+    create_db.main(["--db", "utkface", "--data_dir", str(folder), "-o", str(tmp_path / "a.mat"), "--exclude",
+                    str(tmp_path / "bad.csv")])  # fmt: skip
+    assert read_paths(tmp_path / "a.mat") == ["21_0_0_2.jpg", "a\nb/20_0_0_0.jpg", "d/22_0_0_3.jpg"]
 
 
 def test_files_that_are_all_missing_are_a_wrong_folder(tmp_path):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import posix
 
 import age_gender
 from age_gender import cli
@@ -35,6 +36,7 @@ def test_a_line_is_said_at_once_in_a_pipe_too():
     assert done.stdout == "ready\n"
 
 
+@posix
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_a_script_as_ctrl_c_does(name, status):
     child = subprocess.Popen(script(WAITS), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -44,6 +46,7 @@ def test_a_signal_ends_a_script_as_ctrl_c_does(name, status):
     assert (out, err, child.returncode) == ("put away\n", "\nit.py: stopped\n", status)
 
 
+@posix
 def test_a_signal_that_a_library_loses_is_heeded_later():
     body = "try:\n    print('ready', flush=True)\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    pass\n"
     words = script(body + "print('goes on')\ncli.heed()\nprint('to its end')")
@@ -53,6 +56,7 @@ def test_a_signal_that_a_library_loses_is_heeded_later():
     assert (*child.communicate(timeout=30), child.returncode) == ("goes on\n", "\nit.py: stopped\n", 143)
 
 
+@posix
 def test_a_hangup_that_nohup_ignores_stays_ignored():
     body = "print('ready', flush=True)\ntime.sleep(1)\nprint('done')"
     child = subprocess.Popen(
@@ -67,6 +71,7 @@ def test_a_hangup_that_nohup_ignores_stays_ignored():
     assert child.communicate(timeout=30)[0] == "done\n" and child.returncode == 0
 
 
+@posix
 def test_a_closed_stream_is_no_error():
     body = "from tqdm import tqdm\nfor _ in tqdm(range(3)): pass\nprint('done')\nraise ValueError('wrong')"
     for closed, out in (("2>&-", "done\n"), (">&-", ""), (">&- 2>&-", "")):
@@ -76,7 +81,7 @@ def test_a_closed_stream_is_no_error():
         assert (done.stdout, done.returncode) == (out, 2), closed
 
 
-@pytest.mark.skipif(os.name == "nt", reason="a shell closes the stream")
+@posix
 def test_a_program_without_stderr_can_hold_it_back():
     body = "from age_gender.machine import held_back_stderr\nwith held_back_stderr() as said:\n print(repr(said()))"
     done = subprocess.run(
@@ -85,6 +90,7 @@ def test_a_program_without_stderr_can_hold_it_back():
     assert (done.stdout, done.returncode) == (b"''\n", 0)
 
 
+@posix
 def test_names_that_no_stream_can_say_stop_nothing_where_nothing_is_said():
     for words, redirected in ((["--quiet"], ""), ([], ">&-")):
         command = script("cli.parser_for('Does it.', 'it.py').parse_args()\nprint('caf\\udce9')")
@@ -114,6 +120,7 @@ def test_a_name_of_several_lines_is_one_line():
     )
 
 
+@posix
 def test_the_demo_writes_its_tables_when_it_is_stopped(drawn, tmp_path):
     photo = drawn / "photos" / "family.jpg"
     (tmp_path / "in").mkdir()

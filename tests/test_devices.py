@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import noise, write_database
+from conftest import noise, posix, write_database
 
 import train
 from mixup_generator import NO_AUGMENTATION, Augmentation, Labels, MixupGenerator
@@ -262,6 +262,7 @@ def test_all_folds_and_a_teacher_that_the_first_process_asks_are_as_by_one(folde
     assert all(map(np.array_equal, two.weights(0), two.weights(1)))
 
 
+@posix
 def test_who_is_killed_ends_all_and_the_run_goes_on_with_as_many_or_with_one(folder, database, two):
     kill = AFTER_ONE_EPOCH.format(what="os.kill(os.getpid(), 9)")
     started = time.monotonic()

@@ -110,7 +110,7 @@ def test_who_cannot_tell_what_trained_it_does_not_judge(two_folds, tiny_checkpoi
     assert judge({files[0]: inspect(files[0])}, [open_database(own)]).judged.all()  # of faces that it never saw
 
 
-def test_the_list_leaves_out_what_it_names_and_the_page_shows_it(two_folds, tmp_path, capsys):
+def test_the_list_leaves_out_what_it_names_and_the_page_shows_it(two_folds, tmp_path, capsys, monkeypatch):
     path, files = two_folds
     output = tmp_path / "doubts.csv"
     words = ["--weight_file", *map(str, files), "--doubt_below", "0.9", "--output", str(output)]
@@ -137,6 +137,10 @@ def test_the_list_leaves_out_what_it_names_and_the_page_shows_it(two_folds, tmp_
     create_db.main(["--db", "csv", "--table", str(photos / "t.csv"), "--exclude", str(output), "--output",
                     str(tmp_path / "new.mat"), "--img_size", "32"])  # fmt: skip
     assert len(open_database(tmp_path / "new.mat")) == 12 - len(rows)
+    monkeypatch.setattr("evaluation.pages.write_page", lambda *given, **more: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        check_dataset.main([*words[:-1], str(tmp_path / "other.csv")])
+    assert not [*tmp_path.glob("other.*"), *tmp_path.glob(".new-*")]  # both or neither
     with pytest.raises(SystemExit):
         check_dataset.main(words)
     assert "doubts.csv is there already; --overwrite replaces it" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import give_every_weight_a_value, make_database, noise, write_database
+from conftest import give_every_weight_a_value, make_database, noise, posix, write_database
 
 import evaluate
 from age_gender import __version__, runtimes
@@ -191,6 +191,9 @@ def test_a_list_names_the_faces(databases, runs, tmp_path, capsys, quick_report)
     (tmp_path / "none.txt").write_text("a.jpg\nb.jpg\n")
     with pytest.raises(ValueError, match="none of its 2 names is in the databases"):
         evaluate.main(["--weight_file", str(runs[0]), "--split_file", str(tmp_path / "none.txt")])
+    (tmp_path / "two.txt").write_text("utkface/3.jpg,utkface/5.jpg\n")
+    with pytest.raises(ValueError, match="two.txt, line 1: utkface/5.jpg is a photo too; write one name a line"):
+        evaluate.main(["--weight_file", str(runs[0]), "--split_file", str(tmp_path / "two.txt")])
     with pytest.raises(ValueError, match="nowhere.txt cannot be read as a table"):
         evaluate.main(["--weight_file", str(runs[0]), "--split_file", "nowhere.txt"])
 
@@ -536,6 +539,7 @@ def test_the_demo_shows_what_the_checkpoint_has(runs, drawn, tmp_path, capsys):
     assert all(face.interval is None and not face.unsure for face in predictor(read_image(photo)))
 
 
+@posix
 def test_a_read_only_checkpoint_stays_as_it_is_and_a_link_leads_to_its_file(runs, tmp_path):
     path = copy_of(runs[0], tmp_path)
     link = tmp_path / "link.hdf5"

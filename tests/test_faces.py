@@ -9,7 +9,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from conftest import noise
+from conftest import noise, posix
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -369,6 +369,7 @@ def test_no_program_of_ghostscript_runs_for_a_picture_of_any_name(monkeypatch):
     assert decode(content.getvalue()) is None
 
 
+@posix
 def test_pipes_devices_and_folders_are_no_photos_and_nothing_waits_for_them(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     (tmp_path / "zero.jpg").symlink_to("/dev/zero")

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from conftest import posix
 
 from age_gender import files
 from age_gender.files import UNFINISHED, newest, reading, replacing, reserve, scratch
@@ -45,6 +46,7 @@ def test_a_file_appears_when_it_is_whole_and_the_old_one_stays_when_it_is_not(tm
     assert path.read_text() == "whole" and not unfinished(path.parent)
 
 
+@posix
 def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path):
     (tmp_path / "disk").mkdir()
     link = tmp_path / "database.mat"
@@ -55,6 +57,7 @@ def test_what_a_link_leads_to_is_replaced_and_the_link_stays(tmp_path):
         assert link.is_symlink() and (tmp_path / "disk" / "real.mat").read_text() == text
 
 
+@posix
 def test_the_content_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
     done = []
     monkeypatch.setattr(files.os, "fsync", lambda handle: done.append("sync"))
@@ -78,6 +81,7 @@ with replacing(folder / "weights.hdf5") as file, scratch(folder) as inner:
 """
 
 
+@posix
 def test_what_a_killed_run_left_is_swept_by_the_next_that_writes_there(tmp_path):
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, check=False)
     assert len(unfinished(tmp_path)) == 2 and not (tmp_path / "weights.hdf5").exists()
@@ -86,6 +90,7 @@ def test_what_a_killed_run_left_is_swept_by_the_next_that_writes_there(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["weights.hdf5"]
 
 
+@posix
 def test_what_others_are_writing_or_is_not_ours_stays(tmp_path):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
@@ -117,7 +122,7 @@ def test_what_a_container_of_the_same_name_is_writing_stays_until_it_is_a_day_ol
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}young.mat", "other"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no such links for everyone")
+@posix
 def test_what_cannot_be_replaced_is_refused_before_the_work(tmp_path):
     (tmp_path / "folder.mat").mkdir()
     (tmp_path / "a.mat").symlink_to("b.mat")
@@ -174,6 +179,7 @@ def test_a_lack_of_memory_is_no_fault_of_the_file(tmp_path):
             raise MemoryError("Unable to allocate 9 TiB")
 
 
+@posix
 def test_a_drive_that_numbers_no_folders_loses_none(tmp_path, monkeypatch):
     for name in ("F/25/a.jpg", "M/30/b.jpg", "c.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

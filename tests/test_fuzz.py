@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import posix
 
 sys.path.insert(0, str(Path(__file__).parent / "fuzz"))
 import fuzz
@@ -37,6 +38,7 @@ def test_an_input_is_the_same_again_and_no_other():
     assert len(inputs) > 190 and np.mean([one == good for one in inputs]) < 0.02
 
 
+@posix
 def test_a_process_that_ends_is_found_out():
     """A process that ends is told from one that answers, and the next input has a new one."""
     worker = fuzz.Worker()

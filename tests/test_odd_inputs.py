@@ -14,7 +14,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-from conftest import damaged_jpeg, noise
+from conftest import damaged_jpeg, noise, posix
 
 import age_gender.faces
 import check_dataset
@@ -31,7 +31,7 @@ from age_gender.sources import Frame, find_images
 from readers import read_records
 from readers.cleaning import clean
 from readers.cutting import Cut, decode_block
-from readers.damaged import write_list
+from readers.damaged import list_damaged, write_list
 from utils import read_paths
 
 
@@ -233,7 +233,7 @@ def test_a_photo_that_is_used_by_another_row_is_not_listed_as_unused(tmp_path, c
     table(tmp_path, "path,age,gender", "a.png,25,F", "a.png,25,F", "gone.png,30,M", "b.png,30,M")
     assert build(tmp_path)[0] == [25, 30]
     listed = read_names(next(tmp_path.glob("*.failed.csv")))
-    assert listed == {"gone.png"} and "photos that could not be used: 1, all" in capsys.readouterr().out
+    assert listed == {"gone.png"} and "photos that could not be used: 1; all are listed in" in capsys.readouterr().out
 
 
 def test_a_list_that_is_left_out_keeps_each_line_once(tmp_path):
@@ -241,6 +241,34 @@ def test_a_list_that_is_left_out_keeps_each_line_once(tmp_path):
     for excluded in ([], [listing], [listing]):
         write_list(listing, [("a.jpg", "no picture"), ("b.jpg", "file missing")], excluded)
     assert [cells[0] for _, cells in read_cells(listing)] == ["path", "a.jpg", "b.jpg"]
+
+
+@posix
+def test_names_that_no_list_can_hold_are_counted_and_told_on_one_line(tmp_path, capsys):
+    folder, output = tmp_path / "faces", tmp_path / "o.mat"
+    photos(folder, "20_0_0_2.jpg")
+    for name in ("a\nb/21_0_0_2.jpg", " c/22_0_0_2.jpg", "d\\e/23_0_0_2.jpg", "f/24_0_0_2.jpg"):
+        (folder / name).parent.mkdir()
+        (folder / name).touch()
+    words = ["--db", "utkface", "--data_dir", str(folder), "--overwrite", "--output", str(output)]
+    create_db.main(words)
+    said, listing = capsys.readouterr().out, output.with_suffix(".failed.csv")
+    how = f"1 is listed in {listing}, which create_db.py --exclude takes; no list can hold the names of 3"
+    assert f"photos that could not be used: 4; {how}:\n" in said and "\n  a\\nb/21_0_0_2.jpg: " in said
+    assert read_names(listing) == {"f/24_0_0_2.jpg"}
+    (folder / "f" / "24_0_0_2.jpg").unlink()
+    create_db.main(words)
+    assert "could not be used: 3; no list can hold their names:" in capsys.readouterr().out and not listing.exists()
+    list_damaged(output, {"a\nb.jpg": ["x"], "c.jpg": ["y"], "d.jpg": ["z"]}, [])
+    said = capsys.readouterr().out
+    assert "3 photos are damaged but were read, such as a\\nb.jpg; 2 are listed in" in said and "names of 1\n" in said
+
+
+def test_of_a_dataset_of_which_nothing_is_left_all_records_are_counted(tmp_path):
+    photos(tmp_path, "a.png")
+    table(tmp_path, "path,age", "a.png,x", "a.png,y", "a.png,130")
+    with pytest.raises(ValueError, match=r"nothing is left of 3 records .*: 2 number not understood, 1 age outside"):
+        build(tmp_path)
 
 
 def test_a_row_with_more_cells_than_the_header_is_counted(tmp_path):
@@ -264,6 +292,13 @@ def test_what_is_no_text_is_refused(tmp_path):
     (tmp_path / "t.csv").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n")
     with pytest.raises(ValueError, match=r"t\.csv is a Git LFS pointer of 63 bytes, not the file: git lfs pull"):
         list(read_cells(tmp_path / "t.csv"))
+
+
+def test_a_cell_that_is_too_long_is_no_open_quote(tmp_path):
+    for cell, said in (("x" * 140_000, "a cell is too long"), ('"' + "x\n" * 70_000, "a quote is not closed")):
+        (tmp_path / "t.csv").write_text(f"path\n{cell}\n")
+        with pytest.raises(ValueError, match=f"line 2: {said}"):
+            list(read_cells(tmp_path / "t.csv"))
 
 
 @pytest.mark.parametrize(
@@ -362,6 +397,8 @@ LISTED = ["20_0_0_2.jpg", "sub/21_0_0_2.jpg"]
         ".\\{0}\nsub\\\\21_0_0_2.jpg\n".encode,
         '"{0}"\n"{1}"\n'.encode,
         "{0}\n21_0_0_2.jpg\nno_such.jpg\n".encode,
+        "{0},identical,22_1_0_2.jpg\n{1},identical,22_1_0_2.jpg\n".encode,  # of check_dataset.py, cut out
+        "path,same_as\n{0},22_1_0_2.jpg\n{1},22_1_0_2.jpg\n".encode,
     ],
 )
 def test_lists_leave_out_what_they_name(content, tmp_path, capsys):
@@ -381,17 +418,31 @@ def test_lists_leave_out_what_they_name(content, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("no_such.jpg\n", "none of its 1 names, such as no_such.jpg, is a photo"), ('"a.jpg\nb.jpg\n', "line 1: a quote")],
+    [
+        ("no_such.jpg\n", "none of its 1 names, such as no_such.jpg, is a photo"),
+        ('"a.jpg\nb.jpg\n', "line 1: a quote"),
+        ("20_0_0_2.jpg,21_0_0_2.jpg\n", "line 1: 21_0_0_2.jpg is a photo too; write one name a line, or"),
+        ("name;reason\n20_0_0_2.jpg; ;./21_0_0_2.jpg\n", "line 2: ./21_0_0_2.jpg is a photo too"),
+    ],
 )
-def test_a_list_that_names_nothing_is_refused(text, message, tmp_path):
-    photos(tmp_path, "20_0_0_2.jpg")
+def test_a_list_that_names_nothing_or_two_on_a_line_is_refused(text, message, tmp_path):
+    photos(tmp_path, "20_0_0_2.jpg", "21_0_0_2.jpg")
     (tmp_path / "list.txt").write_text(text)
     with pytest.raises(ValueError, match=f"--exclude .*{message}"):
         create_db.main([*("--db", "utkface", "--data_dir", str(tmp_path), "--output", str(tmp_path / "o.mat")),
                         *("--exclude", str(tmp_path / "list.txt"))])  # fmt: skip
 
 
-@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes among its files")
+@pytest.mark.parametrize(("text", "said"), [("", True), ("\ufeff\n\n", True), ("path,reason,same_as\n", False)])
+def test_a_list_without_a_line_is_said_to_name_no_photo(text, said, tmp_path, capsys):
+    photos(tmp_path, "20_0_0_2.jpg")
+    (tmp_path / "list.txt").write_text(text, encoding="utf-8")
+    create_db.main([*("--db", "utkface", "--data_dir", str(tmp_path), "--output", str(tmp_path / "o.mat")),
+                    *("--exclude", str(tmp_path / "list.txt"))])  # fmt: skip
+    assert ("list.txt is empty: it names no photo" in capsys.readouterr().out) == said
+
+
+@posix
 def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path):
     photos(tmp_path, "20_0_0_2.jpg")
     os.mkfifo(tmp_path / "pipe")
@@ -429,6 +480,7 @@ def test_a_name_is_no_formula_and_comes_back(name, tmp_path):
 # ------------------------------------------------------------------------------------------------ folders
 
 
+@posix
 def test_linked_folders_are_followed_and_none_is_entered_twice(tmp_path):
     photos(tmp_path, "a/1.jpg", "other/2.jpg", "b.jpg")
     folder = tmp_path / "a"
@@ -459,6 +511,7 @@ def test_a_folder_that_cannot_be_read_is_named_and_counted(tmp_path, monkeypatch
     assert records.path == ["20_0_0_2.jpg"] and records.skipped == {"malformed name": ["secret/"]}
 
 
+@posix
 def test_a_link_that_leads_to_itself_is_no_folder_and_no_place_for_results(tmp_path):
     photos(tmp_path, "in/a.jpg")
     loop = tmp_path / "in" / "loop.jpg"

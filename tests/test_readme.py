@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
+from conftest import posix
 
 ROOT = Path(__file__).resolve().parent.parent
 README, COMMANDS = ROOT / "README.md", ROOT / "docs" / "commands"
@@ -151,6 +152,7 @@ for block in sys.argv[1:]:  # each with names of its own; that each prints somet
 """
 
 
+@posix
 @pytest.mark.parametrize("page", [README, ROOT / "docs" / "api.md"], ids=lambda page: page.stem)
 def test_the_python_lines_run_as_they_stand(page, drawn, tmp_path):
     import cv2

@@ -13,7 +13,6 @@ import json
 import multiprocessing
 import os
 import re
-import resource
 import signal
 import sys
 import tempfile
@@ -311,6 +310,8 @@ def memory_used() -> int:
         found = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
         return int(found[1]) * 1024
     except OSError:
+        import resource
+
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

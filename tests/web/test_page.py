@@ -72,7 +72,7 @@ def chromium(film):
     path = next((found for name in NAMES if (found := shutil.which(name))), None)
     assert path, f"none of {', '.join(NAMES)} is here, in which the page is tried (Debian: apt install chromium)"
     camera = ("--use-fake-device-for-media-stream", f"--use-file-for-fake-video-capture={film / 'couple.y4m'}")
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    sandbox = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
     with sync_playwright() as driver:
         opened = driver.chromium.launch(executable_path=path, args=[*camera, *sandbox])
         yield opened
