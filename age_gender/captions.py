@@ -68,6 +68,11 @@ class Placed(NamedTuple):
     caption: Caption
 
 
+def drawable(text: str) -> str:
+    """A text without what is no character, such as a name in no UTF-8: OpenCV 5 crashes of it."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def caption_of(face: Face, track: int | None = None) -> Caption:
     """'27 F' and '21-36', of age groups 'adult F' and '97%'; with a track's number '21-36 #3'.
 
@@ -75,7 +80,7 @@ def caption_of(face: Face, track: int | None = None) -> Caption:
     ('27 ?', '21-36', '?')
     """
     letter = UNSURE if face.unsure else face.gender
-    age = face.group or f"{face.age:.0f}"
+    age = drawable(face.group) if face.group else f"{face.age:.0f}"
     small = f"{face.p_group:.0%}" if face.group else "-".join(map(str, face.interval or ()))
     return Caption(face.box, f"{age} {letter}", f"{small} #{track}".strip() if track is not None else small, letter)
 

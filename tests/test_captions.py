@@ -243,6 +243,7 @@ def test_letters_stand_out_from_their_ground():
         ({"gender": "M", "interval": None}, ("27 M", "", "M")),
         ({"unsure": True}, ("27 ?", "21-36", "?")),
         ({"group": "adult", "p_group": 0.974, "interval": None}, ("adult F", "97%", "F")),
+        ({"group": "\udcffber", "p_group": 0.974, "interval": None}, ("?ber F", "97%", "F")),  # no UTF-8
     ],
 )
 def test_what_a_caption_says(more, wanted):
