@@ -44,7 +44,7 @@ class FaceSet(NamedTuple):
 
 def counted(count: int, what: str = "face") -> str:
     """'1 face', '1,478 faces'."""
-    return f"{count:,} {what}{'s' * (count != 1)}"
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def kept_out(databases: list[Database], description: Description, part: str = "auto") -> list[FaceSet]:

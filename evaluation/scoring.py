@@ -253,11 +253,13 @@ def unscored(known: pd.Series, label: str, score: str, interval: pd.Series | Non
     lacking = known == UNKNOWN
     if not lacking.any():
         return []
-    note = f"{lacking.sum():,} of {counted(len(known))} have no {label}: not scored by {score}"
+    count = int(lacking.sum())
+    have = "has" if count == 1 else "have"
+    note = f"{count:,} of {counted(len(known))} {have} no {label}: not scored by {score}"
     held = 0 if interval is None else int((lacking & (interval != UNKNOWN)).sum())
-    return [
-        note + f"; {held:,} have an interval, which --age_scale scores where one of its groups holds it" * bool(held)
-    ]
+    if held:
+        note += f"; --age_scale scores the intervals of {held:,}, where one of its groups holds them"
+    return [note]
 
 
 def grouped(

@@ -446,7 +446,7 @@ def test_labels_that_are_intervals_are_spoken_of_and_shown(runs, tmp_path, quick
     database = write_database(tmp_path / "a_db.mat", noise(3, 32), **labels, gender=np.array([0, 1, 1]))
     evaluate.main(["--weight_file", str(path), "-i", str(database), "--output_dir", str(tmp_path / "out")])
     text = (tmp_path / "out" / "table.txt").read_text(encoding="utf-8")
-    note = "3 of 3 faces have no age in years: not scored by age; 2 have an interval, which --age_scale scores"
+    note = "3 of 3 faces have no age in years: not scored by age; --age_scale scores the intervals of 2, where"
     assert note in text and "ages within their interval (%)  " not in text  # as a column's heading
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "age intervals" not in page and all(f"<div>{label} → " in page for label in ("25-32, F", "?, M", "38-43, M"))
