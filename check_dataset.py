@@ -255,8 +255,12 @@ def write_report(path: Path, check: Check) -> None:
         labels = [label_of(records, row) + f" {records.path[row]}" * with_path for row in rows]
         return [(face_of(check, row), label) for row, label in zip(rows, labels, strict=True)]
 
+    low, high = records.age_interval()
+    years = (low + high) / 2
+    ages = {"png": plots.draw_ages(years, records.gender, kept), "says": "ages before and after"}
+    ages["says"] += "; intervals by their middle" * bool((low < high).any())
     sample = np.random.default_rng(check.seed).permutation(kept)[:SHOWN_FACES]
-    sample = sample[np.argsort(records.age[sample], kind="stable")].tolist()
+    sample = sample[np.argsort(years[sample], kind="stable")].tolist()
     scores = None
     if records.face_score is not None:
         above = int(np.sum(records.face_score >= MIN_SCORE))
@@ -275,7 +279,7 @@ def write_report(path: Path, check: Check) -> None:
             ("kept", len(kept)),
         ],
         kept=in_words(records, kept),
-        ages=plots.draw_ages(records.age, records.gender, kept),
+        ages=ages,
         scores=scores,
         findings=check.findings,
         sample=faces(sample),

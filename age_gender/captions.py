@@ -37,6 +37,8 @@ SHARE = 0.2  # height of the large letters, of their face's height
 SMALL = 0.62  # height of the small letters, of the large ones'
 LEAST, MOST = 0.36, 4.0  # scales of letters: the smallest that can be read, and the largest
 MOST_PLACES = 4000  # that are tried all over a picture, more or less
+BLOCK = 512  # of them are looked at together
+NEIGHBOURS = 8  # of a face, which most lines from it cross
 RIM = 0.2  # of a face's box, at each side: hair, ears, chin
 LEASH = 1.5  # of its face's heights: the longest line to a caption that leads over other faces
 SHRINK = (1.0, 0.8, 0.64, 0.5)  # of a caption that finds no room
@@ -66,6 +68,11 @@ class Placed(NamedTuple):
     caption: Caption
 
 
+def drawable(text: str) -> str:
+    """A text without what is no character, such as a name in no UTF-8: OpenCV 5 crashes of it."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def caption_of(face: Face, track: int | None = None) -> Caption:
     """'27 F' and '21-36', of age groups 'adult F' and '97%'; with a track's number '21-36 #3'.
 
@@ -73,7 +80,7 @@ def caption_of(face: Face, track: int | None = None) -> Caption:
     ('27 ?', '21-36', '?')
     """
     letter = UNSURE if face.unsure else face.gender
-    age = face.group or f"{face.age:.0f}"
+    age = drawable(face.group) if face.group else f"{face.age:.0f}"
     small = f"{face.p_group:.0%}" if face.group else "-".join(map(str, face.interval or ()))
     return Caption(face.box, f"{age} {letter}", f"{small} #{track}".strip() if track is not None else small, letter)
 
@@ -157,16 +164,17 @@ def _place(caption: Caption, others: np.ndarray, taken: np.ndarray, width: int, 
     foreign = np.vstack([others, taken])
     for scale in scales:
         spots = _beside(caption.box, _extent(caption, scale), width, height)
-        free = ~_overlap(spots, np.vstack([foreign, caption.box])).any(axis=1)
+        free = _covered(spots, np.vstack([foreign, caption.box])) == 0
         if free.any():
             return Placed(_whole(spots[free.argmax()]), scale, caption)
     scale = scales[-1]
     extent = _extent(caption, scale)
     away = _everywhere(caption.box, extent, width, height)
-    clear = away[~_overlap(away, np.vstack([foreign, caption.box])).any(axis=1)]
-    crossed = _crossed(caption.box, clear, others)
-    if not crossed.all():
-        return Placed(_whole(clear[~crossed][0]), scale, caption)
+    clear = away[_covered(away, np.vstack([foreign, caption.box])) == 0]
+    for start in range(0, len(clear), BLOCK):  # mostly a near one will do
+        crossed = _crossed(caption.box, clear[start : start + BLOCK], others)
+        if not crossed.all():
+            return Placed(_whole(clear[start + crossed.argmin()]), scale, caption)
     if inside := _inside(caption, foreign, scale, least, width, height):
         return inside
     if len(clear) and _distances(caption.box, clear[:1])[0] <= LEASH * (caption.box[3] - caption.box[1]):
@@ -176,8 +184,8 @@ def _place(caption: Caption, others: np.ndarray, taken: np.ndarray, width: int, 
     shorter = caption._replace(small="")
     extent = _extent(shorter, scale)
     spots = np.vstack([kind(caption.box, extent, width, height) for kind in (_within_box, _beside, _everywhere)])
-    covered = _overlap(spots, _middles(np.vstack([others, caption.box]))).sum(axis=1)
-    cost = covered + 4 * _overlap(spots, taken).sum(axis=1) + extent[1] * _distances(caption.box, spots) / 2
+    covered = _covered(spots, _middles(np.vstack([others, caption.box]))) + 4 * _covered(spots, taken)
+    cost = covered + extent[1] * _distances(caption.box, spots) / 2
     return Placed(_whole(spots[cost.argmin()]), scale, shorter)
 
 
@@ -197,7 +205,7 @@ def _inside(
         if fitting < least and shorter.large != age:
             continue
         spots = _within_box(caption.box, _extent(shorter, fitting), width, height)
-        free = ~_overlap(spots, foreign).any(axis=1)
+        free = _covered(spots, foreign) == 0
         if free.any():
             return Placed(_whole(spots[free.argmax()]), fitting, shorter)
     return None
@@ -205,14 +213,28 @@ def _inside(
 
 def _crossed(box: Box, spots: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Whether the line from a face to each of its places leads over another face, (n,) of bool."""
-    start, end = (point[:, None, :].astype(float) for point in _lines(box, spots))
-    along = end - start
-    along[along == 0] = 1e-9
-    # Shares of the line at which it enters and leaves a box's columns and rows; a pixel more, as lines are wide.
-    enters, leaves = (others[:, :2] - 1 - start) / along, (others[:, 2:] + 1 - start) / along
-    first = np.minimum(enters, leaves).max(axis=2)
-    last = np.maximum(enters, leaves).min(axis=2)
-    return np.asarray((np.maximum(first, 0) < np.minimum(last, 1)).any(axis=1))
+    start, end = _lines(box, spots)
+    middle = (np.array(box[:2]) + box[2:]) / 2
+    order = np.argsort(np.abs((others[:, :2] + others[:, 2:]) / 2 - middle).max(axis=1), kind="stable")
+    crossed = np.zeros(len(spots), bool)
+    for near in (order[:NEIGHBOURS], order[NEIGHBOURS:]):  # most lines are crossed by those around the face
+        rest = np.flatnonzero(~crossed)
+        crossed[rest] = _meets(start[rest], end[rest], others[near]).any(axis=1)
+    return crossed
+
+
+def _meets(start: np.ndarray, end: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Whether each line, from and to (n, 2), leads over each of some boxes: (n, boxes) of bool."""
+    first, last = np.zeros((len(start), len(boxes))), np.ones((len(start), len(boxes)))
+    for axis in (0, 1):
+        begin = start[:, axis, None].astype(float)
+        along = end[:, axis, None] - begin
+        along[along == 0] = 1e-9
+        # Shares of the line at which it enters and leaves a box's columns, or rows; a pixel more, as lines are wide.
+        enters, leaves = (boxes[:, axis] - 1 - begin) / along, (boxes[:, axis + 2] + 1 - begin) / along
+        first = np.maximum(first, np.minimum(enters, leaves))
+        last = np.minimum(last, np.maximum(enters, leaves))
+    return np.asarray(first < last)
 
 
 def _whole(spot: np.ndarray) -> tuple[int, int, int, int]:
@@ -266,11 +288,17 @@ def _within(corners: np.ndarray, extent: tuple[int, int], width: int, height: in
     return np.hstack([corners, corners + extent])
 
 
-def _overlap(spots: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Areas that places and boxes share, (places, boxes)."""
-    low = np.maximum(spots[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(spots[:, None, 2:], boxes[None, :, 2:])
-    return np.asarray(np.clip(high - low, 0, None).prod(axis=2))
+def _covered(spots: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The area of each place that boxes cover, each box counted, (n,) pixels; places, (n, 4), are of one size."""
+    shared = []
+    for low, high in ((0, 2), (1, 3)):
+        # Many places stand in few columns and rows, and a column says how wide the overlap is, a row how high.
+        starts, place = np.unique(spots[:, low], return_inverse=True)
+        ends = starts + spots[0, high] - spots[0, low]
+        lengths = np.minimum(ends[:, None], boxes[:, high]) - np.maximum(starts[:, None], boxes[:, low])
+        shared.append((np.clip(lengths, 0, None), place))
+    (wide, column), (tall, row) = shared
+    return np.asarray((wide @ tall.T)[column, row])
 
 
 def _scale(caption: Caption, width: int, height: int) -> float:

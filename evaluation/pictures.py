@@ -37,9 +37,10 @@ def pictures(evaluation: Evaluation) -> list[Picture]:
         if not math.isnan(evaluation.overall["gender_auc"].value):
             png = plots.draw_roc(*roc_curve(gender, p_male), evaluation.overall["gender_auc"])
             drawn.append(Picture("gender_roc", png, "Gender: men and women who are called male at each threshold"))
-        png = plots.draw_reliability(reliabilities(evaluation))
-        says = "Gender: of the faces that are called male with some probability, how many are; larger: more faces"
-        drawn.append(Picture("gender_reliability", png, says))
+        if png := plots.draw_reliability(reliabilities(evaluation)):
+            says = "Gender: of the faces that are called male with some probability, how many are; larger: more faces"
+            says += f"; bins of fewer than {plots.LEAST_IN_BIN} faces are not drawn"
+            drawn.append(Picture("gender_reliability", png, says))
     return drawn
 
 
@@ -153,6 +154,9 @@ def captions(evaluation: Evaluation, chosen: np.ndarray) -> tuple[list[str], lis
     gender, said = faces.gender.to_numpy(), likelier_gender(faces.p_male)
     if scale == YEARS:
         true = [str(year) if year != UNKNOWN else "?" for year in faces.age]
+        if "label_low" in faces:
+            labels = zip(true, faces.label_low, faces.label_high, strict=True)
+            true = [f"{low}-{high}" if low != UNKNOWN else year for year, low, high in labels]
         predicted = [f"{year:.0f}" for year in faces.expected_age]
     else:
         true = [scale.names[index] if index != UNKNOWN else "?" for index in faces["group"]]

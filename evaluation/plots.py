@@ -1,5 +1,8 @@
 """Every figure. Matplotlib is imported when one is made, and never opens a window."""
 
+import textwrap
+import warnings
+
 import numpy as np
 
 from age_gender.labels import DECADES, FEMALE, GENDERS, MALE, NUM_AGES, UNKNOWN, decade_of
@@ -7,6 +10,8 @@ from evaluation.metrics import Estimate, Reliability
 
 FEMALE_COLOUR, MALE_COLOUR, GREY, BLACK = "#c0504d", "#3b6ea5", "#808080", "#000000"
 LEAST_IN_BIN = 10  # faces, of a bin that is drawn
+LETTER = 0.085  # inches that a letter is wide, more or less
+NAME, TITLE = 16, 40  # letters in a line of the name of an age group, and of a checkpoint
 TILE, LINE, GAP = 120, 18, 8  # of a grid of faces, in pixels: a face's side, a line of text, and what is between
 
 
@@ -29,21 +34,30 @@ def _plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
+def _wrapped(text: str, letters: int) -> str:
+    """A text in lines of at most so many letters."""
+    return "\n".join(textwrap.fill(line, letters) for line in text.split("\n"))
+
+
 def _png(figure) -> bytes:
     from io import BytesIO
 
     buffer = BytesIO()
-    figure.savefig(buffer, format="png")
+    with warnings.catch_warnings():  # a name in letters that the font lacks is drawn as boxes
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(buffer, format="png")
     return buffer.getvalue()
 
 
-def draw_ages(age: np.ndarray, gender: np.ndarray, kept: np.ndarray) -> bytes:
-    """Histograms of ages by gender, before and after cleaning, as a PNG.
+def draw_ages(age: np.ndarray, gender: np.ndarray, kept: np.ndarray) -> bytes | None:
+    """Histograms of ages by gender, before and after cleaning, as a PNG; None where no age is on the axis.
 
     Args:
         age, gender: (n,) years and genders of all records, -1 unknown; ages beyond the axis are left out.
         kept: (k,) places of those that are kept.
     """
+    if not ((age >= 0) & (age < NUM_AGES)).any():
+        return None
     figure, axes = _figure(1, 2, width=11, height=3.6)
     bins = np.arange(0, NUM_AGES + 1) - 0.5
     kinds = [(0, GENDERS[0], FEMALE_COLOUR), (1, GENDERS[1], MALE_COLOUR), (UNKNOWN, "unknown", GREY)]
@@ -53,6 +67,7 @@ def draw_ages(age: np.ndarray, gender: np.ndarray, kept: np.ndarray) -> bytes:
         chosen = [years[known & (gender[rows] == number)] for number in numbers]
         axis.hist(chosen, bins, stacked=True, color=colours, label=names)
         axis.set(title=title, xlabel="age (years)", xlim=(-1, NUM_AGES))
+        axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
     axes[0][0].set(ylabel="records")
     axes[0][1].legend()
@@ -133,11 +148,13 @@ def draw_roc(women: np.ndarray, men: np.ndarray, area: Estimate) -> bytes:
     return _png(axis.figure)
 
 
-def draw_reliability(bins: dict[str, Reliability]) -> bytes:
+def draw_reliability(bins: dict[str, Reliability]) -> bytes | None:
     """Share of men over the mean probability of male, of each bin of each of some probabilities, as a PNG.
 
-    Bins of fewer than LEAST_IN_BIN faces say nothing, and are left out.
+    Bins of fewer than LEAST_IN_BIN faces say nothing, and are left out; None where all are.
     """
+    if not any((found.count >= LEAST_IN_BIN).any() for found in bins.values()):
+        return None
     axis = _axis(width=4.8, height=4.6)
     axis.plot([0, 100], [0, 100], color=GREY, linewidth=1, label="as said")
     for (name, found), colour in zip(bins.items(), (MALE_COLOUR, FEMALE_COLOUR), strict=False):
@@ -159,15 +176,19 @@ def draw_confusion(true: np.ndarray, predicted: np.ndarray, names: tuple[str, ..
     np.add.at(counts, (true, predicted), 1)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     side = max(4.0, 0.75 * len(names))
-    axis = _axis(width=side + 0.2, height=side, grid=False)
+    labels = [_plain(_wrapped(name, NAME)) for name in names]
+    longest = LETTER * max(len(line) for label in labels for line in label.split("\n"))  # inches
+    turned = longest > 0.8 * side / len(names)
+    axis = _axis(width=side + 0.2 + longest, height=side + 0.7 * turned * longest, grid=False)
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.argwhere(counts):
         count = counts[row, column]
         colour = "white" if shares[row, column] > 0.5 else "black"
         text = f"{count}\n{shares[row, column]:.1%}"
         axis.text(column, row, text, ha="center", va="center", color=colour, fontsize=10 if len(names) < 4 else 8)
-    axis.set_xticks(range(len(names)), list(map(_plain, names)))
-    axis.set_yticks(range(len(names)), list(map(_plain, names)))
+    turn = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"} if turned else {}
+    axis.set_xticks(range(len(names)), labels, **turn)
+    axis.set_yticks(range(len(names)), labels)
     axis.set(xlabel=f"predicted {what}", ylabel=f"true {what}")
     return _png(axis.figure)
 
@@ -178,7 +199,7 @@ def draw_mean_distributions(age: np.ndarray, probabilities: np.ndarray) -> bytes
     decade = decade_of(age)
     there = [index for index in range(len(DECADES)) if (decade == index).any()]
     means = {index: probabilities[decade == index].mean(0) for index in there}
-    axis = _axis(height=1.2 + 0.5 * len(there), grid=False)
+    axis = _axis(height=max(2.8, 1.2 + 0.5 * len(there)), grid=False)  # as high as the axis's title
     for row, index in enumerate(there):
         low, high = DECADES[index]
         axis.fill_between([low - 0.5, high + 0.5], row, row + 0.9, color=FEMALE_COLOUR, alpha=0.2, linewidth=0)
@@ -202,16 +223,18 @@ def draw_separation(panels: list[tuple[str, np.ndarray, np.ndarray]], columns: i
     """
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure, axes = _figure(rows, columns, width=3.1 * columns + 0.6, height=3.4 * rows + 0.4)
+    titles = [_wrapped(name, TITLE) for name, *_ in panels]
+    lines = max(title.count("\n") for title in titles)
+    figure, axes = _figure(rows, columns, width=3.1 * columns + 0.6, height=(3.3 + 0.15 * lines) * rows + 0.4)
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
-    for axis, (name, age, probabilities) in zip(axes.flat, panels, strict=False):
+    for axis, title, (_, age, probabilities) in zip(axes.flat, titles, panels, strict=False):
         means = np.full((NUM_AGES, NUM_AGES), np.nan)
         for year in np.unique(age):
             means[year] = probabilities[age == year].mean(0)
         axis.imshow(np.sqrt(means), cmap="viridis", origin="lower", vmin=0, vmax=0.4)  # roots, to see small ones too
         axis.plot([0, NUM_AGES - 1], [0, NUM_AGES - 1], color="white", linewidth=0.5, alpha=0.6)
-        axis.set_title(_plain(name), fontsize=9)
+        axis.set_title(_plain(title), fontsize=9)
     for axis in axes[:, 0]:
         axis.set_ylabel("true age (years)")
     for axis in axes.flat[max(0, len(panels) - columns) : len(panels)]:
@@ -222,7 +245,7 @@ def draw_separation(panels: list[tuple[str, np.ndarray, np.ndarray]], columns: i
 def draw_samples(images: np.ndarray, true: list[str], said: list[str], wrong: np.ndarray, columns: int = 8) -> bytes:
     """A grid of faces, each with what it is above and what was said of it below, as a PNG.
 
-    OpenCV draws it, in a hundredth of the time that Matplotlib takes for as many axes; its letters are ASCII's.
+    OpenCV draws it, in a hundredth of the time that Matplotlib takes for as many axes.
 
     Args:
         images: (n, h, w, 3) uint8, BGR.
@@ -234,8 +257,9 @@ def draw_samples(images: np.ndarray, true: list[str], said: list[str], wrong: np
 
     columns = min(columns, len(images))
     height, width = TILE + 2 * LINE + GAP, TILE + GAP
-    grid = np.full((LINE + -(-len(images) // columns) * height, columns * width, 3), 255, np.uint8)
-    _write(grid, "above: true, below: predicted", 0, columns * width, GREY)
+    across = max(columns, 3) * width  # that the line above can be read
+    grid = np.full((LINE + -(-len(images) // columns) * height, across, 3), 255, np.uint8)
+    _write(grid, "above: true, below: predicted" + " (red: wrong gender)" * bool(wrong.any()), 0, across, GREY)
     for place, (image, above, below, off) in enumerate(zip(images, true, said, wrong, strict=True)):
         top, left = LINE + place // columns * height, place % columns * width
         face = grid[top + LINE :, left + GAP // 2 :][:TILE, :TILE]
@@ -250,7 +274,9 @@ def _write(picture: np.ndarray, text: str, top: int, width: int, colour: str) ->
     """Writes a line in the middle of a picture, smaller where it is too long: (h, w, 3) uint8 BGR, changed."""
     import cv2
 
-    text = text.encode("ascii", "replace").decode("ascii")
+    from age_gender.captions import drawable
+
+    text = drawable(text)
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.45
     while (across := cv2.getTextSize(text, font, size, 1)[0][0]) > width - 4 and size > 0.2:
         size *= 0.95

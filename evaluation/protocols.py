@@ -42,6 +42,11 @@ class FaceSet(NamedTuple):
     own: bool = False
 
 
+def counted(count: int, what: str = "face") -> str:
+    """'1 face', '1,478 faces'."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
+
+
 def kept_out(databases: list[Database], description: Description, part: str = "auto") -> list[FaceSet]:
     """The faces that a checkpoint's training kept out, and every face of databases that it was not trained on.
 
@@ -180,14 +185,15 @@ def _part(part: str, databases: list[Database], description: Description, past: 
             "--part validation scores the faces that chose it"
         )
     if part == "test" or (part == "auto" and len(test)):
-        name, rows, words = "test", test, f"the {len(test):,} faces of {count:,} that were kept for a test"
+        name, rows, words = "test", test, f"the {counted(len(test))} of {count:,} that were kept for a test"
     else:
         flatter = "they chose the checkpoint, so the scores flatter a little"
-        name, rows, words = "validation", validation, f"the {len(validation):,} faces held out of {count:,} ({flatter})"
+        words = f"the {counted(len(validation))} held out of {count:,} ({flatter})"
+        name, rows = "validation", validation
     if not len(rows):
         raise ValueError("none of the databases named has faces that were held out; --part all scores every face")
     seen = int(past.trained[rows].sum())
-    words += f", {seen:,} training faces of an earlier training among them: the scores flatter" * bool(seen)
+    words += f", {counted(seen, 'training face')} of an earlier training among them: the scores flatter" * bool(seen)
     words += _of_people_it_saw(rows, databases, description)
     return FaceSet(name, rows, words, past.chose[rows], own=True)
 
@@ -196,12 +202,12 @@ def _face_set(
     name: str, rows: np.ndarray, databases: list[Database], description: Description, past: Past, note=""
 ) -> FaceSet:
     """A set that says 'all 30 faces', and what the checkpoint has seen of them."""
-    words = f"{'all ' * (not note and len(rows) == len(past.trained))}{len(rows):,} faces{note}"
+    words = f"{'all ' * (not note and 1 < len(rows) == len(past.trained))}{counted(len(rows))}{note}"
     seen, chose = int(past.trained[rows].sum()), past.chose[rows]
     if chose.any():
-        words += f", {chose.sum():,} faces that chose the checkpoint among them"
+        words += f", {counted(chose.sum())} that chose the checkpoint among them"
     if seen:
-        words += f", {seen:,} training faces among them: the scores flatter"
+        words += f", {counted(seen, 'training face')} among them: the scores flatter"
     elif past.untold:
         words += ", perhaps training faces among them, which cannot be told without all databases of the training"
     return FaceSet(name, rows, words + _of_people_it_saw(rows, databases, description), chose)

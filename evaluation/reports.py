@@ -14,6 +14,7 @@ from evaluation import pages, tables
 from evaluation.comparisons import Comparison, not_compared
 from evaluation.metrics import CS_YEARS
 from evaluation.pictures import Picture, captions, face_pictures, grids, pictures, separation
+from evaluation.protocols import counted
 from evaluation.runs import runs_table, write_paper_tables
 from evaluation.scoring import Evaluation
 
@@ -202,7 +203,7 @@ def result_in_words(evaluation: Evaluation) -> str:
             unit = " years" if name == "age_mae" else "%"
             trivial = f", where one answer for all gives {tables.number(name, overall[name].trivial)}{unit}"
             said.append(says.format(tables.with_interval(name, overall[name], unit=unit)) + trivial)
-    return f"{len(evaluation.faces):,} faces: {'; '.join(said) or 'none has a label'}."
+    return f"{counted(len(evaluation.faces))}: {'; '.join(said) or 'none has a label'}."
 
 
 def shown_once(evaluation: Evaluation, chosen: list[tuple[str, str, np.ndarray]]) -> list[tuple]:

@@ -13,7 +13,7 @@ from evaluation import metrics
 from evaluation.calibration import fit
 from evaluation.fairness import Gap, gaps
 from evaluation.metrics import Outcomes, Reliability, Scores
-from evaluation.protocols import FaceSet
+from evaluation.protocols import FaceSet, counted
 from networks import open_model, predict_rows
 from utils import Database, ImageStack, labels_of, paths_of
 
@@ -101,7 +101,7 @@ class Scoring:
     def predicted(self, rows: np.ndarray) -> tuple[pd.DataFrame, np.ndarray]:
         """A table with a row for each face, its labels and the network's own predictions; the distributions, (n, k)."""
         model = open_model(self.weight_file, self.trust)
-        print(f"{self.weight_file}: {len(rows):,} faces, computing on {model.device}", flush=True)
+        print(f"{self.weight_file}: {counted(len(rows))}, computing on {model.device}", flush=True)
         p_gender, p_age = predict_rows(model, self.images, rows)
         if not len(rows) == len(p_age) == len(p_gender):
             raise RuntimeError(f"{len(p_age)} of {len(rows)} faces were predicted")
@@ -121,6 +121,9 @@ class Scoring:
                 "p_male": p_gender[:, MALE].astype(float),
             }
         )
+        if any(each.label_low is not None for each in self.databases):
+            for name in ("label_low", "label_high"):
+                faces[name] = np.concatenate([each.column(name, UNKNOWN) for each in self.databases])[rows]
         return faces, p_age
 
     def evaluation(self, chosen: FaceSet, faces: pd.DataFrame, p_age: np.ndarray) -> Evaluation:
@@ -135,7 +138,7 @@ class Scoring:
             faces, more = grouped(faces, p_age, description.age_scale, scale, true[chosen.rows])
             notes += more
         if years:
-            notes += unscored(faces.age, "age in years", "age")
+            notes += unscored(faces.age, "age in years", "age", faces.get("label_low"))
         notes += unscored(faces.gender, "gender", "gender")
         if not description.split:
             notes.append(f"the training of {self.weight_file} is not known: faces that trained it cannot be told")
@@ -229,7 +232,7 @@ def calibrated(
         halves = np.array_split(np.random.default_rng(seed).permutation(np.flatnonzero(own)), 2)
         pairs = halves, halves[::-1]
         parts += [(half, fit(p_age[other], p_male[other], age[other], gender[other])) for half, other in pairs]
-        which = "these faces" if own.all() else f"the {own.sum():,} faces that calibrated the checkpoint"
+        which = "these faces" if own.all() else f"the {counted(own.sum())} that calibrated the checkpoint"
         notes = [f"each half of {which} is judged by the calibration of the other half"]
     parts = [(rows, found) for rows, found in parts if len(rows)]
     columns = {"p_male": p_male.copy(), "p_male_network": p_male}
@@ -245,10 +248,18 @@ def calibrated(
     return faces.assign(**columns), notes
 
 
-def unscored(known: pd.Series, label: str, score: str) -> list[str]:
-    """A note where some of the faces, not all, lack a label, -1 in its column."""
-    lacking = int((known == UNKNOWN).sum())
-    return [f"{lacking:,} of {len(known):,} faces have no {label}: not scored by {score}"] * (0 < lacking < len(known))
+def unscored(known: pd.Series, label: str, score: str, interval: pd.Series | None = None) -> list[str]:
+    """A note where faces lack a label, -1 in its column, and how many of these have an interval, which is not -1."""
+    lacking = known == UNKNOWN
+    if not lacking.any():
+        return []
+    count = int(lacking.sum())
+    have = "has" if count == 1 else "have"
+    note = f"{count:,} of {counted(len(known))} {have} no {label}: not scored by {score}"
+    held = 0 if interval is None else int((lacking & (interval != UNKNOWN)).sum())
+    if held:
+        note += f"; --age_scale scores the intervals of {held:,}, where one of its groups holds them"
+    return [note]
 
 
 def grouped(

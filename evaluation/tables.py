@@ -67,9 +67,10 @@ def tabulated(rows: list, headings: Iterable[str]) -> str:
 
 
 def interval_rows(evaluation: Evaluation) -> tuple[list[tuple], list[str]] | None:
-    """Rows of all faces and of each age band: coverage and width of the age intervals; and the headings."""
+    """Rows of all faces and of each age band: coverage and width of the age intervals; and the headings. None where no
+    age is scored."""
     names = shown(evaluation.overall, ("interval_coverage", "interval_width"))
-    if not names:
+    if not names or not evaluation.overall.aged:
         return None
     bands = [(f"age {name}", scores) for axis, name, scores in evaluation.groups if axis == "age"]
     rows = [

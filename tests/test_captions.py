@@ -1,5 +1,7 @@
 """Captions: within the picture, over no face, over no other caption, and readable with any colour vision."""
 
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -139,6 +141,41 @@ def test_in_a_heap_of_faces_captions_stay_apart_and_near_their_faces(seed):
     assert (covered > 1).sum() <= 0.02 * (covered > 0).sum()
 
 
+def areas(spots: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The area of each place that boxes cover, one pair after the other."""
+    low, high = np.maximum(spots[:, None, :2], boxes[:, :2]), np.minimum(spots[:, None, 2:], boxes[:, 2:])
+    return np.clip(high - low, 0, None).prod(axis=2).sum(axis=1)
+
+
+def test_what_boxes_cover_and_which_lines_they_cross_is_as_one_by_one():
+    rng = np.random.default_rng(0)
+    corners, boxes = rng.integers(0, 200, (500, 2)), rng.uniform(-20, 200, (30, 4))
+    boxes[:, 2:] = boxes[:, :2] + rng.uniform(1, 30, (30, 2))
+    spots = np.hstack([corners, corners + (31, 17)])
+    np.testing.assert_allclose(captions._covered(spots, boxes), areas(spots, boxes))
+    assert not captions._covered(spots, boxes[:0]).any()
+    single = [captions._crossed((90, 90, 99, 99), spots, box[None]) for box in boxes]
+    crossed = captions._crossed((90, 90, 99, 99), spots, boxes)
+    assert 0 < crossed.sum() < 500 and np.array_equal(crossed, np.any(single, axis=0))
+
+
+@pytest.mark.parametrize("size", [(490, 320), (620, 320)])
+def test_captions_stand_where_they_would_were_all_places_looked_at_together(size, monkeypatch):
+    said = [caption_of(face(box)) for box in crowd(7, 5, 490, 320, 0.8)]
+    found = places(said, *size)
+    monkeypatch.setattr(captions, "_covered", areas)
+    monkeypatch.setattr(captions, "BLOCK", 10**6)
+    monkeypatch.setattr(captions, "NEIGHBOURS", 0)
+    assert places(said, *size) == found
+
+
+def test_many_small_faces_take_little_time():
+    said = [caption_of(face(box)) for box in crowd(15, 8, 600, 320, 0.5)]
+    start = time.process_time()
+    places(said, 600, 320)
+    assert time.process_time() - start < 4  # 7 s where every place is held against every face
+
+
 def test_letters_grow_with_the_face_and_stay_readable():
     sizes = [places([caption_of(face((300, 600, 300 + s, 600 + s)))], 3000, 3000)[0].scale for s in (20, 100, 400)]
     assert sizes[0] == captions.LEAST and sizes[1] > 1.5 * sizes[0] and sizes[2] == pytest.approx(4 * sizes[1], rel=0.1)
@@ -206,6 +243,7 @@ def test_letters_stand_out_from_their_ground():
         ({"gender": "M", "interval": None}, ("27 M", "", "M")),
         ({"unsure": True}, ("27 ?", "21-36", "?")),
         ({"group": "adult", "p_group": 0.974, "interval": None}, ("adult F", "97%", "F")),
+        ({"group": "\udcffber", "p_group": 0.974, "interval": None}, ("?ber F", "97%", "F")),  # no UTF-8
     ],
 )
 def test_what_a_caption_says(more, wanted):

@@ -221,6 +221,34 @@ def test_ages_that_are_intervals_are_ages(tmp_path, capsys):
     assert "F 2 2 24 " in " ".join(capsys.readouterr().out.split())
 
 
+def test_the_page_shows_intervals_by_their_middle_and_nothing_where_there_is_nothing(tmp_path, monkeypatch):
+    from evaluation import pages, plots
+
+    labels, shown = {"0": "60-69", "1": "40", "2": "20-29", "3": ""}, {}
+    plant(tmp_path, {f"{name}.png": picture(name.encode()) for name in labels})
+    draw, write = plots.draw_ages, pages.write_page
+    monkeypatch.setattr(plots, "draw_ages", lambda age, *more: shown.update(age=age.tolist()) or draw(age, *more))
+    monkeypatch.setattr(
+        pages, "write_page", lambda *where, **content: (shown.update(content), write(*where, **content))
+    )
+
+    def page(chosen) -> str:
+        rows = "".join(f"{name}.png,{labels[name]},F\n" for name in chosen)
+        plant(tmp_path, {"t.csv": b"path,age,gender\n" + rows.encode()})
+        options = ["--db", "csv", "--data_dir", str(tmp_path), "--table", str(tmp_path / "t.csv"), "--overwrite"]
+        check_dataset.main([*options, "-o", str(tmp_path / "bad.csv")])
+        return (tmp_path / "bad.html").read_text(encoding="utf-8")
+
+    drawn = page("0123")
+    assert "ages before and after; intervals by their middle" in drawn and "Some of the faces that are kept" in drawn
+    assert shown["age"] == [64.5, 40, 24.5, -1]
+    assert [text for _, text in shown["sample"]] == ["?, F", "20-29, F", "40, F", "60-69, F"]
+    assert "intervals by their middle" not in page("1")
+    assert "ages before and after" not in page("3")  # no age is known
+    (tmp_path / "1.png").write_bytes(b"no picture, but longer than that")
+    assert "Some of the faces that are kept" not in page("1")
+
+
 def test_two_faces_on_one_photo_are_two_and_are_shown_apart(tmp_path, capsys):
     photo = np.concatenate([smooth(1), smooth(2)], axis=1)
     plant(tmp_path, {"two.jpg": encoded(photo)})

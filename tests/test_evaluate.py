@@ -442,6 +442,28 @@ def test_what_cannot_be_scored_is_refused(runs, databases, tmp_path):
             evaluate.main(["--output_dir", str(tmp_path / "out"), *options])
 
 
+def test_labels_that_are_intervals_are_spoken_of_and_shown(runs, tmp_path, quick_report):
+    path = copy_of(runs[0], tmp_path)
+    checkpoints.store_calibration(path, Calibration(widen=2.0, ages=30, genders=30))
+    labels = {"age": np.full(3, -1), "age_low": np.array([25, -1, 38]), "age_high": np.array([32, -1, 43])}
+    database = write_database(tmp_path / "a_db.mat", noise(3, 32), **labels, gender=np.array([0, 1, 1]))
+    evaluate.main(["--weight_file", str(path), "-i", str(database), "--output_dir", str(tmp_path / "out")])
+    text = (tmp_path / "out" / "table.txt").read_text(encoding="utf-8")
+    note = "3 of 3 faces have no age in years: not scored by age; --age_scale scores the intervals of 2, where"
+    assert note in text and "ages within their interval (%)  " not in text  # as a column's heading
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "age intervals" not in page and all(f"<div>{label} → " in page for label in ("25-32, F", "?, M", "38-43, M"))
+    assert [row["label_low"] for row in rows_of(tmp_path / "out" / "predictions.csv")] == ["25", "-1", "38"]
+
+
+def test_one_face_is_no_faces(runs, tmp_path, capsys, quick_report):
+    database = write_database(tmp_path / "a_db.mat", noise(1, 32), age=np.array([30]), gender=np.array([0]))
+    evaluate.main(["--weight_file", str(runs[0]), "-i", str(database), "--output_dir", str(tmp_path / "out")])
+    said = capsys.readouterr().out
+    assert "a_db.mat: 1 face\n" in said and "1 faces" not in said
+    assert "<b>1 face: the age is off by" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
 # ------------------------------------------------------------------------------------------------ calibration
 
 
