@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 
 from age_gender import cli
-from age_gender.intervals import UNSURE_BELOW
+from age_gender.intervals import UNSURE_BELOW, UNSURE_WITHIN
 from age_gender.labels import AGE_SCALES
 from evaluation.protocols import PROTOCOLS
 
@@ -50,7 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli.add_age_scale(parser, "fold ages onto groups and score these")
     parser.add_argument(
         "--unsure_below",
-        **cli.numeric("P", float, 0.5, 1, default=UNSURE_BELOW),
+        **cli.numeric("P", float, *UNSURE_WITHIN, default=UNSURE_BELOW),
         help="count genders as unsure where the likelier one has a smaller probability, as demo.py does",
     )
     parser.add_argument(
