@@ -25,9 +25,10 @@ from pathlib import Path
 
 from age_gender import cli, window
 from age_gender.cluster import connected
+from age_gender.description import MOST_MARGIN
 from age_gender.detectors import DETECTORS, NO_DETECTOR
 from age_gender.files import plainly, real
-from age_gender.intervals import UNSURE_BELOW
+from age_gender.intervals import UNSURE_BELOW, UNSURE_WITHIN
 from age_gender.machine import available_cores
 
 DEFAULT_OUTPUT = Path("demo_output")
@@ -71,7 +72,7 @@ def build_parser() -> argparse.ArgumentParser:
     cli.add_age_scale(network, "write age groups with their probability")
     network.add_argument(
         "--unsure_below",
-        **cli.numeric("P", float, 0.5, 1, default=UNSURE_BELOW),
+        **cli.numeric("P", float, *UNSURE_WITHIN, default=UNSURE_BELOW),
         help="write 'unsure' where the likelier gender has a smaller probability; 0.5: never",
     )
     add_faces_and_output(parser)
@@ -89,7 +90,7 @@ def add_faces_and_output(parser: argparse.ArgumentParser) -> None:
     )
     faces.add_argument(
         "--margin",
-        **cli.numeric("SHARE", float, 0, 3),
+        **cli.numeric("SHARE", float, 0, MOST_MARGIN),
         help="around the face, as a share of its size (default: what the checkpoint was trained with, "
         "0.4 for IMDB-WIKI)",
     )

@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 
 from age_gender import cli
-from age_gender.intervals import UNSURE_BELOW
+from age_gender.intervals import UNSURE_BELOW, UNSURE_WITHIN
 from age_gender.labels import AGE_SCALES
 from evaluation.protocols import PROTOCOLS
 
@@ -43,13 +43,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--compare",
         **cli.PATHS,
         metavar="RUN",
-        help="print one table of runs instead, best first: their folders, or checkpoints; others are passed over",
+        help="print one table of runs instead, best first: their folders, or checkpoints; what is no run is passed "
+        "over, and so is one whose databases are not here, if there is no --input",
     )
     cli.add_trust(parser)
     cli.add_age_scale(parser, "fold ages onto groups and score these")
     parser.add_argument(
         "--unsure_below",
-        **cli.numeric("P", float, 0.5, 1, default=UNSURE_BELOW),
+        **cli.numeric("P", float, *UNSURE_WITHIN, default=UNSURE_BELOW),
         help="count genders as unsure where the likelier one has a smaller probability, as demo.py does",
     )
     parser.add_argument(
@@ -125,8 +126,7 @@ def describe(args: argparse.Namespace) -> dict:
     from evaluation.protocols import check_folds
     from evaluation.reports import refuse_foreign
     from evaluation.runs import runs_among
-    from networks import description_of
-    from networks.checkpoints import SHIPPED, choose, is_exported
+    from networks.checkpoints import choose, is_exported
 
     if args.compare:
         args.weight_file, others = runs_among(args.compare)
@@ -135,7 +135,7 @@ def describe(args: argparse.Namespace) -> dict:
         if others:
             print(f"passed over, no runs: {', '.join(map(str, others))}")
     files = list(dict.fromkeys(choose(path) for path in args.weight_file or [None]))
-    if args.calibrate and files == [SHIPPED] and not args.weight_file:
+    if args.calibrate and for_want_of_a_run(args, files[0]):
         raise ValueError("there is no training in checkpoints/: name the checkpoint to calibrate with --weight_file")
     if args.output_dir.exists() and not args.output_dir.is_dir():
         raise ValueError(f"{args.output_dir} is a file; --output_dir names a folder")
@@ -143,14 +143,56 @@ def describe(args: argparse.Namespace) -> dict:
     for path in filter(is_exported, files):
         if args.calibrate:
             raise ValueError(f"{path} is an exported file: --calibrate takes the checkpoint that it was made from")
-        if not args.input:
-            raise ValueError(
-                f"{path} is an exported file, which does not know its training: name databases with --input"
-            )
-    descriptions = {path: description_of(path, args.trust) for path in files}
+    descriptions = with_databases(args, files)
     if args.protocol == "adience":
         check_folds(list(descriptions.values()))
     return descriptions
+
+
+def for_want_of_a_run(args: argparse.Namespace, path: Path) -> bool:
+    """Whether it is the model that comes with the suite, taken because nothing is named and there is no run."""
+    from age_gender.files import real
+    from networks.checkpoints import SHIPPED
+
+    return not args.weight_file and real(path) == SHIPPED
+
+
+def with_databases(args: argparse.Namespace, files: list[Path]) -> dict:
+    """What each model says of itself, by its file. Those of --compare that have nothing to be scored on, neither
+    --input nor the databases of their training, are passed over.
+
+    Raises:
+        ValueError: if another one has nothing, or none of --compare has.
+    """
+    from networks import description_of
+    from networks.checkpoints import is_exported
+
+    descriptions = {}
+    for path in files:
+        knows = args.input or not is_exported(path)
+        description = description_of(path, args.trust) if knows else None
+        if args.input or not (lack := lack_of_databases(description)):
+            descriptions[path] = description
+        elif args.compare:
+            print(cli.one_line(f"passed over, its databases are not here: {path} (--input names some)"))
+        else:
+            taken = for_want_of_a_run(args, path)
+            model = f"there is no run in checkpoints/, so {path} was taken, which" if taken else path
+            raise ValueError(f"{model} {lack}: name databases with --input")
+    if not descriptions:
+        raise ValueError("--compare: none of these runs has its databases here: name some with --input")
+    return descriptions
+
+
+def lack_of_databases(description) -> str:
+    """Why a model cannot be scored on its training's databases, in words that follow its name; "" where it can.
+    `description` None is of an exported file."""
+    if description is None:
+        return "is an exported file, which does not know its training"
+    if not description.inputs:
+        return "does not say what it was trained on"
+    gone = [str(path) for path in description.inputs if not path.exists()]
+    return f"was trained on databases that are not here ({', '.join(gone)})" if gone else ""
 
 
 def scale_of(args: argparse.Namespace, descriptions: list):
@@ -185,8 +227,6 @@ def open_databases(paths: list[Path] | None, description, opened: dict) -> list:
     from utils import check_faces, open_database
 
     paths = list(dict.fromkeys(paths or description.inputs))
-    if not paths:
-        raise ValueError("the checkpoint does not say what it was trained on: name databases with --input")
     require_parts(paths)
     for path in paths:
         if path not in opened:

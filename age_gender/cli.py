@@ -116,7 +116,8 @@ def taken_result() -> dict[str, object]:
 def parser_for(script_docstring: str | None, usage: str, quiet: bool = True) -> argparse.ArgumentParser:
     """A parser that describes a script by its docstring, which python -OO leaves out, and keeps its error messages
     short; `quiet`, whether the script can do without what it prints."""
-    parser = _Parser(usage=usage, description=(script_docstring or "").strip(), formatter_class=HelpFormatter)
+    described = (script_docstring or "").strip()
+    parser = _Parser(prog=program(), usage=usage, description=described, formatter_class=HelpFormatter)
     parser.add_argument("--version", action="version", version=f"age-gender-estimation {__version__}")
     if quiet:
         hidden = argparse.SUPPRESS
@@ -275,9 +276,15 @@ class Stopped(KeyboardInterrupt):
         self.number = number
 
 
+def program() -> str:
+    """The command's name in messages: that of its file or, where python -m runs a package, the package's."""
+    path = Path(sys.argv[0])
+    return path.parent.name.replace("_", "-") if path.name == "__main__.py" else path.name
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Runs a script's main: what is wrong with the input becomes one line on stderr and exit status 2."""
-    script = os.path.basename(sys.argv[0])
+    script = program()
     _open_streams()
     # Files are replaced as a whole, and some network drives have no locks: HDF5 would call each file unreadable.
     os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")

@@ -13,6 +13,7 @@ from age_gender.labels import MAX_AGE, NUM_AGES, expected_age
 
 LEVEL = 0.9  # the share of faces whose age their interval is to hold
 UNSURE_BELOW = 0.75  # of the likelier gender's probability: where more than one answer in four would be wrong
+UNSURE_WITHIN = (0.5, 1)  # what may be asked for in place of it: the likelier gender has one half or more
 LEAST = 1e-7  # no gender is less probable
 EDGES = np.arange(NUM_AGES + 1) - 0.5  # the age 30 is 29.5 to 30.5
 

@@ -7,17 +7,19 @@ for face in predict("photo.jpg"):
     print(face.box, face.age, face.interval, face.gender, face.p_male)
 """
 
+import os
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from age_gender.description import Description
+from age_gender.description import MOST_MARGIN, Description
 from age_gender.detectors import DETECTORS, NO_DETECTOR, WITH_LANDMARKS, Detection, detector_for, in_any_thread
 from age_gender.faces import Picture, crop_face, picture_of
-from age_gender.intervals import UNSURE_BELOW, Calibration, age_interval, tempered, unsure
+from age_gender.intervals import UNSURE_BELOW, UNSURE_WITHIN, Calibration, age_interval, tempered, unsure
 from age_gender.labels import GENDERS, MALE, YEARS, AgeScale, expected_age, fold_ages, likelier_gender
+from age_gender.labels import age_scale as scale_named
 from age_gender.machine import available_cores, done_ahead, native_stderr_size
 from age_gender.runtimes import SHIPPED, Model, open_model
 from age_gender.sources import Frame
@@ -86,10 +88,11 @@ class Predictor:
             None takes the model that comes with the package.
         detector: a name in detectors.DETECTORS, where "none" takes each whole picture for a face; None takes the one
             the training's faces were found with, or dlib where they came cropped.
-        margin: around the box, as a share of its size; None takes the training's. A picture that is the face was cut
-            with its margin already.
-        age_scale: what the faces' groups are of, no finer than the model's own; None takes the model's.
-        unsure_below: probability of the likelier gender under which a face is called unsure.
+        margin: around the box, as a share of its size, 0 to 3; None takes the training's. A picture that is the face
+            was cut with its margin already.
+        age_scale: what the faces' groups are of, no finer than the model's own: an AgeScale, or its text as
+            `labels.age_scale` takes it; None takes the model's.
+        unsure_below: probability of the likelier gender, 0.5 to 1, under which a face is called unsure.
 
     Attributes:
         description: what the model says of itself.
@@ -99,7 +102,7 @@ class Predictor:
         device: what computes.
 
     Raises:
-        FileNotFoundError, ValueError: if the model or the detector cannot be used.
+        FileNotFoundError, ValueError: if the model, the detector or another argument cannot be used.
     """
 
     def __init__(
@@ -107,16 +110,16 @@ class Predictor:
         model: Model | Path | str | None = None,
         detector: str | None = None,
         margin: float | None = None,
-        age_scale: AgeScale | None = None,
+        age_scale: AgeScale | str | None = None,
         unsure_below: float = UNSURE_BELOW,
     ):
-        self._model = model if isinstance(model, Model) else open_model(SHIPPED if model is None else Path(model))
+        self._model = _model_of(model)
         self.description: Description = self._model.description
         self.device = self._model.device
-        self.margin = self.description.margin if margin is None else margin
-        self.age_scale = age_scale or self.description.age_scale
+        self.margin = self.description.margin if margin is None else _within("margin", margin, 0, MOST_MARGIN)
+        self.age_scale = self.description.age_scale if age_scale is None else _scale_of(age_scale)
         self.description.age_scale.folds_onto(self.age_scale)
-        self.unsure_below = unsure_below
+        self.unsure_below = _within("unsure_below", unsure_below, *UNSURE_WITHIN)
         self._calibration = self.description.calibration or Calibration()
         self.detector = detector or detector_for(self.description.detector)
         if self.detector not in DETECTORS:
@@ -141,8 +144,13 @@ class Predictor:
         """The faces of many pictures, in their order: read and searched on all cores, predicted in batches.
 
         Raises:
-            FileNotFoundError, ValueError: at the first picture that cannot be read.
+            FileNotFoundError, ValueError: at the first picture that cannot be read; ValueError for a single picture.
         """
+        if _is_one_picture(pictures) or not isinstance(pictures, Iterable):
+            raise ValueError(
+                f"many takes a list of pictures; received {type(pictures).__name__}: give a list, or call the "
+                "predictor itself for one"
+            )
         found: list[tuple[list[Detection], np.ndarray]] = []
         results: list[list[Face]] = []
 
@@ -243,3 +251,30 @@ class Predictor:
             face._replace(group=self.age_scale.names[p.argmax()], p_group=float(p.max()), p_between=float(between))
             for face, p, between in zip(faces, p_groups, p_between, strict=True)
         ]
+
+
+def _model_of(model: Model | Path | str | None) -> Model:
+    if isinstance(model, Model):
+        return model
+    if not isinstance(model, str | os.PathLike | None):
+        raise ValueError(f"a model is the path of an exported file, or a Model; received {model!r}")
+    return open_model(SHIPPED if model is None else Path(model))
+
+
+def _scale_of(scale: AgeScale | str) -> AgeScale:
+    if not isinstance(scale, AgeScale | str):
+        raise ValueError(f"an age scale is an AgeScale, or its text as labels.age_scale takes it; received {scale!r}")
+    return scale_named(scale) if isinstance(scale, str) else scale
+
+
+def _is_one_picture(pictures: Any) -> bool:
+    """Whether what could be gone through, as letters, bytes or rows, is a picture."""
+    if isinstance(pictures, np.ndarray):
+        return pictures.ndim == 3 and pictures.shape[2] in (3, 4)  # (n, h, w) are grey ones
+    return isinstance(pictures, str | bytes | bytearray | memoryview | os.PathLike)
+
+
+def _within(name: str, value: Any, low: float, high: float) -> float:
+    if not (isinstance(value, int | float | np.integer | np.floating) and low <= value <= high):  # which a NaN is not
+        raise ValueError(f"{name} is a number from {low:g} to {high:g}; received {value!r}")
+    return float(value)

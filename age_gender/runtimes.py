@@ -115,11 +115,16 @@ def open_model(path: Path, threads: int | None = None) -> Model:
         ValueError: if the runtime is lacking, or the file is damaged, says not what it is, or is another kind.
     """
     path = Path(path)
+    *others, last = (form.suffix for form in FORMATS.values())
+    ends = f"{', '.join(others)} or {last}"
+    if path.is_dir():
+        raise ValueError(
+            f"{path} is a folder; name the {ends} file in it (of a SavedModel: networks.open_model opens it)"
+        )
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; export.py makes it")
     name = format_of(path)
     if name is None:
-        ends = ", ".join(form.suffix for form in FORMATS.values())
         raise ValueError(
             f"{path} is no exported model: these end in {ends}; a checkpoint is opened by networks.open_model, or "
             "export.py makes an ONNX file of it"

@@ -18,6 +18,9 @@ BYTES_PER_UNIT = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
 
 def main() -> None:
     """Runs, waits, writes {"seconds", "peak_mb", "status"}; a signal is a negative status."""
+    if len(sys.argv) < 3 or sys.argv[1].startswith("-"):
+        print("usage: python benchmarks/launch.py REPORT.json COMMAND [ARGUMENT ...]", file=sys.stderr)
+        sys.exit(2)
     report, command = Path(sys.argv[1]), sys.argv[2:]
     started = time.perf_counter()
     process = subprocess.Popen(command)

@@ -66,7 +66,8 @@ def _faces(evaluation: Evaluation) -> tuple[str, int]:
 
 def runs_table(evaluations: list[Evaluation], comparisons: list[Comparison]) -> str:
     """One table of runs for the terminal, in the order given; each beside what it is worse by than the first on the
-    faces that both were scored on. Below it stands which faces these were, and what speaks against the scores."""
+    faces that both were scored on, and how many these are where they are not all of its own. Below it stands which
+    faces each was scored on, and what speaks against the scores."""
     names = shown(evaluations[0].overall, FOREMOST)
     worse = {(each.weight_file, each.own): each for each in sorted(comparisons, key=lambda each: each.n)}
     rows = []
@@ -74,13 +75,17 @@ def runs_table(evaluations: list[Evaluation], comparisons: list[Comparison]) -> 
         cells = [with_interval(name, each.overall[name]) for name in names]
         found = worse.get((each.weight_file, each.set.name))
         difference = found.differences.get(names[0]) if found else None
-        cells += [with_interval(names[0], difference, signed=True), f"{difference.p:.3f}"] if difference else ["", ""]
+        if difference:
+            common = f", {found.n:,} in common" * (found.n != each.overall.n)
+            cells += [with_interval(names[0], difference, signed=True) + common, f"{difference.p:.3f}"]
+        else:
+            cells += ["", ""]
         rows.append((title, each.set.name, each.overall.n, *cells))
     titles = ("run", "faces", "n", *map(heading, names), f"{heading(names[0])}, difference from the first", "p")
-    faces: dict[str, list[str]] = {}
+    faces: dict[tuple, list[str]] = {}  # those of two folds are said in the same words
     for title, each in zip(names_of(evaluations), evaluations, strict=True):
-        faces.setdefault(each.set.says, []).append(title)
-    says = [f"{', '.join(runs)}: {words}" for words, runs in faces.items()]
+        faces.setdefault((*_faces(each), each.set.says), []).append(title)
+    says = [f"{', '.join(runs)}: {words}" for (*_, words), runs in faces.items()]
     return "\n".join([tabulated(rows, titles), "", *says])
 
 

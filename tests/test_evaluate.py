@@ -596,7 +596,9 @@ def test_five_folds_have_a_mean_and_a_deviation_whatever_their_databases_are_cal
     model, paths = give_every_weight_a_value(wide_resnet(32, depth=10, width=1), 3), []
     for fold in range(3):
         database = tmp_path / f"fold_{fold}.mat"
-        write_database(database, noise(30, 32, seed=fold), age=np.arange(30) * 3, gender=np.arange(30) % 2)
+        write_database(
+            database, noise(30, 32, seed=fold), age=np.roll(np.arange(30) * 3, fold), gender=np.arange(30) % 2
+        )
         how = {**HOW, "databases": [open_database(database).fingerprint()], "datasets": ["wiki"]}
         said = Description("wide_resnet", {"depth": 10, "width": 1}, 32, split=how,
                            training={"arguments": {"input": [str(database)]}})  # fmt: skip
@@ -617,6 +619,11 @@ def test_five_folds_have_a_mean_and_a_deviation_whatever_their_databases_are_cal
     tex = (tmp_path / "out" / "table.tex").read_text(encoding="utf-8")
     assert tex.startswith("\\begin{tabular}") and "CS@5 (\\%)" in tex and "--" in tex
     assert f"{np.mean(errors):.2f} ± {np.std(errors, ddof=1):.2f}" in tex
+    # Each fold's faces are others, though they are said in the same words.
+    evaluate.main(["--compare", *map(str, paths), "--output_dir", str(tmp_path / "out")])
+    table = (tmp_path / "out" / "table.txt").read_text()
+    legend = re.findall(r"^(.*): the 6 faces of 30 that were kept for a test$", table, re.MULTILINE)
+    assert sorted(legend) == ["0", "1", "2"]
 
 
 def test_runs_are_one_table_best_first_and_what_is_no_run_is_passed_over(
@@ -647,8 +654,53 @@ def test_runs_are_one_table_best_first_and_what_is_no_run_is_passed_over(
     assert "training faces among them: the scores flatter" in table
     assert any(f"{away + rounded:+.2f} (" in line for rounded in (-0.01, 0, 0.01))
     assert not (tmp_path / "out" / "report.html").exists()
+    # Of a run on more faces than the first, the difference says of how many it is.
+    evaluate.main(["--compare", str(folder / "*"), "--input", words[1], "--output_dir", words[-1]])
+    lines = (tmp_path / "out" / "table.txt").read_text().splitlines()
+    assert [len(re.findall(", 16 in common", line)) for line in lines if re.match("one|tiny|two", line)][:3] == [
+        0,
+        0,
+        1,
+    ]
     with pytest.raises(ValueError, match="--compare: there is no run among .*tensorboard"):
         evaluate.main(["--compare", str(folder / "tensorboard"), *words])
     with pytest.raises(SystemExit):
         evaluate.main(["--compare", str(folder), "--weight_file", str(runs[0])])
     assert "--compare names the runs and changes none" in capsys.readouterr().err
+
+
+def test_runs_whose_databases_are_not_here_are_passed_over_before_anything_is_scored(
+    runs, tmp_path, capsys, monkeypatch, quick_report
+):
+    folder, words = tmp_path / "checkpoints", ["--output_dir", str(tmp_path / "out")]
+    (folder / "here").mkdir(parents=True)
+    shutil.copy(runs[0], folder / "here" / "weights.02-4.00.hdf5")
+    shipped, exported = folder / "age_gender.hdf5", folder / "a.onnx"
+    checkpoints.describe_anew(copy_of(runs[1], folder), with_inputs(runs[1], ["data/people_db.mat"]))
+    (folder / runs[1].name).rename(shipped)
+    shutil.copy(runtimes.SHIPPED, exported)
+    monkeypatch.chdir(tmp_path)
+    evaluate.main(["--compare", str(folder / "*"), *words])
+    said = capsys.readouterr().out
+    for path in (shipped, exported):
+        assert said.count(f"passed over, its databases are not here: {path} (--input names some)\n") == 1
+    assert [row["model"] for row in rows_of(tmp_path / "out" / "table.csv")] == ["here"]
+    with pytest.raises(ValueError, match="none of these runs has its databases here: name some with --input"):
+        evaluate.main(["--compare", str(shipped), *words])
+    # One that is named is refused before another one is scored, and so is the one that is taken.
+    with pytest.raises(
+        ValueError, match=r"^\S+age_gender.hdf5 was .*\(data.people_db.mat\): name databases with --input"
+    ):
+        evaluate.main(["--weight_file", str(folder / "here"), str(shipped), *words])
+    assert "computing on" not in capsys.readouterr().out
+    shutil.rmtree(folder)
+    monkeypatch.setattr(checkpoints, "SHIPPED", shutil.copy(runs[1], tmp_path / "shipped.hdf5"))
+    checkpoints.describe_anew(checkpoints.SHIPPED, with_inputs(runs[1], ["data/people_db.mat"]))
+    with pytest.raises(ValueError, match=r"^there is no run in checkpoints/, so \S+ was taken, which was .*--input"):
+        evaluate.main(words)
+
+
+def with_inputs(checkpoint, inputs):
+    """What a checkpoint says of itself, but for its databases."""
+    said = checkpoints.inspect(checkpoint)
+    return replace(said, training={**said.training, "arguments": {"input": inputs}})

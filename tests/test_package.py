@@ -119,3 +119,6 @@ def test_it_runs_as_a_module(drawn, tmp_path):
     )
     assert done.returncode == 2 and "gone.onnx is not there; export.py makes it" in done.stderr
     assert "Traceback" not in done.stderr and not done.stdout
+    assert done.stderr.splitlines()[-1].startswith("age-gender: error: ")
+    done = subprocess.run([sys.executable, "-m", "age_gender"], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    assert done.returncode == 2 and done.stderr.splitlines()[-1].startswith("age-gender: error: ")

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from age_gender import Face, Model, Predictor, open_model
-from age_gender.description import Description
+from age_gender.description import MOST_MARGIN, Description
 from age_gender.faces import picture_of, read_image
+from age_gender.intervals import UNSURE_WITHIN
 from age_gender.labels import AGE_SCALES
 from age_gender.runtimes import SHIPPED, exported_model
 
@@ -142,6 +143,20 @@ def test_many_refuses_what_one_refuses(predict, drawn):
         predict.many([drawn / "photos" / "girl.jpg", 3])
 
 
+@pytest.mark.parametrize(
+    "one", ["photo.jpg", Path("photo.jpg"), b"content", bytearray(b"content"), np.zeros((9, 9, 3), np.uint8), 5]
+)
+def test_many_refuses_a_single_picture(predict, one):
+    with pytest.raises(ValueError, match="many takes a list of pictures; received .*call the predictor itself"):
+        predict.many(one)
+
+
+def test_many_takes_an_array_of_pictures():
+    predict = Predictor(detector="none")
+    for pictures in (np.zeros((2, 9, 9, 3), np.uint8), np.zeros((2, 9, 9), np.uint8)):
+        assert [len(faces) for faces in predict.many(pictures)] == [1, 1]
+
+
 def test_a_face_is_strict_json(predict, drawn):
     for each in (predict, Predictor(age_scale=AGE_SCALES["adience"])):
         for face in each(drawn / "photos" / "family.jpg"):
@@ -162,6 +177,41 @@ def test_crops_of_another_size_or_type_are_refused(predict, crops):
 def test_an_unknown_detector_is_refused():
     with pytest.raises(ValueError, match="'eyes' is no detector; there are dlib, mtcnn, yunet, none"):
         Predictor(detector="eyes")
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "message"),
+    [
+        *(("margin", value, "margin is a number from 0 to 3; received ") for value in (-1, 1e6, math.nan, "0.1")),
+        *(("unsure_below", value, "unsure_below is a number from 0.5 to 1; received ") for value in (2, 0.4, math.nan)),
+        ("age_scale", "teenagers", "'teenagers' is no age scale: take years, adience"),
+        ("age_scale", "", "'' is no age scale"),
+        ("age_scale", 18, "an age scale is an AgeScale, or its text as labels.age_scale takes it; received 18"),
+        ("model", 5, "a model is the path of an exported file, or a Model; received 5"),
+        ("model", b"a.onnx", "a model is the path of an exported file, or a Model; received b'a.onnx'"),
+        ("model", Path(__file__).parent, r"tests is a folder; name the \.onnx, \.tflite or \.xml file in it"),
+    ],
+)
+def test_arguments_are_refused_with_what_came_and_what_is_allowed(argument, value, message):
+    with pytest.raises(ValueError, match=message):
+        Predictor(**{argument: value})
+
+
+def test_margin_and_doubt_have_the_bounds_of_the_demo():
+    import demo
+
+    for name, ends in (("margin", (0, MOST_MARGIN)), ("unsure_below", UNSURE_WITHIN)):
+        for end in ends:
+            assert getattr(Predictor(**{name: end}), name) == end
+            assert getattr(demo.build_parser().parse_args([f"--{name}", str(end)]), name) == end
+        for beyond in (ends[0] - 0.01, ends[1] + 0.01):
+            with pytest.raises(SystemExit):
+                demo.build_parser().parse_args([f"--{name}", str(beyond)])
+
+
+def test_an_age_scale_may_be_named_or_written_out():
+    assert Predictor(age_scale="adult_child").age_scale == AGE_SCALES["adult_child"]
+    assert Predictor(age_scale="minor:0-17,adult:18-100").age_scale.names == ("minor", "adult")
 
 
 def test_a_checkpoint_is_refused_with_the_way_to_open_it(tiny_checkpoint_file):

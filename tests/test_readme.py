@@ -140,6 +140,40 @@ def test_the_makefile_and_the_windows_lines_make_the_same_quickstart():
     assert windows == arguments(makefile)
 
 
+# ---------------------------------------------------------------------------------------------- figures and promises
+
+
+def test_the_comparison_counts_the_networks_that_there_are():
+    from networks.backbones import BACKBONES
+
+    (row,) = re.findall(r"A choice of networks \| yes: \[(\d+)\]", text_of(ROOT / "docs" / "COMPARISON.md"))
+    assert int(row) == len(BACKBONES)
+
+
+def test_the_readmes_figures_of_utkface_are_the_model_cards():
+    readme, card = text_of(README), text_of(ROOT / "docs" / "MODEL_CARD.md")
+    share = r"([\d.]+)%"
+    said = re.search(rf"as the demo cuts them, .* ([\d.]+) years, with {share} .*: ([\d.]+), {share}\)", readme)
+    row = rf"cut as `demo.py` cuts \| 1,478 \| ([\d.]+) .*\| ([\d.]+), .*\| - \| {share} .*\| {share},"
+    error, error_before, gender, gender_before = re.search(row, card).groups()
+    assert said.groups() == (error, gender, error_before, gender_before)
+    errors = re.findall(r"^age [4-9]0-\d+ +\d+ +([\d.]+) \(.*%.*%$", card, re.MULTILINE)
+    assert len(errors) == 6
+    ends = tuple(f"{float(end(errors)):.0f}" for end in (min, max))
+    assert re.search(r"(\d+) to (\d+) from 40 on", readme).groups() == ends
+    assert re.search(r"errors of (\d+) to (\d+) years", card).groups() == ends
+
+
+def test_what_leaves_the_machine_is_said_on_every_page_that_promises():
+    options = {name: import_module(name).build_parser()._option_string_actions for name in PARSED}
+    sends = [name for name in PARSED if "--scheduler" in options[name]]
+    (said,) = re.findall(r"`--scheduler` of (.*?) sends", text_of(ROOT / "SECURITY.md"))
+    assert sorted(re.findall(r"`(\w+)\.py`", said)) == sorted(sends) and sends
+    for page in (README, ROOT / "docs" / "demo.md", ROOT / "docs" / "COMPARISON.md"):
+        (promise,) = re.findall(r"^.*(?:send nothing|sends nothing|Nothing is sent).*$", text_of(page), re.MULTILINE)
+        assert "`--scheduler`" in promise, page
+
+
 # --------------------------------------------------------------------------------------------------- Python lines
 
 

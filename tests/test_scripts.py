@@ -661,3 +661,31 @@ def test_the_worst_group_of_each_axis_is_named_with_its_distance_from_the_best()
         line == "worst by age: 4-6, 50.0% in the right age group (40.0-60.0) over 50 faces, 30.0 points less than 0-2"
     )
     assert score_tables.worst_groups([]) == ""
+
+
+# ------------------------------------------------------------------------------------------------ benchmarks
+
+
+@pytest.mark.parametrize("words", [(), ("--help",), ("report.json",)])
+def test_the_launcher_of_the_benchmarks_says_how_it_is_called(words, tmp_path):
+    done = run("benchmarks/launch.py", *words, folder=tmp_path)
+    assert done.returncode == 2 and done.stderr.splitlines() == [
+        "usage: python benchmarks/launch.py REPORT.json COMMAND [ARGUMENT ...]"
+    ]
+
+
+def test_the_calibration_says_what_is_lacking_before_it_loads_tensorflow(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    import calibration
+
+    made = []
+    makers = {name: lambda name=name: made.append(name) for name in calibration.DETECTORS}
+    monkeypatch.setattr(calibration, "DETECTORS", makers)
+    monkeypatch.setattr(calibration, "look", lambda *given: [])
+    with pytest.raises(FileNotFoundError, match="nowhere is not there"):
+        calibration.main(["--data_dir", str(tmp_path / "nowhere")])
+    assert not made
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(ValueError, match="no face was found by dlib"):
+        calibration.main(["--data_dir", str(tmp_path)])
+    assert sorted(made) == sorted(["dlib", *calibration.WITH_LANDMARKS]) and made[-1] == "mtcnn"
