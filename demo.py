@@ -313,8 +313,8 @@ def run(stream, source, total: int | None, output, shown: bool | None, tracker) 
             output.close(people)
     seconds = time.perf_counter() - started
     kind = "images" if still else "frames"
-    counts = [counted(read, kind), counted(faces, "faces")]
-    counts += [f"{counted(len(people), 'people')} followed"] if tracker else []
+    counts = [cli.counted(read, kind[:-1]), cli.counted(faces, "face")]
+    counts += [f"{cli.counted(len(people), 'person')} followed"] if tracker else []
     print(f"{', '.join(counts)}, {unreadable} unreadable, {seconds:.1f} s, {read / max(seconds, 1e-9):.1f} {kind}/s")
     cli.result(read=read, faces=faces, unreadable=unreadable, output_dir=output and output.folder)
     if output:
@@ -330,11 +330,6 @@ def run(stream, source, total: int | None, output, shown: bool | None, tracker) 
     if unreadable == read:
         raise ValueError("nothing could be read: are these images in a format that OpenCV knows, and whole?")
     return 0
-
-
-def counted(number: int, kind: str) -> str:
-    """'3 images', '1 image'."""
-    return f"{number} {kind}" if number != 1 else f"1 {'person' if kind == 'people' else kind[:-1]}"
 
 
 if __name__ == "__main__":

@@ -345,6 +345,15 @@ def one_line(text: str) -> str:
     return text.translate(_ONE_LINE)
 
 
+def counted(count: int, what: str = "face") -> str:
+    """A number of things in words.
+
+    >>> counted(1), counted(1478), counted(2, "person")
+    ('1 face', '1,478 faces', '2 people')
+    """
+    return f"{count:,} {what if count == 1 else 'people' if what == 'person' else what + 's'}"
+
+
 class _Plain(io.TextIOWrapper):
     """A stream on which a name shows as it is and commands nothing; one that cannot be shown is no error."""
 

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from age_gender.cli import counted
 from age_gender.description import ON_NO_SIDE, Description
 from age_gender.files import read_names
 from age_gender.labels import UNKNOWN
@@ -40,11 +41,6 @@ class FaceSet(NamedTuple):
     chose: np.ndarray
     by_name: bool = True
     own: bool = False
-
-
-def counted(count: int, what: str = "face") -> str:
-    """'1 face', '1,478 faces'."""
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def kept_out(databases: list[Database], description: Description, part: str = "auto") -> list[FaceSet]:

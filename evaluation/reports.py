@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from age_gender import __version__
+from age_gender.cli import counted
 from age_gender.files import real, replacing, scratch, write_text
 from evaluation import pages, tables
 from evaluation.comparisons import Comparison, not_compared
 from evaluation.metrics import CS_YEARS
 from evaluation.pictures import Picture, captions, face_pictures, grids, pictures, separation
-from evaluation.protocols import counted
 from evaluation.runs import runs_table, write_paper_tables
 from evaluation.scoring import Evaluation
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from age_gender.cli import counted
 from age_gender.description import Description
 from age_gender.intervals import LEVEL, Calibration, age_interval, tempered
 from age_gender.labels import DECADES, GENDERS, MALE, UNKNOWN, YEARS, AgeScale, decade_of, expected_age, fold_ages
@@ -13,7 +14,7 @@ from evaluation import metrics
 from evaluation.calibration import fit
 from evaluation.fairness import Gap, gaps
 from evaluation.metrics import Outcomes, Reliability, Scores
-from evaluation.protocols import FaceSet, counted
+from evaluation.protocols import FaceSet
 from networks import open_model, predict_rows
 from utils import Database, ImageStack, labels_of, paths_of
 

@@ -199,8 +199,8 @@ def test_a_prediction_of_zeros_and_ones_gives_finite_steps(name):
     model = small_model(loss_of_age=age_loss(name, 2.0, 1.0))
     head = model.get_layer("pred_age")
     head.set_weights([head.get_weights()[0] * 1e5, head.get_weights()[1]])
-    said = np.unique(model.predict(noise(8), verbose=0)[1])
-    assert {0.0, 1.0} == set(said)
+    said = model.predict(noise(8), verbose=0)[1]
+    assert said.min() == 0 and np.allclose(said.max(axis=1), 1, atol=1e-6) and np.sum(said > 1e-6) == len(said)
     history = fit(
         model, MixupGenerator(noise(8), Labels(np.arange(8) % 2, np.arange(8) * 12), batch_size=8, shuffle=False)
     )
