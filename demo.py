@@ -19,7 +19,7 @@ import os
 import shutil
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from age_gender.description import MOST_MARGIN
 from age_gender.detectors import DETECTORS, NO_DETECTOR
 from age_gender.files import plainly, real
 from age_gender.intervals import UNSURE_BELOW, UNSURE_WITHIN
-from age_gender.machine import available_cores
+from age_gender.machine import available_cores, native_lines
 
 DEFAULT_OUTPUT = Path("demo_output")
 
@@ -120,12 +120,18 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--scheduler is for images and folders of images")
     refuse_to_overwrite(parser, args)
     weight_file = choose_weights(parser, args)
-    live = not (args.pictures or args.video)
     if args.every > 1 and not args.video:
         parser.error("--every is for a video file")
     if args.track and args.pictures:
         parser.error("--track is for a video or a camera; in photos nobody is followed")
     args.no_display |= bool(args.scheduler)
+    with native_lines() if args.video else nullcontext():  # what tells a damaged video from one that pauses
+        return read(args, weight_file)
+
+
+def read(args: argparse.Namespace, weight_file: Path) -> int:
+    """Opens what is to be read and where results go, and reads it."""
+    live = not (args.pictures or args.video)
     shown = not args.no_display and window.display_works()
     source, total = open_source(args, args.output_dir or (None if shown else DEFAULT_OUTPUT))
     if not shown and not args.output_dir:

@@ -151,11 +151,11 @@ def choose_faces(args: argparse.Namespace, description):
     if args.image_dir:
         return photographed_faces(args.image_dir, description, args.faces)
     paths = args.input or description.inputs
+    require_parts([path for path in paths if path.is_file()])
     if not args.input and not (paths and all(path.is_file() for path in paths)):
         if "int8" in args.precision:
             return photographed_faces(PORTRAITS, description, args.faces)
         return drawn_faces(args.faces, description.image_size, args.seed)
-    require_parts(paths)
     faces = held_out_faces([open_database(path) for path in paths], description, args.faces, args.seed)
     if "int8" in args.precision and faces.ranging is None:
         raise ValueError(

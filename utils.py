@@ -231,7 +231,8 @@ class DatabaseWriter:
 
     def discard(self) -> None:
         """Closes a file that is not to be kept, as where the disk is full: then HDF5 needs what its images took."""
-        self._block.close()
+        with suppress(OSError):
+            self._block.close()
         os.truncate(self.path, 0)
         with suppress(OSError, RuntimeError):
             self._file.close()

@@ -48,18 +48,24 @@ def main(argv: list[str] | None = None) -> int:
     def say(text: str) -> None:
         print(cli.one_line(f"age-gender: {text}"), file=sys.stderr)
 
+    read = lost = empty = 0
+
     def frames() -> Iterator[Frame]:
         """The photos, those of folders among them."""
+        nonlocal empty
         for path in args.paths:
             if not path.is_dir():
                 yield from images([path])
                 continue
-            found = find_images(path)
+            try:
+                found = find_images(path)
+            except FileNotFoundError as error:
+                empty += 1
+                say(str(error))
+                continue
             if found.passed_over:
                 say(f"{path}: passed over {found}")
             yield from images(found.images)
-
-    read = lost = 0
 
     def rows() -> Iterator[dict[str, Any]]:
         """What is found in them, as it is found."""
@@ -79,7 +85,7 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper) and not sys.stdout.isatty():  # a file: as demo.py writes its table
             sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
         write_csv(sys.stdout, rows())
-    return 0 if not lost else 1 if lost < read else 2
+    return 0 if not lost + empty else 1 if lost < read else 2
 
 
 def why_unread(name: str) -> str:

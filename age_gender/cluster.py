@@ -22,6 +22,7 @@ SEARCHED = 32  # photos that one is to search for faces: that takes so long that
 ANSWERS = 10  # seconds within which a scheduler must answer and have a worker
 NOBODY = 60  # seconds without a worker after which nothing more is waited for
 PARTS = 16  # of a block that ended its worker
+TRIES = 1  # more, where a worker ends: its death may be another's fault
 LOCAL = "local"
 
 R = TypeVar("R")
@@ -42,13 +43,15 @@ def connected(address: str | None, module: str, workers: int) -> Iterator[Any]:
     if address is None:
         yield None
         return
-    if address != LOCAL and not re.fullmatch(r"(\w+://)?[^/]+:\d+", address):
+    if address != LOCAL and not re.fullmatch(r"((tcp|tls)://)?[^/]+:\d+", address):
         raise ValueError(f"--scheduler {address} is no address, such as tcp://192.0.2.1:8786, and not 'local'")
     try:
         import dask
         from distributed import Client, LocalCluster
     except ImportError:
         raise ValueError("--scheduler needs Dask: pip install '.[dask]'") from None
+    if address.startswith("tls://") and not _knows_tls():
+        raise ValueError(f"--scheduler {address}: Dask has no certificates here; its distributed.comm.tls names them")
     with ExitStack() as stack:
         if address == LOCAL:
             # A block that ends its worker once is taken apart at once; a scheduler's own default is three times more.
@@ -71,15 +74,29 @@ def connected(address: str | None, module: str, workers: int) -> Iterator[Any]:
         yield client
 
 
+def _knows_tls() -> bool:
+    from distributed.security import Security
+
+    return Security().get_connection_args("client").get("ssl_context") is not None
+
+
 def _require_suite(client: Any, address: str, module: str) -> None:
     """Refuses a scheduler or workers that cannot import the suite, or import another version of it."""
     import_it, version = f"import {module}", "__import__('age_gender').__version__"
-    try:
-        client.run_on_scheduler(exec, import_it)
-        client.run(exec, import_it)
-        found = {client.run_on_scheduler(eval, version), *client.run(eval, version).values()}
-    except ImportError as error:
-        raise ValueError(f"--scheduler {address}: {_cannot_import(error)}") from None
+    found: set[str] = set()
+    for _ in range(1 + TRIES):
+        try:
+            client.run_on_scheduler(exec, import_it)
+            client.run(exec, import_it)
+            found = {client.run_on_scheduler(eval, version), *client.run(eval, version).values()}
+            break
+        except ImportError as error:
+            raise ValueError(f"--scheduler {address}: {_cannot_import(error)}") from None
+        except OSError:  # a worker went away while it was asked
+            with suppress(TimeoutError):
+                client.wait_for_workers(1, timeout=ANSWERS)
+    if not found:
+        raise ValueError(f"--scheduler {address}: its workers go away when they are asked; look at what they print")
     if found != {__version__}:
         raise ValueError(
             f"--scheduler {address} and its workers have the suite's version {', '.join(sorted(found))}, and this is "
@@ -134,7 +151,17 @@ def in_order(
             try:
                 yield _answer(future)
             except KilledWorker:
-                yield from alone(part) if len(part) > 1 else [deadly(part[0])]
+                yield from alone(part) if len(part) > 1 else [again(part)]
+
+    def again(part: Any) -> R:
+        """The answer for an item whose worker ended, which the work of another client on it may have ended."""
+        for _ in range(TRIES):
+            _, future = start(part)
+            _settle(client, [future])
+            with suppress(KilledWorker):
+                answer: R = _answer(future)
+                return answer
+        return deadly(part[0])
 
     def answers(block: Any, future: Any) -> Iterator[R]:
         """The answers for a block, and if it ended its worker, for its parts, once nothing else is under way."""

@@ -63,7 +63,7 @@ def picture_of(picture: Picture) -> np.ndarray:
         ValueError: if it is no picture, with what came and what is allowed.
     """
     if isinstance(picture, str | os.PathLike):
-        image = read_image(Path(picture))
+        image = read_image(Path(os.fsdecode(picture)))
         if image is None and not os.path.exists(picture):
             raise FileNotFoundError(f"{os.fspath(picture)} is not there")
         if image is None:
@@ -76,6 +76,8 @@ def picture_of(picture: Picture) -> np.ndarray:
         return image
     if not isinstance(picture, np.ndarray) and hasattr(picture, "getexif"):  # PIL, which need not be installed
         try:
+            if not all(picture.size):
+                raise ValueError(f"it has no area, {picture.size}")
             image = _bgr_of(picture)
         except Exception as error:  # Pillow raises many types; the file is decoded only now
             raise ValueError(f"this PIL image cannot be read: {error}") from None
@@ -259,7 +261,9 @@ def _open(content: bytes) -> "PIL.Image.Image":
     from PIL import Image
 
     # Of sizes, which are bounded here, and of metadata. For good: to undo it is not safe beside other threads.
-    warnings.filterwarnings("ignore", module="PIL")
+    # Only where another filter has come first since: to set one has all warnings shown anew.
+    if not warnings.filters or getattr(warnings.filters[0][3], "pattern", "") != "PIL":
+        warnings.filterwarnings("ignore", module="PIL")
     Image.init()
     return Image.open(io.BytesIO(content), formats=[name for name in _FORMATS if name in Image.OPEN])
 
@@ -294,8 +298,11 @@ def _bgr_of(picture: "PIL.Image.Image") -> np.ndarray:
     """A PIL image as (h, w, 3) uint8 BGR. Pillow's own conversion makes white of all that is beyond 8 bits."""
     if picture.mode == "F":
         raise ValueError("a picture of floating-point numbers does not say which of them is white")
-    if picture.mode.startswith("I"):  # 16 bits
-        return picture_of(np.clip(np.asarray(picture).astype(np.int64) >> 8, 0, 255).astype(np.uint8))
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture).astype(np.int64)
+        if picture.mode != "I" or values.max() > 255:  # 16 bits
+            values >>= 8
+        return picture_of(np.clip(values, 0, 255).astype(np.uint8))
     return np.ascontiguousarray(np.asarray(picture.convert("RGB"))[:, :, ::-1])
 
 

@@ -345,8 +345,7 @@ def read_names(path: Path, is_photo: Callable[[str], bool] | None = None) -> set
         if not names and "path" in cells:
             column, headed = cells.index("path"), True
             continue
-        after = "" if headed else next(filter(None, cells[1:]), "")
-        if after and is_photo and is_photo(plain_path(after)):
+        if after := None if headed or not is_photo else _further(cells, is_photo):
             raise ValueError(
                 f"{path}, line {line}: {after} is a photo too; write one name a line, or a first line with a name for "
                 "each column, path for that of the photos"
@@ -354,6 +353,13 @@ def read_names(path: Path, is_photo: Callable[[str], bool] | None = None) -> set
         if column < len(cells) and cells[column]:
             names.add(plain_path(cells[column]))
     return names
+
+
+def _further(cells: list[str], is_photo: Callable[[str], bool]) -> str | None:
+    """What a line has after its name, if that is another photo: not the same one's bare file name."""
+    after = next(filter(None, cells[1:]), "")
+    another = plain_path(after).rsplit("/", 1)[-1] != plain_path(cells[0]).rsplit("/", 1)[-1]
+    return after if after and another and is_photo(plain_path(after)) else None
 
 
 def can_be_listed(name: str) -> bool:

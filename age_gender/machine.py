@@ -81,12 +81,12 @@ class Stderr(io.TextIOWrapper):
     for progress, of which the next replaces the last.
 
     Args:
-        number: of an open file; all but 2 are closed with the stream.
+        number: of an open file, which is closed with the stream.
         like: a stream whose encoding it takes.
     """
 
     def __init__(self, number: int, like: Any):
-        file = open(number, "wb", buffering=0, closefd=number != 2)
+        file = open(number, "wb", buffering=0)
         super().__init__(file, like.encoding, like.errors, write_through=True)
 
     def write(self, text: str) -> int:
@@ -100,10 +100,10 @@ class Stderr(io.TextIOWrapper):
             return len(text)
 
 
-def native_stderr_size() -> int:
-    """How many bytes native code has written to stderr since it is kept by `native_lines`, in whatever thread; 0 where
-    it is not."""
-    return os.fstat(2).st_size if _kept.threads else 0
+def native_stderr_size() -> int | None:
+    """How many bytes native code has written to stderr since it is kept by `native_lines`, in whatever thread; None
+    where it is not."""
+    return os.fstat(2).st_size if _kept.threads else None
 
 
 class _Kept:
@@ -115,7 +115,7 @@ class _Kept:
     def begin(self) -> None:
         own, self.stack = sys.stderr, ExitStack()
         self.stack.callback(setattr, sys, "stderr", own)
-        if own is sys.__stderr__ or isinstance(own, Stderr):
+        if own is not None and own is sys.__stderr__:
             sys.stderr = self.stack.enter_context(Stderr(os.dup(2), own))
         self.said = self.stack.enter_context(held_back_stderr())
 

@@ -121,8 +121,8 @@ class Predictor:
         self.description.age_scale.folds_onto(self.age_scale)
         self.unsure_below = _within("unsure_below", unsure_below, *UNSURE_WITHIN)
         self._calibration = self.description.calibration or Calibration()
-        self.detector = detector or detector_for(self.description.detector)
-        if self.detector not in DETECTORS:
+        self.detector = detector_for(self.description.detector) if detector is None else detector
+        if not isinstance(self.detector, str) or self.detector not in DETECTORS:
             raise ValueError(f"'{self.detector}' is no detector; there are {', '.join(DETECTORS)}")
         self.align = self.description.align and self.detector in WITH_LANDMARKS
         self._detect = in_any_thread(self.detector)
@@ -213,7 +213,7 @@ class Predictor:
     def _read_and_find(self, frame: Frame) -> tuple[Frame, np.ndarray | None, bool, tuple[list[Detection], np.ndarray]]:
         said = native_stderr_size()
         image = frame.read()
-        doubted = native_stderr_size() > said
+        doubted = native_stderr_size() != said
         return frame, image, doubted, ([], self._no_crops()) if image is None else self._find(image)
 
     def _find(self, image: np.ndarray) -> tuple[list[Detection], np.ndarray]:
@@ -270,7 +270,7 @@ def _scale_of(scale: AgeScale | str) -> AgeScale:
 def _is_one_picture(pictures: Any) -> bool:
     """Whether what could be gone through, as letters, bytes or rows, is a picture."""
     if isinstance(pictures, np.ndarray):
-        return pictures.ndim == 3 and pictures.shape[2] in (3, 4)  # (n, h, w) are grey ones
+        return pictures.ndim == 3 and pictures.shape[2] in (1, 3, 4)  # (n, h, w) are grey ones
     return isinstance(pictures, str | bytes | bytearray | memoryview | os.PathLike)
 
 

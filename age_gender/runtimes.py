@@ -103,7 +103,7 @@ def format_of(path: Path) -> str | None:
     return next((name for name, form in FORMATS.items() if Path(path).suffix.lower() == form.suffix), None)
 
 
-def open_model(path: Path, threads: int | None = None) -> Model:
+def open_model(path: str | os.PathLike[str], threads: int | None = None) -> Model:
     """Opens an exported model, an ONNX, a LiteRT or an OpenVINO file.
 
     Args:

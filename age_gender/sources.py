@@ -15,7 +15,7 @@ import numpy as np
 
 from age_gender.faces import IMAGE_SUFFIXES, read_image
 from age_gender.files import files_below, real
-from age_gender.machine import held_back_stderr, native_lines
+from age_gender.machine import held_back_stderr, native_stderr_size
 
 TABLE, TABLE_BEGINS = "predictions.csv", b"input,frame,face,"  # a folder that holds one is of results
 VIDEO_SUFFIXES = (
@@ -110,9 +110,9 @@ def is_table(path: Path) -> bool:
         return False
 
 
-def images(paths: list[Path], folder: Path | None = None) -> Iterator[Frame]:
+def images(paths: Iterable[str | os.PathLike[str]], folder: Path | None = None) -> Iterator[Frame]:
     """Image files, named relative to a folder, or by their whole paths where none is given."""
-    for path in paths:
+    for path in map(Path, paths):
         name = path.relative_to(folder).as_posix() if folder else str(path)
         yield Frame(name, 0, partial(read_image, path))
 
@@ -133,18 +133,16 @@ def complaints(folder: Path, names: Iterable[str]) -> dict[str, list[str]]:
 
 
 @contextmanager
-def quiet() -> Iterator[list[str]]:
-    """Keeps back OpenCV's and FFmpeg's own complaints of a video; the caller says what failed.
-
-    Yields:
-        A list, to which FFmpeg's lines go when the block ends.
-    """
+def quiet() -> Iterator[None]:
+    """Keeps back OpenCV's and FFmpeg's own complaints of a video; the caller says what failed. Where native code's
+    words are kept anyway, FFmpeg's come there."""
+    if native_stderr_size() is None:
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
     logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it
     level = logging.getLogLevel()
     logging.setLogLevel(0)
     try:
-        with native_lines() as lines:
-            yield lines
+        yield
     finally:
         logging.setLogLevel(level)
 
@@ -193,7 +191,7 @@ class Video:
         lists_frames: whether the file lists each frame, so that its rate is the mean, however unevenly they come.
         lost: when all was read, how many frames the file promised that could not be read. Where it does not list each
             frame, reading never failed on the way and the decoder did not complain, those after the last one: a gap
-            may be a pause.
+            may be a pause. Whether a decoder complains is known where `machine.native_lines` keeps its words.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -208,7 +206,7 @@ class Video:
             head = file.read(PROLOGUE)
             if head.startswith(LISTS) or (head.isascii() and b"\0" not in head):
                 raise ValueError(f"{path} cannot be played: it is empty or text, no video")
-        self.lost = 0
+        self.lost, self._begun = 0, False
         self.lists_frames = head[4:8] in BOXES
         self._capture = open_capture(film_name(self.path))
         self._rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
@@ -224,25 +222,27 @@ class Video:
         self.total = max(0, -(-self._waited_for // every))
 
     def __iter__(self) -> Iterator[Frame]:
+        if self._begun:
+            raise ValueError(f"{self.path} was read already: open it again")
+        self._begun = True
         number = failed = skipped = 0
-        seconds = -1 / self._rate
+        seconds, said = -1 / self._rate, native_stderr_size()
         try:
-            with quiet() as complaints:
-                while number + failed < max(self._waited_for, 1) or not failed:
-                    wanted = not number % self.every
-                    good, image = self._capture.read() if wanted else (self._capture.grab(), None)
-                    if not good:  # a damaged stretch may have good frames behind it
-                        failed += 1
-                        continue
-                    skipped = failed
-                    # The frame's own time, as phones' videos have no steady rate; not every reader knows it.
-                    seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 or number / self._rate
-                    if image is not None:
-                        if image.shape[1::-1] != self.size:  # pixels that are not square, as on a DVD
-                            image = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
-                        yield Frame(self.path.name, number, partial(np.asarray, image), seconds)
-                    number += 1
-            missing = self._missing(number, seconds, bool(skipped or complaints))
+            while number + failed < max(self._waited_for, 1) or not failed:
+                wanted = not number % self.every
+                good, image = self._capture.read() if wanted else (self._capture.grab(), None)
+                if not good:  # a damaged stretch may have good frames behind it
+                    failed += 1
+                    continue
+                skipped = failed
+                # The frame's own time, as phones' videos have no steady rate; not every reader knows it.
+                seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 or number / self._rate
+                if image is not None:
+                    if image.shape[1::-1] != self.size:  # pixels that are not square, as on a DVD
+                        image = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
+                    yield Frame(self.path.name, number, partial(np.asarray, image), seconds)
+                number += 1
+            missing = self._missing(number, seconds, skipped > 0 or native_stderr_size() != said)
             self.lost = missing if missing > SLACK else 0
         finally:
             self._capture.release()
@@ -295,14 +295,13 @@ class Camera:
         def watch() -> None:
             """Puts the newest frame in place of the one before, until the camera ends or nobody looks any more."""
             try:
-                with quiet():
-                    while not ended.is_set():
-                        good, image = self._capture.read()
-                        if not good:
-                            break
-                        with arrived:
-                            newest[:] = [image]
-                            arrived.notify()
+                while not ended.is_set():
+                    good, image = self._capture.read()
+                    if not good:
+                        break
+                    with arrived:
+                        newest[:] = [image]
+                        arrived.notify()
             finally:  # also where OpenCV raises
                 with arrived:
                     ended.set()

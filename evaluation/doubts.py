@@ -69,7 +69,8 @@ def _trained(path: Path, description: Description, databases: list[Database]) ->
         if remade(database, description):
             raise ValueError(
                 f"{path}, or a model that it came from, was trained on another database of {database.db} than "
-                f"{database.source}: which of these faces trained it cannot be told; give that database with --input"
+                f"{database.source}: which of these faces trained it cannot be told; take a model that knows one "
+                f"database of {database.db}, and give that with --input"
             )
         if database.db in datasets and database.fingerprint() not in known:
             print(f"{path} was trained on other tables. If these had photos of {database.source}, that cannot be told")

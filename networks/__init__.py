@@ -1,5 +1,6 @@
 """Networks by name, their checkpoints and their export; here, the one way to open whatever predicts."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ SAVED_MODEL_JSON = f"assets.extra/{KEY}.json"  # of a SavedModel's folder: its d
 BATCH = 256  # faces predicted at once
 
 
-def open_model(path: Path, trust: bool = False) -> Model:
+def open_model(path: str | os.PathLike[str], trust: bool = False) -> Model:
     """Opens a checkpoint (of this suite, of the original one, another Keras model) or an exported model.
 
     Args:

@@ -6,6 +6,7 @@ default. `start` comes before anything that imports Keras.
 
 import logging
 import os
+import re
 import shutil
 import signal
 import sys
@@ -176,7 +177,13 @@ def _meet(heartbeat: int) -> None:
             known = {"num_processes": int(count or ""), "process_id": int(number or "")}
         except ValueError:
             raise ValueError(f"--distributed: {' and '.join(KERAS_CLUSTER[1:])} must both be whole numbers") from None
-        known["coordinator_address"] = addresses.split(",")[0]
+        known["coordinator_address"] = first = addresses.split(",")[0]
+        if not re.fullmatch(r".+:\d+", first):
+            raise ValueError(
+                f"--distributed: {KERAS_CLUSTER[0]} begins with HOST:PORT, such as first:1234; not {first}"
+            )
+        if not 0 <= known["process_id"] < known["num_processes"]:
+            raise ValueError(f"--distributed: process {number} is none of {count}: {' and '.join(KERAS_CLUSTER[1:])}")
     patience = 3 * heartbeat
     # JAX would end the process by a signal, with a trace of its own.
     watch = threading.Timer(patience, _say_who_waits, (count, number, addresses, patience))

@@ -160,7 +160,7 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> 
         content = read_bytes(path)
         box, eyes = None if cut.whole else records.face_box(row), None
         image = None if content is None else decode(content, at_least=None if box or cut.find else size)
-        if (now := native_stderr_size()) > said:
+        if (now := native_stderr_size()) != said:
             said = now
             doubted.append(int(row))
         if image is None:

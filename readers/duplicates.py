@@ -98,7 +98,7 @@ def look(folder: Path, name: str, box: list[float] | None = None, margin: float 
     fingerprint = hashlib.sha256(content + repr(box).encode() * bool(box)).digest()
     said = native_stderr_size()
     image = decode(content, at_least=None if box else 4 * THUMBNAIL)
-    doubted = native_stderr_size() > said
+    doubted = native_stderr_size() != said
     if image is None:
         return Photo(fingerprint, NO_IMAGE, NOTHING, 0, doubted)
     if box and (image := cut_face(image, box, margin, 8 * THUMBNAIL)) is None:

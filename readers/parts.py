@@ -47,12 +47,13 @@ def name_parts(output: Path, part: Part, made_of: str) -> None:
     for all. Every part writes the same, so that it does not matter which is first.
 
     Raises:
-        ValueError: if the list is there and says something else.
+        ValueError: if the list is there, says something else, and one of its parts is there too.
     """
     listing = output.with_suffix(LIST)
     names = [Part(number, part.count).path(output).name for number in range(1, part.count + 1)]
     content = {"parts": names, "made_of": f"{digest(made_of.encode('utf-8', 'surrogatepass')) & (2**64 - 1):016x}"}
-    if listing.exists() and _read(listing) != content:
+    was = _read(listing) if listing.exists() else content
+    if was != content and any(output.with_name(name).exists() for name in was["parts"]):
         raise ValueError(
             f"{listing} is of parts of another table, or made with other options; remove it and its parts, or choose "
             "another --output"
@@ -70,8 +71,16 @@ def with_all_parts(path: Path) -> list[Path]:
 
 
 def require_parts(paths: list[Path]) -> None:
-    """Raises FileNotFoundError if one of the databases is a part of a dataset of which another part is not there."""
+    """Refuses some databases that are not each face once.
+
+    Raises:
+        FileNotFoundError: if one is a part of a dataset of which another part is not there.
+        ValueError: if one is a part of another.
+    """
     for path in paths:
+        whole = path.with_name(re.sub(r"\.\d+-of-\d+(?=\.|$)", "", path.name))
+        if whole != path and whole in paths:
+            raise ValueError(f"{path} is a part of {whole}: every face would count twice; name one of the two")
         missing = [part for part in with_all_parts(path) if part != path and not part.is_file()]
         if missing:
             more = f" and {len(missing) - 1:,} more parts" if len(missing) > 1 else ""
@@ -84,8 +93,11 @@ def require_parts(paths: list[Path]) -> None:
 def _read(listing: Path) -> dict:
     try:
         content = json.loads(listing.read_text(encoding="utf-8"))
-        if isinstance(content["parts"], list) and all(isinstance(name, str) for name in content["parts"]):
+        names = content["parts"]
+        if isinstance(names, list) and all(isinstance(name, str) and name == Path(name).name != "" for name in names):
             return content
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
-    raise ValueError(f"{listing} is no list of parts; remove it, or make it again with create_db.py --part")
+    raise ValueError(
+        f"{listing} is no list of parts, names of files beside it; remove it, or make it again with create_db.py --part"
+    )

@@ -194,6 +194,15 @@ def test_what_a_shell_or_a_slip_makes_of_a_value_is_refused(words, message, caps
     assert message in capsys.readouterr().err
 
 
+def test_a_progress_bar_that_was_begun_before_is_shown_while_native_code_is_kept():
+    body = (
+        "import os\nfrom age_gender import machine\nbar = sys.stderr\nwith machine.native_lines() as lines:\n"
+        " bar.write('10%')\n os.write(2, b'native\\n')\nprint(lines)"
+    )
+    done = subprocess.run(script(body), cwd=ROOT, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("['native']\n", "10%")
+
+
 def run_with(body: str, *words: str) -> tuple[str, str, int]:
     """What a script with this body prints and its status, called with some words."""
     parse = "cli.parser_for('Does it.', 'it.py [options]').parse_args()"

@@ -211,7 +211,7 @@ def test_what_a_worker_raises_is_raised_here(scheduler, kind, raised):
         list(cluster.in_order(client, fails, [[0]], lambda block: (kind,), lambda item: None))
 
 
-@pytest.mark.parametrize("address", ["here", "tcp://", "local:", "a b"])
+@pytest.mark.parametrize("address", ["here", "tcp://", "local:", "a b", "http://127.0.0.1:80"])
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(ValueError, match="is no address, such as tcp"), cluster.connected(address, "utils", 1):
         pass

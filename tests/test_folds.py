@@ -164,6 +164,22 @@ def test_folds_do_not_start_from_the_fold_before(option, faces, tmp_path, capsys
     assert f"--fold all: {option} must name a file" in capsys.readouterr().err
 
 
+def test_finished_folds_of_a_benchmark_are_known_wherever_its_file_lies(
+    benchmark_faces, tiny_checkpoint_file, tmp_path, monkeypatch, capsys
+):
+    path, file = benchmark_faces
+    monkeypatch.chdir(file.parent)
+    for number in range(5):
+        best = tmp_path / "runs" / f"fold_{number}" / "weights.01-1.00.hdf5"
+        best.parent.mkdir(parents=True)
+        shutil.copy(tiny_checkpoint_file, best)
+        split = {"folds": f"/elsewhere/{file.name}", "databases": [open_database(path).fingerprint()]}
+        describe_anew(best, replace(inspect(best), split=split, calibration=Calibration(0.9, 1.0, 1.0)))
+    words = ["-i", str(path), *TINY, "--folds", file.name, "--fold", "all", "--output_dir", str(tmp_path / "runs")]
+    assert train.main([*words, "--resume"]) == 0
+    assert capsys.readouterr().out.count("is finished") == 5
+
+
 def test_too_few_people_for_the_folds_are_refused_before_any_is_trained(tmp_path):
     subject = np.repeat(np.arange(3), 4)
     path = write_database(

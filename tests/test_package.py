@@ -109,6 +109,15 @@ def test_what_cannot_be_read_is_named_and_the_rest_goes_on(drawn, tmp_path, caps
     assert "film.MP4 is a video; the suite's demo.py" in capsys.readouterr().err
 
 
+def test_a_folder_without_images_stops_nobody(drawn, tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    photo = str(drawn / "photos" / "girl.jpg")
+    assert main([photo, str(tmp_path / "empty"), photo]) == 1
+    said = capsys.readouterr()
+    assert "empty holds no image" in said.err and said.out.count(photo) >= 2
+    assert main([str(tmp_path / "empty")]) == 2
+
+
 def test_it_runs_as_a_module(drawn, tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "age_gender", str(tmp_path / "nowhere"), "--weight_file", "gone.onnx"],

@@ -59,6 +59,21 @@ def test_parts_of_another_table_or_with_other_options_are_refused(table):
         create(table, "--part", "2/12", "--output", str(table.with_name("b.mat")))
 
 
+def test_a_list_binds_nobody_before_there_is_a_part(tmp_path):
+    name_parts(tmp_path / "a.mat", Part(1, 3), "one table")
+    name_parts(tmp_path / "a.mat", Part(1, 2), "another")
+    (tmp_path / "a.1-of-2.mat").touch()
+    with pytest.raises(ValueError, match="is of parts of another table"):
+        name_parts(tmp_path / "a.mat", Part(1, 3), "one table")
+
+
+def test_a_part_beside_the_whole_is_refused(tmp_path):
+    paths = [tmp_path / "a.mat", tmp_path / "a.1-of-2.mat"]
+    with pytest.raises(ValueError, match="a.1-of-2.mat is a part of .*a.mat: every face would count twice"):
+        require_parts(paths)
+    require_parts(paths[:1])
+
+
 @pytest.mark.parametrize("text", ["0/3", "4/3", "3", "a/b", "1/0", "-1/3", "1/3/3", "1/99999"])
 def test_what_is_no_part_is_refused(text):
     with pytest.raises(ValueError, match="is no part, such as 3/10"):

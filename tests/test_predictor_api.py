@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import cv2
@@ -172,6 +173,24 @@ def test_crops_of_another_size_or_type_are_refused(predict, crops):
     with pytest.raises(ValueError, match=r"faces are \(n, 128, 128, 3\) uint8 BGR; received "):
         predict.predict(crops)
     assert [len(values) for values in predict.predict(np.empty((0, 128, 128, 3), np.uint8))] == [0, 0]
+
+
+def test_pil_images_without_area_and_of_whole_numbers():
+    Image = pytest.importorskip("PIL.Image")
+    grey = Image.fromarray(np.arange(200, dtype=np.uint8).reshape(10, 20))
+    assert np.array_equal(picture_of(grey.convert("I")), picture_of(grey))
+    with pytest.raises(ValueError, match="it has no area"):
+        picture_of(grey.crop((5, 5, 5, 9)))
+
+
+def test_a_picture_shows_no_warning_of_another_program_again():
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("default")
+        png = cv2.imencode(".png", np.zeros((20, 20, 3), np.uint8))[1].tobytes()
+        for _ in range(3):
+            picture_of(png)
+            warnings.warn("once", UserWarning, stacklevel=1)
+    assert len(shown) == 1
 
 
 def test_an_unknown_detector_is_refused():

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from networks.benchmark import splits_in
 from networks.checkpoints import best_of, inspect, is_exported
+from readers.parts import with_all_parts
 from training.arguments import files_first
 from training.data import newest_database
 from training.options import PUBLISHED
@@ -31,21 +32,25 @@ def every_fold(parser, argv: list[str]) -> list[tuple[Path, list[str]]] | None:
         folders = [Path(path) for path in paths if path and path not in PUBLISHED and Path(path).is_dir()]
         if any(top.resolve().is_relative_to(each.resolve()) and not is_exported(each) for each in folders):
             parser.error(f"--fold all: --{name} must name a file: the newest run of a folder would be the fold before")
-    inputs = args.input or [newest_database()]
+    inputs = args.input or with_all_parts(newest_database())
     numbers = range(args.folds) if isinstance(args.folds, int) else _folds_of(args.folds, inputs)
-    asked = [args.folds and str(args.folds), [open_database(path).fingerprint() for path in inputs]]
+    asked = [_said(args.folds), [open_database(path).fingerprint() for path in inputs if args.resume]]
     for number in numbers:
         name = f"fold_{number}"
         where = ["--output_dir", str(top), "--run", name] if args.run else ["--output_dir", str(top / name)]
         best = best_of(top / name) if args.resume and not (top / name / RESUME_FILE).exists() else None
         if best and (done := inspect(best)).calibration:  # which comes last of all
-            folds, databases = done.split.get("folds"), done.split.get("databases")
-            if done.split and [folds and str(folds), databases] != asked:
+            if done.split and [_said(done.split.get("folds")), done.split.get("databases")] != asked:
                 parser.error(f"{top / name} has a fold of other databases or another --folds; take another folder")
             print(f"{top / name} is finished")
             continue
         found.append((top / name, [*argv, "--fold", str(number), *where]))
     return found
+
+
+def _said(folds: int | Path | str | None) -> str | None:
+    """How many folds, or the name of the file that has them, wherever it lies."""
+    return folds and Path(str(folds)).name
 
 
 def _folds_of(file: Path | None, databases: list[Path]) -> list[int]:
