@@ -39,7 +39,14 @@ def test_a_line_is_said_at_once_in_a_pipe_too():
 @posix
 @pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
 def test_a_signal_ends_a_script_as_ctrl_c_does(name, status):
-    child = subprocess.Popen(script(WAITS), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = subprocess.Popen(
+        script(WAITS),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background job ignores
+    )
     assert child.stdout.readline() == "ready\n"
     child.send_signal(getattr(signal, name))
     out, err = child.communicate(timeout=30)
