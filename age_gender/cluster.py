@@ -142,8 +142,8 @@ def in_order(
     def start(block: Any) -> tuple[Any, Any]:
         return block, client.submit(_outcome, work, *given(block), pure=False)
 
-    def alone(block: Any) -> Iterator[R]:
-        """The answers for a block that ended its worker, in ever smaller parts, one at a time."""
+    def alone(block: Any, tries: int = 0) -> Iterator[R]:
+        """The answers for a block that ended its worker, in ever smaller parts, one at a time; an item alone again."""
         step = max(1, len(block) // PARTS)
         for place in range(0, len(block), step):
             part, future = start(block[place : place + step])
@@ -151,17 +151,8 @@ def in_order(
             try:
                 yield _answer(future)
             except KilledWorker:
-                yield from alone(part) if len(part) > 1 else [again(part)]
-
-    def again(part: Any) -> R:
-        """The answer for an item whose worker ended, which the work of another client on it may have ended."""
-        for _ in range(TRIES):
-            _, future = start(part)
-            _settle(client, [future])
-            with suppress(KilledWorker):
-                answer: R = _answer(future)
-                return answer
-        return deadly(part[0])
+                more = len(part) > 1 or tries < TRIES
+                yield from alone(part, tries + (len(part) == 1)) if more else [deadly(part[0])]
 
     def answers(block: Any, future: Any) -> Iterator[R]:
         """The answers for a block, and if it ended its worker, for its parts, once nothing else is under way."""
