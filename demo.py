@@ -126,10 +126,10 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--track is for a video or a camera; in photos nobody is followed")
     args.no_display |= bool(args.scheduler)
     with native_lines() if args.video else nullcontext():  # what tells a damaged video from one that pauses
-        return read(args, weight_file)
+        return open_and_run(args, weight_file)
 
 
-def read(args: argparse.Namespace, weight_file: Path) -> int:
+def open_and_run(args: argparse.Namespace, weight_file: Path) -> int:
     """Opens what is to be read and where results go, and reads it."""
     live = not (args.pictures or args.video)
     shown = not args.no_display and window.display_works()

@@ -22,7 +22,7 @@ import numpy as np
 
 from age_gender.description import MOST_MARGIN, ORIGINAL_MARGIN
 from age_gender.detectors import NO_DETECTOR
-from age_gender.files import reading, replacing
+from age_gender.files import reading, replacing, reserve
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import available_cores
 
@@ -156,7 +156,7 @@ class DatabaseWriter:
         self.image_size = image_size
         self.written = 0
         self._digests = BlockDigests()
-        self._try_room(rows * image_size * image_size * 3)
+        reserve(path, rows * image_size * image_size * 3, final, written=False)  # a full disk is noticed on the way
         self._file = self._create(path, rows)
         # Images are written past h5py, which would keep the decoding threads from Python's lock meanwhile.
         self._block = open(path, "r+b")
@@ -237,25 +237,6 @@ class DatabaseWriter:
         with suppress(OSError, RuntimeError):
             self._file.close()
 
-    def _try_room(self, size: int, written: bool = False) -> None:
-        """Refuses what neither the disk nor a limit on a file's size has room for: HDF5 notices only when it closes a
-        dataset, and then says nothing, or ends the process.
-
-        Args:
-            size: bytes that are to come after those that are there.
-            written: whether to write them, since a disk tells only then; large ones are noticed as they are written.
-        """
-        with open(self.path, "r+b", buffering=0) as file:
-            end, left = file.seek(0, os.SEEK_END), size if written else 0
-            try:
-                while left:
-                    left -= file.write(bytes(min(left, 1 << 20))) or 0
-                file.truncate(end + size)
-            except OSError as error:
-                raise OSError(f"{self.final} was not written, {end + size:,} bytes: {error.strerror}") from None
-            finally:
-                file.truncate(end)
-
     def _add_numbers(self, name: str, values: np.ndarray) -> None:
         values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
         dataset = self._file.create_dataset(name, data=values)
@@ -272,12 +253,13 @@ class DatabaseWriter:
         dataset.attrs["MATLAB_int_decode"] = np.int32(2)
 
     def _reserve(self, columns: dict[str, object], texts: dict[str, object]) -> None:
-        """Refuses labels that there is no room for."""
+        """Refuses labels that there is no room for: HDF5 notices only when it closes a dataset, and then says nothing,
+        or ends the process."""
         size = 1 << 17
         for rows in (*columns.values(), *texts.values()):
             numbers = isinstance(rows, np.ndarray)
             size += len(rows) * (8 if numbers else 4 * max(1, *map(len, rows)))  # bytes; of UTF-16, or more
-        self._try_room(size, written=True)
+        reserve(self.path, size, self.final)
 
     def _shrink(self) -> None:
         import h5py

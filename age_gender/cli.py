@@ -377,4 +377,4 @@ def _open_streams() -> None:
         out = sys.stdout
         sys.stdout = _Plain(out.buffer, out.encoding, "backslashreplace", line_buffering=True)  # in a pipe too
     if sys.stderr is sys.__stderr__:
-        sys.stderr = Stderr(os.dup(2), sys.stderr)  # which stays the terminal's while native code's words are kept
+        sys.stderr = Stderr(sys.stderr)

@@ -82,21 +82,29 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def reserve(temporary: Path, size: int, path: Path) -> None:
-    """Makes sure that a file of a size in bytes can be written to `temporary`, which is left empty, for libraries that
-    end the process where it cannot. `path` is the name that it will have, for the message.
+def reserve(temporary: Path, size: int, path: Path, written: bool = True) -> None:
+    """Makes sure that `size` more bytes can be written to `temporary`, which is left as it was, for libraries that end
+    the process where they cannot.
+
+    Args:
+        temporary: the file, which need not be there.
+        size: in bytes.
+        path: the name that it will have, for the message.
+        written: whether they are written, since a full disk is noticed only then; else a limit on its size is tried.
 
     Raises:
         OSError: if the disk, a quota or a limit does not allow it.
     """
-    try:
-        with open(temporary, "wb") as file:
-            for start in range(0, size, len(_ZEROS)):
-                file.write(_ZEROS[: size - start])
-            file.flush()
-            file.truncate(0)
-    except OSError as error:
-        raise OSError(f"{path} was not written, {size:,} bytes: {error.strerror}") from None
+    with open(temporary, "ab", buffering=0) as file:
+        end, left = file.tell(), size if written else 0
+        try:
+            while left:
+                left -= file.write(_ZEROS[:left]) or 0
+            file.truncate(end + size)
+        except OSError as error:
+            raise OSError(f"{path} was not written, {end + size:,} bytes: {error.strerror}") from None
+        finally:
+            file.truncate(end)
 
 
 @contextmanager

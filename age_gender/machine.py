@@ -81,12 +81,11 @@ class Stderr(io.TextIOWrapper):
     for progress, of which the next replaces the last.
 
     Args:
-        number: of an open file, which is closed with the stream.
         like: a stream whose encoding it takes.
     """
 
-    def __init__(self, number: int, like: Any):
-        file = open(number, "wb", buffering=0)
+    def __init__(self, like: Any):
+        file = open(os.dup(2), "wb", buffering=0)  # which stays the terminal's while native code's words are kept
         super().__init__(file, like.encoding, like.errors, write_through=True)
 
     def write(self, text: str) -> int:
@@ -116,7 +115,7 @@ class _Kept:
         own, self.stack = sys.stderr, ExitStack()
         self.stack.callback(setattr, sys, "stderr", own)
         if own is not None and own is sys.__stderr__:
-            sys.stderr = self.stack.enter_context(Stderr(os.dup(2), own))
+            sys.stderr = self.stack.enter_context(Stderr(own))
         self.said = self.stack.enter_context(held_back_stderr())
 
     def end(self) -> list[str]:

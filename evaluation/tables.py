@@ -7,6 +7,7 @@ from itertools import groupby
 import pandas as pd
 from tabulate import tabulate
 
+from age_gender.cli import counted
 from age_gender.files import guarded
 from age_gender.labels import YEARS
 from evaluation.comparisons import Comparison, deviations
@@ -154,7 +155,7 @@ def gap_in_words(gap: Gap) -> str:
     years = gap.statistic == "age_mae"
     value, away, low, high = (number(gap.statistic, v) for v in (gap.worst_value, gap.value, gap.low, gap.high))
     name, unit, more = HEADINGS[gap.statistic][0], " years" if years else "%", "more" if years else "points less"
-    ages = f"at equal ages ({gap.decades} decade{'s' * (gap.decades > 1)}, " if gap.decades else "(ages unknown, "
+    ages = f"at equal ages ({counted(gap.decades, 'decade')}, " if gap.decades else "(ages unknown, "
     if not gap.value:
         return f"by {gap.axis} {ages}{gap.n:,} faces): {name} of each {value}{unit}"
     return (
@@ -173,9 +174,7 @@ def of_group(name: str, scores: Scores) -> str:
     """'80-89, 9.00 years (8.00-10.00) over 25 faces'."""
     statistic, estimate = foremost(scores)
     unit = " years" if statistic == "age_mae" else "% in the right age group"
-    return (
-        f"{name}, {with_interval(statistic, estimate, unit=unit)} over {scores.aged:,} face{'s' * (scores.aged != 1)}"
-    )
+    return f"{name}, {with_interval(statistic, estimate, unit=unit)} over {counted(scores.aged)}"
 
 
 def behind(scores: Scores, best: tuple[str, Scores]) -> str:

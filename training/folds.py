@@ -34,7 +34,7 @@ def every_fold(parser, argv: list[str]) -> list[tuple[Path, list[str]]] | None:
             parser.error(f"--fold all: --{name} must name a file: the newest run of a folder would be the fold before")
     inputs = args.input or with_all_parts(newest_database())
     numbers = range(args.folds) if isinstance(args.folds, int) else _folds_of(args.folds, inputs)
-    asked = [_said(args.folds), [open_database(path).fingerprint() for path in inputs if args.resume]]
+    asked = args.resume and [_said(args.folds), [open_database(path).fingerprint() for path in inputs]]
     for number in numbers:
         name = f"fold_{number}"
         where = ["--output_dir", str(top), "--run", name] if args.run else ["--output_dir", str(top / name)]
