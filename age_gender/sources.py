@@ -172,6 +172,7 @@ PROLOGUE = 1024  # bytes: none of a video's so many first ones are text alone
 # What the first box of an MP4 or a QuickTime file is called. They list each frame, and their rate is the mean. Other
 # files' count is their length times a rate, or, as that of AVI, has empty frames in it.
 BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
+MATROSKA = b"\x1aE\xdf\xa3"  # how .mkv and .webm begin
 LEAST_BYTES = 8  # of a frame in a file: its place in the index takes them. More frames than that are not waited for
 LONGEST = 7 * 24 * 3600  # seconds: who promises more knows nothing
 SLACK = 2  # frames by which a file's own count may be off, as an estimate from its length is
@@ -191,11 +192,13 @@ class Video:
         lists_frames: whether the file lists each frame, so that its rate is the mean, however unevenly they come.
         lost: when all was read, how many frames the file promised that could not be read. Where it does not list each
             frame, reading never failed on the way and the decoder did not complain, those after the last one: a gap
-            may be a pause. Whether a decoder complains is known where `machine.native_lines` keeps its words.
+            may be a pause. Where `machine.native_lines` keeps what FFmpeg says, silence means that an MP4 or a Matroska
+            file is whole: what its start was cut off by an edit list, or how much longer its sound is, counts as
+            promised too.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if OpenCV cannot play it, or it is empty or text.
+        ValueError: if OpenCV cannot play it, or it is empty or text; while it is read, if not one frame can be read.
     """
 
     def __init__(self, path: Path, every: int = 1):
@@ -209,6 +212,7 @@ class Video:
         self.lost, self._begun = 0, False
         self.lists_frames = head[4:8] in BOXES
         self._capture = open_capture(film_name(self.path))
+        self._tells_its_end = self.lists_frames or head.startswith(MATROSKA)
         self._rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
         self.frames_per_second = self._rate / every
         width, height = (int(self._capture.get(each)) for each in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
@@ -242,10 +246,22 @@ class Video:
                         image = cv2.resize(image, self.size, interpolation=cv2.INTER_LINEAR)
                     yield Frame(self.path.name, number, partial(np.asarray, image), seconds)
                 number += 1
-            missing = self._missing(number, seconds, skipped > 0 or native_stderr_size() != said)
+            if not number and self._promised:
+                raise ValueError(
+                    f"{self.path} cannot be played: none of its {self._promised:,} frames can be read; it is damaged, "
+                    f"or its codec, {self._codec()}, is none that this OpenCV knows: have ffmpeg make another file"
+                )
+            damaged = skipped > 0 or native_stderr_size() != said
+            silent = number and said is not None and not damaged and self._capture.getBackendName() == "FFMPEG"
+            missing = 0 if silent and self._tells_its_end else self._missing(number, seconds, damaged)
             self.lost = missing if missing > SLACK else 0
         finally:
             self._capture.release()
+
+    def _codec(self) -> str:
+        """Four letters, such as AV01."""
+        code = int(self._capture.get(cv2.CAP_PROP_FOURCC)) & 0xFFFFFFFF
+        return repr(code.to_bytes(4, "little").decode("latin-1"))
 
     def _missing(self, read: int, seconds: float, damaged: bool) -> int:
         """How many frames are missing after so many were read, the last at these seconds; `damaged`, whether reading

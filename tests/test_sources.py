@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from contextlib import nullcontext
 
 import cv2
 import numpy as np
@@ -174,7 +175,6 @@ def played(path, head, times, rate, promised, monkeypatch):
         (MATROSKA, EVEN, 30, 120, 0),
         (MATROSKA, EVEN[:72], 30, 120, 48),
         (AVI, EVEN[:72], 30, 120, 48),
-        (MATROSKA, [], 30, 120, 120),
         (MATROSKA, [*EVEN[:30], *[None] * 20, *EVEN[50:]], 30, 120, 20),  # reading failed: that gap is no pause
         (MP4, [*EVEN[:30], *EVEN[50:]], 30, 120, 20),  # its own count
         (MP4, PAUSE, 9.3, 40, 0),
@@ -185,6 +185,45 @@ def test_frames_are_missing_where_a_file_ends_early_and_not_where_they_come_unev
 ):
     video = Video(played(tmp_path / "a.bin", head, times, rate, promised, monkeypatch), every)
     assert len(list(video)) == len([each for each in times if each is not None][::every]) and video.lost == lost
+
+
+@pytest.mark.parametrize(
+    ("head", "promised", "lost"),
+    [(MP4, 150, 0), (MATROSKA, 150, 0), (AVI, 150, 30)],  # an edit list, sound that is longer, a file that is cut off
+)
+def test_what_ffmpeg_reads_in_silence_is_whole_where_it_would_say_so(head, promised, lost, tmp_path, monkeypatch):
+    path = played(tmp_path / "a.bin", head, EVEN, 30, promised, monkeypatch)
+    with native_lines():
+        video = Video(path)
+        assert (len(list(video)), video.lost) == (120, lost)
+
+
+def test_a_video_of_which_no_frame_can_be_read_names_its_codec(tmp_path, monkeypatch):
+    path = played(tmp_path / "a.bin", MP4, [], 30, 120, monkeypatch)
+    decoder = cv2.VideoCapture
+    read = decoder.get
+    monkeypatch.setattr(
+        decoder,
+        "get",
+        lambda self, name: cv2.VideoWriter.fourcc(*"AV01") if name == cv2.CAP_PROP_FOURCC else read(self, name),
+    )
+    with pytest.raises(ValueError, match="none of its 120 frames can be read; .* its codec, 'AV01', is none"):
+        list(Video(path))
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_genuine_film_that_is_cut_off_lacks_frames(kept, tmp_path):
+    writer = cv2.VideoWriter(str(tmp_path / "a.mkv"), cv2.VideoWriter_fourcc(*"MJPG"), 30, (64, 64))
+    for number in range(60):
+        writer.write(np.full((64, 64, 3), 4 * number, np.uint8))
+    writer.release()
+    whole = (tmp_path / "a.mkv").read_bytes()
+    (tmp_path / "cut.mkv").write_bytes(whole[: len(whole) // 2])
+    with native_lines() if kept else nullcontext():
+        films = [Video(tmp_path / name) for name in ("a.mkv", "cut.mkv")]
+        read = [len(list(film)) for film in films]
+    assert read[0] == 60 and films[0].lost == 0
+    assert read[1] < 60 and abs(films[1].lost - (60 - read[1])) <= 1
 
 
 def test_a_gap_is_damage_where_the_decoder_complains_and_the_complaint_is_kept_back(tmp_path, monkeypatch, capfd):
@@ -251,6 +290,9 @@ class PlayedCamera:
 
     def get(self, name):
         return self.properties[name]
+
+    def getBackendName(self):  # noqa: N802 - OpenCV's name
+        return "FFMPEG"
 
     def read(self):
         time.sleep(0.002)
