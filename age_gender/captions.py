@@ -160,17 +160,15 @@ def places(captions: list[Caption], width: int, height: int) -> list[Placed]:
 def _place(caption: Caption, others: np.ndarray, taken: np.ndarray, width: int, height: int) -> Placed:
     full = _scale(caption, width, height)
     least = min(LEAST, full)
-    scales = [max(share * full, least) for share in SHRINK]
     foreign = np.vstack([others, taken])
-    for scale in scales:
-        spots = _beside(caption.box, _extent(caption, scale), width, height)
-        free = _covered(spots, np.vstack([foreign, caption.box])) == 0
-        if free.any():
-            return Placed(_whole(spots[free.argmax()]), scale, caption)
-    scale = scales[-1]
-    extent = _extent(caption, scale)
+    boxes = np.vstack([foreign, caption.box])
+    for share in SHRINK:
+        scale = max(share * full, least)
+        extent = _extent(caption, scale)
+        if spot := _free(_beside(caption.box, extent, width, height), boxes):
+            return Placed(spot, scale, caption)
     away = _everywhere(caption.box, extent, width, height)
-    clear = away[_covered(away, np.vstack([foreign, caption.box])) == 0]
+    clear = away[_covered(away, boxes) == 0]
     for start in range(0, len(clear), BLOCK):  # mostly a near one will do
         crossed = _crossed(caption.box, clear[start : start + BLOCK], others)
         if not crossed.all():
@@ -204,11 +202,15 @@ def _inside(
         fitting = _fitting(shorter, scale, x2 - x1, 2 * (y2 - y1) // 3)
         if fitting < least and shorter.large != age:
             continue
-        spots = _within_box(caption.box, _extent(shorter, fitting), width, height)
-        free = _covered(spots, foreign) == 0
-        if free.any():
-            return Placed(_whole(spots[free.argmax()]), fitting, shorter)
+        if spot := _free(_within_box(caption.box, _extent(shorter, fitting), width, height), foreign):
+            return Placed(spot, fitting, shorter)
     return None
+
+
+def _free(spots: np.ndarray, boxes: np.ndarray) -> tuple[int, int, int, int] | None:
+    """The first place that no box covers; None if there is none."""
+    free = _covered(spots, boxes) == 0
+    return _whole(spots[free.argmax()]) if free.any() else None
 
 
 def _crossed(box: Box, spots: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -89,21 +89,18 @@ class Description:
 
     def to_json(self) -> str:
         """The description as text, without the sides."""
-        return json.dumps(self._plain() | {"genders": list(self.genders)})
+        return json.dumps(self._plain())
 
     def exported_json(self, source: str, precision: str) -> str:
         """What a file made from this model, in a file named `source`, says: all that a program must know to cut faces
         for it and to read its answers, and nothing of the training. Precisions: "float32", "float16" and "int8"."""
-        said = self._plain()
-        for name in ("trivial", "split", "training", "origin"):
-            del said[name]
-        scale = self.age_scale
-        groups = {"name": scale.name, "groups": [list(group) for group in scale.groups], "exact": scale.exact}
-        more = {"version": VERSION, "source": source, "precision": precision, "colours": "BGR", "age_scale": groups}
+        said = self._plain("trivial", "split", "training", "origin") | {"age_scale": self.age_scale._asdict()}
+        more = {"version": VERSION, "source": source, "precision": precision, "colours": "BGR"}
         return json.dumps(said | more)
 
-    def _plain(self) -> dict[str, Any]:
-        said = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in ("sides", "path")}
+    def _plain(self, *without: str) -> dict[str, Any]:
+        left_out = (*without, "sides", "path")
+        said = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in left_out}
         scale, calibration = self.age_scale, self.calibration
         return said | {
             "age_scale": scale.name if scale == YEARS else scale._asdict(),
@@ -149,16 +146,10 @@ def _decoded(said: dict[str, Any]) -> dict[str, Any]:
         groups = tuple((str(name), low, high) for name, low, high in scale["groups"])
         check_groups(groups)
         scale = YEARS if groups == YEARS.groups else AgeScale(str(scale["name"]), groups, bool(scale["exact"]))
-    return {
-        "genders": tuple(said["genders"]),
-        "age_scale": scale,
-        "calibration": calibration and _calibration(calibration),
-    }
-
-
-def _calibration(said: dict[str, Any]) -> Calibration:
-    bands = tuple((first, years) for first, years in said.get("bands", ()))
-    return Calibration(**said | {"bands": bands})
+    if calibration:
+        bands = tuple((first, years) for first, years in calibration.get("bands", ()))
+        calibration = Calibration(**calibration | {"bands": bands})
+    return {"genders": tuple(said["genders"]), "age_scale": scale, "calibration": calibration}
 
 
 _TYPES = {"network": str, "detector": str, "origin": str, "align": bool, "mirror": bool} | dict.fromkeys(

@@ -7,21 +7,20 @@ import io
 import os
 import stat
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Union
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from age_gender.files import NO_ROOM
 
-if TYPE_CHECKING:
-    import PIL.Image
-
 Box = tuple[float, float, float, float]  # x1, y1, x2, y2 in pixels, x2 and y2 exclusive
-Picture = Union[str, os.PathLike[str], bytes, bytearray, memoryview, np.ndarray, "PIL.Image.Image"]
+Picture = str | os.PathLike[str] | bytes | bytearray | memoryview | np.ndarray | Image.Image
 
 HEIC_SUFFIXES = (".heic", ".heif")  # read where the package pillow-heif is installed
 IMAGE_SUFFIXES = (
@@ -74,14 +73,14 @@ def picture_of(picture: Picture) -> np.ndarray:
         if image is None:
             raise ValueError(f"these {len(picture):,} bytes are no picture that OpenCV can read, or they are damaged")
         return image
-    if not isinstance(picture, np.ndarray) and hasattr(picture, "getexif"):  # PIL, which need not be installed
+    if isinstance(picture, Image.Image):
         try:
             if not all(picture.size):
                 raise ValueError(f"it has no area, {picture.size}")
             image = _bgr_of(picture)
         except Exception as error:  # Pillow raises many types; the file is decoded only now
             raise ValueError(f"this PIL image cannot be read: {error}") from None
-        return _turned(image, _orientation_of(picture))  # as `read_image` turns files
+        return _turned(image, _orientation(picture.getexif))  # as `read_image` turns files
     if isinstance(picture, np.ndarray) and picture.dtype == np.uint8 and picture.size:
         channels = picture.shape[2] if picture.ndim == 3 else 1
         if picture.ndim == 2 or (picture.ndim == 3 and channels == 1):
@@ -113,23 +112,15 @@ def read_bytes(path: Path) -> bytes | None:
         OSError: if no more files can be open: that is no fault of this one.
     """
     try:
-        handle = os.open(path, _TO_READ)
+        with open(path, "rb", opener=lambda name, _: os.open(name, _TO_READ)) as file:
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+                return None
+            return file.read(found.st_size)
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
         return None
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
-            return None
-        content = os.read(handle, found.st_size)
-        while len(content) < found.st_size and (more := os.read(handle, found.st_size - len(content))):
-            content += more
-        return content
-    except OSError:
-        return None
-    finally:
-        os.close(handle)
 
 
 def decode(content: bytes, at_least: int | None = None) -> np.ndarray | None:
@@ -192,33 +183,24 @@ def _jpeg_header(content: bytes) -> _Header | None:
             height = int.from_bytes(content[position + 5 : position + 7])
             return _Header("JPEG", height, int.from_bytes(content[position + 7 : position + 9]), orientation)
         if marker == 0xE1 and content[position + 4 : position + 10] == b"Exif\0\0":
-            orientation = _orientation(content[position + 4 : position + 2 + length])
+            orientation = _orientation(partial(_exif, content[position + 4 : position + 2 + length]))
         position += 2 + length
     return None
 
 
-def _orientation(exif: bytes) -> int:
-    """The orientation that EXIF says, 1 to 8; 1 where it says none or nothing sensible."""
-    from PIL import Image
+def _exif(content: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    exif.load(content)
+    return exif
 
-    found = Image.Exif()
+
+def _orientation(exif: Callable[[], Image.Exif]) -> int:
+    """The orientation that EXIF says, 1 to 8; 1 where it says none or nothing sensible."""
     try:
-        found.load(exif)
-        return _sane(found.get(_ORIENTATION))
+        found = exif().get(_ORIENTATION)
     except Exception:  # Pillow raises many types for damaged metadata, without which the picture still is one
         return 1
-
-
-def _orientation_of(picture: "PIL.Image.Image") -> int:
-    """The same of a PIL image."""
-    try:
-        return _sane(picture.getexif().get(_ORIENTATION))
-    except Exception:  # as in `_orientation`
-        return 1
-
-
-def _sane(orientation: object) -> int:
-    return orientation if isinstance(orientation, int) and 1 <= orientation <= 8 else 1
+    return found if isinstance(found, int) and 1 <= found <= 8 else 1
 
 
 def _header(content: bytes) -> _Header | None:
@@ -228,12 +210,12 @@ def _header(content: bytes) -> _Header | None:
     try:
         with _open(content) as picture:
             width, height = picture.size
-            return _Header(str(picture.format), height, width, _orientation_of(picture), _bits(content, picture))
+            return _Header(str(picture.format), height, width, _orientation(picture.getexif), _bits(content, picture))
     except Exception:  # Pillow raises many types for what is no picture
         return None
 
 
-def _bits(content: bytes, picture: "PIL.Image.Image") -> int:
+def _bits(content: bytes, picture: Image.Image) -> int:
     """How many bits of 16 a file says that its samples have, as cameras of 10 to 14 write; 0 where it does not say."""
     bits, tags = 0, getattr(picture, "tag_v2", {})
     if picture.format == "PNG" and content[24] == 16:
@@ -256,10 +238,8 @@ def _eight_bits(image: np.ndarray, header: _Header) -> np.ndarray:
     return (image >> ((bits if low else 16) - 8)).astype(np.uint8)
 
 
-def _open(content: bytes) -> "PIL.Image.Image":
+def _open(content: bytes) -> Image.Image:
     """A picture of one of _FORMATS that this Pillow knows, not decoded."""
-    from PIL import Image
-
     # Of sizes, which are bounded here, and of metadata. For good: to undo it is not safe beside other threads.
     # Only where another filter has come first since: to set one has all warnings shown anew.
     if not warnings.filters or getattr(warnings.filters[0][3], "pattern", "") != "PIL":
@@ -294,7 +274,7 @@ def _decoded_by_pillow(content: bytes) -> np.ndarray | None:
         return None
 
 
-def _bgr_of(picture: "PIL.Image.Image") -> np.ndarray:
+def _bgr_of(picture: Image.Image) -> np.ndarray:
     """A PIL image as (h, w, 3) uint8 BGR. Pillow's own conversion makes white of all that is beyond 8 bits."""
     if picture.mode == "F":
         raise ValueError("a picture of floating-point numbers does not say which of them is white")

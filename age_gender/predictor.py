@@ -202,19 +202,19 @@ class Predictor:
             ahead: frames that may be under way at once; None takes two for each core. A camera's delay is shortest
                 with 1.
         """
-        for frame, image, doubted, (found, crops) in self._ahead(frames, self._read_and_find, ahead):
-            yield Result(frame, image, self._judge(found, crops), doubted)
+        for frame, image, doubted, seen in self._ahead(frames, self._read_and_find, ahead):
+            yield Result(frame, image, self._judge(*seen) if seen else [], doubted)
 
     def _ahead(self, items: Iterable[Any], work: Any, ahead: int | None = None) -> Iterator[Any]:
         """What `work` makes of each item, in order, done ahead in threads."""
         ahead = ahead or 2 * available_cores()
         return done_ahead(work, items, min(ahead, available_cores()), ahead)
 
-    def _read_and_find(self, frame: Frame) -> tuple[Frame, np.ndarray | None, bool, tuple[list[Detection], np.ndarray]]:
+    def _read_and_find(self, frame: Frame) -> tuple[Any, ...]:
         said = native_stderr_size()
         image = frame.read()
         doubted = native_stderr_size() != said
-        return frame, image, doubted, ([], self._no_crops()) if image is None else self._find(image)
+        return frame, image, doubted, None if image is None else self._find(image)
 
     def _find(self, image: np.ndarray) -> tuple[list[Detection], np.ndarray]:
         found = self._detect(image)
@@ -224,11 +224,7 @@ class Predictor:
         for face in found:
             eyes = face.landmarks[:2] if self.align and face.landmarks is not None else None
             crops.append(crop_face(image, face.box, margin, size, eyes))
-        return found, np.stack(crops) if crops else self._no_crops()
-
-    def _no_crops(self) -> np.ndarray:
-        size = self.description.image_size
-        return np.empty((0, size, size, 3), np.uint8)
+        return found, np.array(crops, np.uint8).reshape(-1, size, size, 3)
 
     def _judge(self, found: list[Detection], crops: np.ndarray) -> list[Face]:
         if not found:

@@ -32,7 +32,8 @@ class Tracked(NamedTuple):
 class _Person:
     """Sums over the frames in which a person was seen: of a size that does not grow with them."""
 
-    def __init__(self, seconds: float):
+    def __init__(self, number: int, seconds: float):
+        self.number = number
         self.first = self.last = seconds
         self.in_view = self.age = self.p_male = 0.0
         self.interval = np.zeros(2)
@@ -99,8 +100,7 @@ class Tracker:
         self._reach = min(SPEED * max(self._step - CLOSE, 0.0), FARTHEST)
         self._unsure_below = unsure_below
         self._seconds: float | None = None
-        self._people: dict[int, _Person] = {}
-        self._numbers: dict[int, int] = {}  # the tracker's own -> ours, without gaps
+        self._people: dict[int, _Person] = {}  # by the tracker's own numbers, which have gaps
 
     def add(self, faces: list[Face], seconds: float) -> list[Tracked | None]:
         """The people of one frame.
@@ -129,21 +129,20 @@ class Tracker:
         for place, theirs in zip(found.class_id.tolist(), found.tracker_id.tolist(), strict=True):
             if theirs < 0:
                 continue
-            number = self._numbers.setdefault(theirs, len(self._numbers) + 1)
-            person = self._people.setdefault(number, _Person(seconds))
+            person = self._people.setdefault(theirs, _Person(len(self._people) + 1, seconds))
             person.add(faces[place], seconds, step)
-            tracked[place] = Tracked(number, person.smoothed(faces[place], self._unsure_below))
+            tracked[place] = Tracked(person.number, person.smoothed(faces[place], self._unsure_below))
         return tracked
 
     def summary(self) -> list[dict[str, Any]]:
         """A row for each person, by number, with the columns of COLUMNS."""
         rows = []
-        for number, person in self._people.items():
+        for person in self._people.values():
             face = person.smoothed(Face((0, 0, 0, 0), 0, 0, "", 0), self._unsure_below)
             low, high = face.interval or (None, None)
             said = (
-                *(number, round(person.first, 3), round(person.last, 3), round(person.in_view, 3), person.frames),
-                *(round(face.age, 2), low, high, face.gender),
+                *(person.number, round(person.first, 3), round(person.last, 3), round(person.in_view, 3)),
+                *(person.frames, round(face.age, 2), low, high, face.gender),
                 *(round(person.genders[face.gender] / person.frames, 4), round(face.p_male, 4)),
                 *(int(face.unsure), face.group),
             )
