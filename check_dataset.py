@@ -26,7 +26,6 @@ Not checked: whether a label suits its face, without --weight_file; which of two
 
 import argparse
 import os
-from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -266,7 +265,7 @@ def write_report(path: Path, check: Check) -> None:
         above = int(np.sum(records.face_score >= MIN_SCORE))
         says = f"{above:,} records have a face score of {MIN_SCORE:g} or more, {len(records) - above:,} have not."
         scores = {"says": says, "png": plots.draw_face_scores(records.face_score, MIN_SCORE)}
-    reasons = Counter({reason: len(names) for reason, names in records.skipped.items()})
+    skipped = sorted(records.skipped.items(), key=lambda item: len(item[1]), reverse=True)
     pages.write_page(
         path,
         "dataset.html",
@@ -288,7 +287,7 @@ def write_report(path: Path, check: Check) -> None:
             for kind, chosen in check.groups.items()
             if chosen
         ],
-        skipped=[(reason, n, ", ".join(records.skipped[reason][:5])) for reason, n in reasons.most_common()],
+        skipped=[(reason, len(names), ", ".join(names[:5])) for reason, names in skipped],
     )
 
 

@@ -23,6 +23,7 @@ import numpy as np
 from age_gender.description import MOST_MARGIN, ORIGINAL_MARGIN
 from age_gender.detectors import NO_DETECTOR
 from age_gender.files import reading, replacing, reserve
+from age_gender.hdf5 import MOST_COMPRESSED, own_dataset, read_values
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import available_cores
 
@@ -38,8 +39,6 @@ BOUNDS = {
 OTHERS = ("image", "db", "margin", "detector", "align", "race_names", "part_names")
 READ = (*LABELS, *OTHERS, BLOCK_DIGESTS, EARLIER_DIGESTS, LABEL_DIGEST)  # of a database, when it is opened
 FILE = "(file)"  # among what was read: the open file, under a name that no dataset has
-SMALL, MOST_COMPRESSED = 1 << 26, 200  # bytes; times its file's size: what a dataset may hold
-MOST_GROUPS = 100_000  # of a checkpoint's layers
 USER_BLOCK = 512  # bytes before the HDF5 part, where MATLAB expects its header
 ORIGINAL_UTKFACE = ("utk", "utkface")  # what the original suite called its databases of UTKFace
 
@@ -155,7 +154,8 @@ class DatabaseWriter:
         self.rows = rows
         self.image_size = image_size
         self.written = 0
-        self._digests = BlockDigests()
+        # A CRC-32 for each BLOCK of images, for damage, not against forgers: it takes a third of SHA-256's time.
+        self._digests = []
         reserve(path, rows * image_size * image_size * 3, final, written=False)  # a full disk is noticed on the way
         self._file = self._create(path, rows)
         # Images are written past h5py, which would keep the decoding threads from Python's lock meanwhile.
@@ -187,8 +187,11 @@ class DatabaseWriter:
         self._block.seek(self._start + self.written * images[:1].nbytes)
         images = np.ascontiguousarray(images)
         self._block.write(images)
-        self._digests.add(images)
-        self.written += len(images)
+        for image in images:
+            if self.written % BLOCK == 0:
+                self._digests.append(0)
+            self._digests[-1] = zlib.crc32(image, self._digests[-1])
+            self.written += 1
 
     def finish(self, columns: dict[str, object], scalars: dict[str, float], texts: dict[str, object]) -> None:
         """Adds the labels and completes the file.
@@ -213,7 +216,7 @@ class DatabaseWriter:
                 self._add_numbers(name, column[:, None])
             else:
                 self._add_text(name, column)
-        self._add_numbers(BLOCK_DIGESTS, self._digests.finished()[:, None])
+        self._add_numbers(BLOCK_DIGESTS, np.array(self._digests, np.int64)[:, None])
         self._add_numbers(LABEL_DIGEST, np.full((1, 1), label_digest(columns), np.int64))
         for name, number in scalars.items():
             self._add_numbers(name, np.full((1, 1), number, np.float64))
@@ -287,37 +290,6 @@ def label_digest(columns: dict[str, np.ndarray | None]) -> int:
 def _number_of(content) -> int:
     """64 bits of what a digest of hashlib comes to, as a signed integer."""
     return int.from_bytes(content.digest()[:8], "little", signed=True)
-
-
-class BlockDigests:
-    """CRC-32s of images that come in any portions: one for each BLOCK of them, the last of what is left.
-
-    They are for damage, not against forgers, and take a third of SHA-256's time.
-    """
-
-    def __init__(self) -> None:
-        self._found: list[int] = []
-        self._open = self._count = 0
-
-    def add(self, images: np.ndarray) -> None:
-        """Takes (k, size, size, 3) uint8, contiguous."""
-        while len(images):
-            fitting = images[: BLOCK - self._count]
-            self._open = zlib.crc32(fitting, self._open)
-            self._count += len(fitting)
-            images = images[len(fitting) :]
-            if self._count == BLOCK:
-                self._close()
-
-    def finished(self) -> np.ndarray:
-        """The digests of all, (blocks,) int64."""
-        if self._count:
-            self._close()
-        return np.array(self._found, np.int64)
-
-    def _close(self) -> None:
-        self._found.append(self._open)
-        self._open = self._count = 0
 
 
 # ---------------------------------------------------------------------------------------------- database in
@@ -441,90 +413,13 @@ def _read_hdf5(path: Path, file) -> dict[str, object]:
         if name not in READ:  # what nobody asked for, and the paths, which are many and seldom wanted
             content[name] = None
             continue
-        dataset = _own_dataset(path, file, name)
+        dataset = own_dataset(path, file, name)
         kind = dataset.attrs.get("MATLAB_class", b"")
         if name == "image":
             content[name], content[FILE] = _mapped(path, dataset)
         else:
-            content[name] = tuple(map(_text, dataset[()])) if kind == b"char" else _values(path, dataset)
+            content[name] = tuple(map(_text, dataset[()])) if kind == b"char" else read_values(path, dataset)
     return content
-
-
-def refuse_what_lies_elsewhere(path: Path, file) -> None:
-    """Refuses an open HDF5 file that shows another file's content, by links, external or virtual datasets, or that says
-    that it holds more than such a file can: before any of it is read.
-
-    Raises:
-        ValueError: with what it is.
-    """
-    import h5py
-
-    total, groups, most = 0, [file], max(SMALL, MOST_COMPRESSED * path.stat().st_size)
-    for group in groups:
-        for name in group:
-            item = _own(path, group, name)
-            if isinstance(item, h5py.Group):
-                groups.append(item)
-            elif isinstance(item, h5py.Dataset):
-                total += item.nbytes
-            if total > most or len(groups) > MOST_GROUPS:  # links may go round in a circle
-                raise ValueError(f"{path} says that it holds more than such a file can")
-
-
-def _own(path: Path, group, name: str):
-    """What a group of an HDF5 file holds under a name, refused where another file's content would be shown."""
-    import h5py
-
-    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-        raise ValueError(f"{path}: '{name}' is a link to another place, and is not followed")
-    item = group[name]
-    if isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-        raise ValueError(f"{path}: '{name}' lies in another file, and is not read")
-    return item
-
-
-def _own_dataset(path: Path, file, name: str):
-    """A dataset whose bytes lie in the file, and are no more than such a file can hold.
-
-    Raises:
-        ValueError: if another file's content would be shown, or if it says that it is too large.
-    """
-    import h5py
-
-    dataset = _own(path, file, name)
-    if not isinstance(dataset, h5py.Dataset):
-        raise ValueError(f"{path}: '{name}' is no dataset, and is not read")
-    if dataset.shape is None:
-        raise ValueError(f"{path}: '{name}' holds nothing")
-    if dataset.nbytes > max(SMALL, MOST_COMPRESSED * path.stat().st_size):
-        raise ValueError(f"{path}: '{name}' says that it holds {dataset.nbytes:,} bytes, more than such a file can")
-    return dataset
-
-
-def _values(path: Path, dataset) -> np.ndarray:
-    """What a dataset holds. Of texts of any length all may be one and the same in the file, so that their lengths are
-    counted first, which stand before their places; where they do not lie in one piece, step by step."""
-    import h5py
-
-    if h5py.check_ref_dtype(dataset.dtype):
-        raise ValueError(f"{path}: '{dataset.name}' is a cell array of MATLAB; save its texts as a char array")
-    if not dataset.dtype.hasobject or not dataset.shape:
-        return dataset[()]
-    size, offset = max(1, path.stat().st_size), dataset.id.get_offset()
-    problem = f"{path}: '{dataset.name}' holds more text than such a file can"
-    if offset is not None and dataset.id.get_storage_size() == 16 * dataset.size:
-        lengths = np.fromfile(path, "<u4", 4 * dataset.size, offset=offset)[::4]
-        if lengths.sum(dtype=np.int64) > max(SMALL, size):
-            raise ValueError(problem)
-        return dataset[()]
-    found, total = [], 0
-    step = max(1, SMALL // size // max(1, int(np.prod(dataset.shape[1:]))))
-    for start in range(0, len(dataset), step):
-        found.append(dataset[start : start + step])
-        total += sum(map(len, found[-1].ravel()))
-        if total > max(SMALL, size):
-            raise ValueError(problem)
-    return np.concatenate(found) if found else dataset[()]
 
 
 def _mapped(path: Path, dataset) -> tuple[np.ndarray, BinaryIO | None]:
@@ -685,7 +580,7 @@ def read_paths(path: Path) -> list[str]:
     with reading(path, f"{path} has paths that cannot be read"), h5py.File(path, "r") as file:
         if "path" not in file:
             return []
-        found = _values(path, _own_dataset(path, file, "path"))
+        found = read_values(path, own_dataset(path, file, "path"))
         characters = found.ndim == 2 and found.dtype.kind == "u"  # or strings, as h5py writes them
         paths = list(map(_text, found)) if characters else list(_texts(path, {"path": found}, "path"))
         if len(paths) != len(file["image"]):

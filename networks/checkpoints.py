@@ -15,12 +15,12 @@ import numpy as np
 
 from age_gender.description import KEY, ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
 from age_gender.files import newest, reading, real, replacing, reserve
+from age_gender.hdf5 import refuse_what_lies_elsewhere
 from age_gender.intervals import Calibration
 from age_gender.labels import NUM_AGES, NUM_GENDERS
 from age_gender.runtimes import format_of
 from networks import original, original_efficientnet
 from networks.backbones import build
-from utils import refuse_what_lies_elsewhere
 
 CHECKPOINTS = Path("checkpoints")  # where runs go, and where the newest is looked for
 BEST, ARGUMENTS = "best.hdf5", "args.json"  # in the folder of a run that has a name

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.files import reading
+from age_gender.hdf5 import refuse_what_lies_elsewhere
 from networks.applications import NETWORKS
 from networks.dlib_resnet import is_dlib, load_dlib
-from utils import refuse_what_lies_elsewhere
 
 VGGFACE_URL = "https://github.com/rcmalli/keras-vggface/releases/download/v2.0/"
 VGGFACE_TOP = ("fc6", "fc7", "fc8", "classifier")  # the layers that its files without 'notop' have beside

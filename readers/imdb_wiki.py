@@ -124,11 +124,10 @@ def age_in_year(birth_serials: np.ndarray, years: np.ndarray) -> np.ndarray:
     Returns:
         (n,) int64, whole years; nonsense dates give nonsense ages, negative ones among them.
     """
-    serials = np.nan_to_num(np.asarray(birth_serials, np.float64), nan=0.0).astype(np.int64)
+    serials = np.nan_to_num(np.asarray(birth_serials, np.float64)).astype(np.int64)
     days = np.maximum(serials - 366, 1) - 1  # days since 0001-01-01
     births = np.datetime64("0001-01-01", "D") + days.astype("timedelta64[D]")
-    months = births.astype("datetime64[M]").astype(np.int64) + 1970 * 12  # months since year 0
-    birth_years, birth_months = np.divmod(months, 12)
+    # The year half a year later: of who was born in July or later, the next one.
+    later = (births.astype("datetime64[M]") + 6).astype("datetime64[Y]").astype(np.int64) + 1970
     # Signed before the subtraction: in uint16, 1950 - 1960 is 65526.
-    ages = np.nan_to_num(np.asarray(years)).astype(np.int64) - birth_years
-    return ages - (birth_months >= 6)  # months count from 0: 6 is July
+    return np.nan_to_num(np.asarray(years)).astype(np.int64) - later

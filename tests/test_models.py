@@ -659,7 +659,7 @@ def going_round(file, secret):
 )
 def test_a_checkpoint_shows_no_other_file_and_holds_no_more_than_it_can(make, message, tmp_path, monkeypatch):
     (tmp_path / "secret").write_bytes(b"secret")
-    monkeypatch.setattr("utils.MOST_GROUPS", 1000)
+    monkeypatch.setattr("age_gender.hdf5.MOST_GROUPS", 1000)
     with h5py.File(tmp_path / "a.hdf5", "w") as file:
         make(file, tmp_path / "secret")
     for read in (inspect, published_network):

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.files import reading, replacing, reserve
+from age_gender.hdf5 import refuse_what_lies_elsewhere
 from networks.checkpoints import check_seal, seal, size_of
-from utils import refuse_what_lies_elsewhere
 
 RESUME_FILE = "resume.weights.h5"
 RESUME_ATTRIBUTE = "age_gender_resume"

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.files import reading, replacing
+from age_gender.hdf5 import refuse_what_lies_elsewhere
 from age_gender.labels import NUM_AGES, NUM_GENDERS, YEARS, fold_ages
 from networks import backend, open_model, predict_rows
 from training.data import Data, Teacher
 from training.options import Options
 from training.starting import say_if_it_saw
-from utils import Database, ImageStack, refuse_what_lies_elsewhere
+from utils import Database, ImageStack
 
 ANSWERS_SUFFIX = ".answers.h5"
 
