@@ -216,21 +216,11 @@ def report(results: list, faces, paths: dict[str, Path]) -> int:
 
     print(f"\n{tabulate(rows, headings, stralign='right', colalign=('left',), disable_numparse=True)}")
     print(f"\nms: median of {RUNS} runs of one face on {available_cores()} cores")
-    failed = False
-    cli.result(files=[path for (_, _, failures), path in zip(results[1:], paths.values(), strict=True) if not failures])
-    for precision, _, failures in results[1:]:
-        path = paths[precision]
-        if failures:
-            failed = True
-            print(f"{failed_name(path)} FAILED: {'; '.join(failures)}")
-        else:
-            print(f"{path} passed")
-    return int(failed)
-
-
-def signed(value: float, digits: int) -> str:
-    """'+0.1', '-0.1', and '+0.0' for what rounds to nothing."""
-    return f"{round(value, digits) + 0.0:+.{digits}f}"
+    failed = {paths[precision]: failures for precision, _, failures in results[1:]}
+    cli.result(files=[path for path, failures in failed.items() if not failures])
+    for path, failures in failed.items():
+        print(f"{failed_name(path)} FAILED: {'; '.join(failures)}" if failures else f"{path} passed")
+    return int(any(failed.values()))
 
 
 def columns(found, keras, faces) -> list[str]:
@@ -249,8 +239,8 @@ def columns(found, keras, faces) -> list[str]:
         f"{by['mean_age']:.4f}",
         f"{by['p_male']:.5f}",
         f"{by['same']:.1%}" if "same" in by else "-",
-        f"{mae:.3f} ({signed(by['mae'], 3)})" if mae == mae else "-",
-        f"{accuracy:.1%} ({signed(-100 * by['accuracy'], 1)})" if accuracy == accuracy else "-",
+        f"{mae:.3f} ({by['mae']:+z.3f})" if mae == mae else "-",  # z: what rounds to nothing is +0.000
+        f"{accuracy:.1%} ({-100 * by['accuracy']:+z.1f})" if accuracy == accuracy else "-",
     ]
 
 

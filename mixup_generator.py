@@ -139,24 +139,28 @@ class MixupGenerator(keras.utils.PyDataset):
         if labels.teacher is not None:
             soften(gender, gender_weight, labels.teacher[0][rows], labels.teacher_weight)
             soften(age, age_weight, labels.teacher[1][rows], labels.teacher_weight)
-        if self.augmentation == NO_AUGMENTATION:
+        augmentation = self.augmentation
+        if augmentation == NO_AUGMENTATION:
             return images, (gender, age), (gender_weight, age_weight)
         # From 1: NumPy gives (seed, epoch, 0) the stream of (seed, epoch), which is the order's.
         rng = np.random.default_rng((self.seed, self.epoch, index + 1))
-        images = move(images, self.augmentation, rng)
-        if self.augmentation.coarse or self.augmentation.jpeg:
-            degrade(images, self.augmentation, rng)
-        if self.augmentation.light or self.augmentation.grey:
-            change_colours(images, self.augmentation.light, self.augmentation.grey, rng)
-        if self.augmentation.mixup_alpha:
-            share = rng.beta(self.augmentation.mixup_alpha, self.augmentation.mixup_alpha, len(rows))
+        if augmentation.rotate or augmentation.scale:
+            images = turn_and_scale(images, augmentation, rng)
+        else:
+            images = shift_and_flip(images, augmentation.shift, augmentation.flip, rng)
+        if augmentation.coarse or augmentation.jpeg:
+            degrade(images, augmentation, rng)
+        if augmentation.light or augmentation.grey:
+            change_colours(images, augmentation.light, augmentation.grey, rng)
+        if augmentation.mixup_alpha:
+            share = rng.beta(augmentation.mixup_alpha, augmentation.mixup_alpha, len(rows))
             partner = rng.permutation(len(rows))
             images = mix_images(images, partner, share)
             gender, gender_weight = mix_labels(gender, gender_weight, partner, share)
             age, age_weight = mix_labels(age, age_weight, partner, share)
-        if self.augmentation.erase:
+        if augmentation.erase:
             height, width = images.shape[1:3]
-            erase_in_place(images, draw_rectangles(rng, len(rows), height, width, self.augmentation.erase), rng)
+            erase_in_place(images, draw_rectangles(rng, len(rows), height, width, augmentation.erase), rng)
         return images, (gender, age), (gender_weight, age_weight)
 
 
@@ -198,13 +202,6 @@ def soften(labels: np.ndarray, weight: np.ndarray, teacher: np.ndarray, share: f
     part = np.where(weight > 0, share, 1)[:, None] * says[:, None]
     labels += part * (teacher - labels)
     weight[says] = 1
-
-
-def move(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """The images moved as the augmentation says: by whole pixels where it neither rotates nor scales."""
-    if augmentation.rotate or augmentation.scale:
-        return turn_and_scale(images, augmentation, rng)
-    return shift_and_flip(images, augmentation.shift, augmentation.flip, rng)
 
 
 def shift_and_flip(images: np.ndarray, shift: float, flip: float, rng: np.random.Generator) -> np.ndarray:

@@ -119,10 +119,9 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
         return conclude(outcome, data, description, options, folder, before)
 
 
-def conclude(
-    outcome: Outcome, data: Data, description: Description, options: Options, folder: Path, before=None
-) -> int:
-    """Calibrate the best checkpoint, and report, also what was gained over what the start came to; the exit status."""
+def conclude(outcome: Outcome, data: Data, description: Description, options: Options, folder: Path, before) -> int:
+    """Calibrate the best checkpoint, and report, also what was gained over what the start came to, `before`; the exit
+    status."""
     from evaluation.calibration import calibrate, calibration_in_words
     from evaluation.gains import gain_in_words, outcomes_of
     from networks import open_model, predict_rows

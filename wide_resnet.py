@@ -137,25 +137,13 @@ def two_heads(x, penalty: float = 0.0, use_bias: bool = True, num_ages: int = NU
     Returns:
         [(n, 2), (n, num_ages)], rows sum to 1.
     """
-    regularizer = _l2(penalty)
-
-    def softmax(classes, name):
-        """A head's layer."""
-        return layers.Dense(
-            classes,
-            activation="softmax",
-            use_bias=use_bias,
-            dtype="float32",
-            kernel_initializer="he_normal",
-            kernel_regularizer=regularizer,
-            name=name,
-        )
-
+    head = {"dtype": "float32", "kernel_regularizer": _l2(penalty)}
+    softmax = {**head, "activation": "softmax", "use_bias": use_bias, "kernel_initializer": "he_normal"}
     if ordinal:
-        age = OrdinalAges(num_ages, kernel_regularizer=regularizer, dtype="float32", name="pred_age")
+        age = OrdinalAges(num_ages, name="pred_age", **head)
     else:
-        age = softmax(num_ages, "pred_age")
-    return [softmax(NUM_GENDERS, "pred_gender")(x), age(x)]
+        age = layers.Dense(num_ages, name="pred_age", **softmax)
+    return [layers.Dense(NUM_GENDERS, name="pred_gender", **softmax)(x), age(x)]
 
 
 class OrdinalAges(layers.Layer):

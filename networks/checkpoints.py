@@ -163,21 +163,11 @@ def mirrored(model):
     """A model that averages what `model` says of an image and of its mirror image: a face has no handedness."""
     import keras
 
-    class Twins(keras.layers.Layer):
-        def call(self, images):
-            return keras.ops.concatenate([images, keras.ops.flip(images, axis=2)])
-
-    class Mean(keras.layers.Layer):
-        def call(self, twins):
-            return sum(keras.ops.split(twins, 2)) / 2
-
-        def compute_output_shape(self, shape):  # said, since JAX would try with an odd number of images
-            return shape
-
     image = keras.Input(model.input_shape[1:], dtype="uint8", name="image")
-    outputs = model(Twins(dtype="uint8")(image))
-    pairs = zip(model.output_names, outputs, strict=True)
-    return keras.Model(image, [Mean(name=name)(output) for name, output in pairs])
+    twins = model(keras.ops.concatenate([image, keras.ops.flip(image, axis=2)]))
+    means = [sum(keras.ops.split(output, 2)) / 2 for output in twins]
+    pairs = zip(model.output_names, means, strict=True)
+    return keras.Model(image, [keras.layers.Identity(name=name)(mean) for name, mean in pairs])
 
 
 def inspect(path: Path) -> Description:

@@ -139,8 +139,6 @@ def check(form: str, precision: str) -> None:
     Raises:
         ValueError: with the line that installs what is lacking.
     """
-    if form == "saved_model" and precision != "float32":
-        raise ValueError(f"a SavedModel is written in float32 alone, not in {precision}")
     more = ONNX if (form, precision) == ("openvino", "int8") else ()
     require((*NEEDED[form], *more), f"--format {form} --precision {precision}")
     if form == "litert":

@@ -10,7 +10,7 @@ import numpy as np
 from age_gender.files import reading
 from age_gender.hdf5 import refuse_what_lies_elsewhere
 from networks.applications import NETWORKS
-from networks.dlib_resnet import is_dlib, load_dlib
+from networks.dlib_resnet import is_dlib
 
 VGGFACE_URL = "https://github.com/rcmalli/keras-vggface/releases/download/v2.0/"
 VGGFACE_TOP = ("fc6", "fc7", "fc8", "classifier")  # the layers that its files without 'notop' have beside
@@ -78,11 +78,6 @@ def published_network(path: Path) -> str | None:
     return "resnet50" if "conv1/7x7_s2" in layers else None
 
 
-def load_published(model, name: str, path: Path) -> str:
-    """Gives a network the weights of a file of which `published_network` is `name`; see `load_dlib`, `load_vggface`."""
-    return load_dlib(model, path) if name == "dlib_resnet" else load_vggface(model, name, path)
-
-
 def load_vggface(model, name: str, path: Path) -> str:
     """Gives a network's base the weights of a published VGGFace file (Parkhi et al., BMVC 2015; arXiv:1710.08092).
 
@@ -146,9 +141,9 @@ def _give(model, layers: list, found: list[list[np.ndarray]], source: object) ->
         set_weights(layer, new)
     pairs = [pair for old, new in zip(before, found, strict=True) for pair in zip(old, new, strict=True)]
     changed = [not np.array_equal(old, new) for old, new in pairs]
-    kernels = [old.ndim > 1 for old, _ in pairs]
-    if untouched := sum(kernel and not moved for kernel, moved in zip(kernels, changed, strict=True)):
-        raise ValueError(f"{source} changes nothing in {untouched} of the {sum(kernels)} kernels of {model.name}")
+    kernels = [moved for (old, _), moved in zip(pairs, changed, strict=True) if old.ndim > 1]
+    if untouched := kernels.count(False):
+        raise ValueError(f"{source} changes nothing in {untouched} of the {len(kernels)} kernels of {model.name}")
     return f"{sum(changed)} of {len(changed)} tensors of the base changed; new: {', '.join(model.output_names)}"
 
 

@@ -277,7 +277,8 @@ def test_train_that_goes_to_nan_says_so_and_fails(drawn, tmp_path, quick_runs, c
 def test_a_head_that_answers_every_face_alike_is_called_collapsed(drawn):
     database = open_database(drawn / "wiki_db.mat")
     rows = np.arange(len(database))
-    data = Data([database], database.image, database.age, database.gender, rows, rows, rows[:0])
+    labels = database.age, database.gender, rows, rows, rows[:0], np.full(len(rows), np.nan)
+    data = Data([database], database.image, *labels)
     learned = {"val_pred_age_spread": 9.0, "val_pred_gender_male_share": 0.5}
     assert collapsed_heads(learned, data, YEARS) == []
     assert collapsed_heads({**learned, "val_pred_age_spread": 0.2}, data, YEARS) == ["age"]

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 from age_gender import cli
 from age_gender.description import Description
@@ -380,16 +379,9 @@ def _run_name(text: str) -> str:
     return text
 
 
-class Devices(NamedTuple):
-    """What the command line says of devices, as `backend.join` takes it: no part of the run."""
-
-    devices: int | None
-    distributed: bool
-    heartbeat: int
-
-
-def devices_of(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Devices:
-    """What is said of devices; refuses what does not go together, and copies that know nothing of each other."""
+def devices_of(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tuple[int | None, bool, int]:
+    """What is said of devices, as `backend.join` takes it; refuses what does not go together, and copies that know
+    nothing of each other."""
     if args.devices and args.distributed:
         parser.error("--distributed takes all devices of all processes: leave --devices out")
     if not args.distributed and (copies := launched_copies()) > 1:
@@ -397,7 +389,7 @@ def devices_of(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Dev
             f"{copies} copies of train.py were launched, which would train the same network {copies} times into one "
             "folder: --distributed has them train one together"
         )
-    return Devices(args.devices, args.distributed, args.heartbeat)
+    return args.devices, args.distributed, args.heartbeat
 
 
 def launched_copies(environment: Mapping[str, str] = os.environ) -> int:
@@ -409,9 +401,9 @@ def launched_copies(environment: Mapping[str, str] = os.environ) -> int:
     return max(int(count) if count.isdecimal() else 1 for count in found)
 
 
-def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tuple[Options, Path, dict, Devices]:
+def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tuple[Options, Path, dict, tuple]:
     """What is to be trained, the folder it goes to, what a stopped run left, {} unless it is resumed, and on what
-    devices.
+    devices, see `devices_of`.
 
     Raises:
         SystemExit: with status 2 and one line, for arguments that do not go together.

@@ -133,9 +133,10 @@ class KeepBest(keras.callbacks.Callback):
         if anew:
             self.state["waited"] = 0
 
-    def out_of_patience(self, patience: int) -> bool:
-        """Whether so many epochs have passed without improvement; never for a patience of 0."""
-        return bool(patience) and self.state["waited"] >= patience
+    @property
+    def out_of_patience(self) -> bool:
+        """Whether `patience` epochs have passed without improvement; never for a patience of 0."""
+        return 0 < self.patience <= self.state["waited"]
 
     def on_epoch_begin(self, epoch, logs=None):
         self._prune()
@@ -160,7 +161,7 @@ class KeepBest(keras.callbacks.Callback):
             self.state = {"best": value, "waited": 0, "path": str(path), "epoch": epoch + 1, "written": written}
             return
         self.state["waited"] += 1
-        if self.out_of_patience(self.patience):
+        if self.out_of_patience:
             tqdm.write(f"no better {self.monitor} in {self.patience} epochs: the run ends")
             self.model.stop_training = True
 

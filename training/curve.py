@@ -1,6 +1,7 @@
 """The picture of a run: losses, age error and gender accuracy by epoch."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 from age_gender.files import replacing
@@ -27,11 +28,8 @@ def save_training_curve(rows: list[dict], path: Path, best: int, trivial: tuple[
         ("pred_age_mae", "age error (years)", 1, trivial[0]),
         ("pred_gender_accuracy", "gender accuracy (%)", 100, trivial[1]),
     )
-    begins = [
-        later["epoch"]
-        for earlier, later in zip(rows, rows[1:], strict=False)
-        if earlier["trained_parameters"] != later["trained_parameters"]
-    ]
+    trained = "trained_parameters"
+    begins = [later["epoch"] for earlier, later in pairwise(rows) if earlier[trained] != later[trained]]
     for axis, (name, title, scale, without_picture) in zip(axes, panels, strict=True):
         for prefix, label, colour in (("", "training", TRAINING_COLOUR), ("val_", "validation", VALIDATION_COLOUR)):
             values = [row[prefix + name] * scale for row in rows]

@@ -29,7 +29,7 @@ class Data:
         age: (n,) class on the run's age scale, -1 unknown.
         gender: (n,) 0 female, 1 male, -1 unknown.
         training, validation, test: sorted rows.
-        age_std: (n,) years, how far opinions on the age spread, NaN unknown; None where not asked.
+        age_std: (n,) years, how far opinions on the age spread, NaN unknown.
     """
 
     databases: list[Database]
@@ -39,7 +39,7 @@ class Data:
     training: np.ndarray
     validation: np.ndarray
     test: np.ndarray
-    age_std: np.ndarray | None = None
+    age_std: np.ndarray
 
     @property
     def database(self) -> Database:

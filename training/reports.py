@@ -104,11 +104,11 @@ def say_if_it_collapsed(outcome: Outcome, data: Data, options: Options) -> bool:
     heads = collapsed_heads(outcome.best_epoch, data, options.age_scale)
     if not heads:
         return False
-    same = f"every face {{}}gets the same {' and the same '.join(heads)}"
+    same = f"gets the same {' and the same '.join(heads)}"
     if outcome.steps < LEARNING_STEPS:
-        print(f"{same.format('still ')} after {outcome.steps} steps: train longer")
+        print(f"every face still {same} after {outcome.steps} steps: train longer")
         return False
-    print(f"train.py: the training collapsed: {same.format('')}: {_advice(options)}", file=sys.stderr)
+    print(f"train.py: the training collapsed: every face {same}: {_advice(options)}", file=sys.stderr)
     return True
 
 

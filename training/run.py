@@ -154,7 +154,7 @@ def fit(model, plan: Plan) -> Outcome:
     guard, best, journal, resume, callbacks = watchers(model, plan)
     done = stopped.get("epoch", 0)
     *_, last_phase = steps = phases(options)
-    ended = done > last_phase.first and best.out_of_patience(options.patience)
+    ended = done > last_phase.first and best.out_of_patience
     try:
         for phase in steps:
             if phase.last < done or ended:

@@ -8,7 +8,8 @@ import numpy as np
 from age_gender.description import Description
 from networks.backbones import BACKBONES
 from networks.checkpoints import choose, inspect
-from networks.published import VGGFACE_URL, load_imagenet, load_published, published_network, shortened
+from networks.dlib_resnet import load_dlib
+from networks.published import VGGFACE_URL, load_imagenet, load_vggface, published_network, shortened
 from networks.split import past_of, remade, splits_of
 from networks.starting import copy_weights
 from training.data import Data
@@ -65,8 +66,10 @@ def start_from(start: Start, model, options: Options, data: Data) -> None:
         print(load_imagenet(model, options.model), flush=True)
     elif options.weights == "none":
         print("--weight_file none: every weight is random")
+    elif start.published == "dlib_resnet":
+        print(f"{path}: {load_dlib(model, path)}", flush=True)
     elif start.published:
-        print(f"{path}: {load_published(model, options.model, path)}", flush=True)
+        print(f"{path}: {load_vggface(model, options.model, path)}", flush=True)
     elif path and earlier:
         fresh = copy_weights(path, model, ["pred_age"] if earlier.age_scale != options.age_scale else [])
         if (options.freeze_epochs or options.unfreeze_stages) and (random := set(fresh) - set(model.output_names)):
