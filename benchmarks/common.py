@@ -10,16 +10,14 @@ import multiprocessing
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tabulate import tabulate
@@ -143,34 +141,6 @@ def show(rows: Iterable[dict], columns: dict[str, tuple[str, str | Callable]], *
 # ---------------------------------------------------------------------------------------------- processes and memory
 
 
-class Run(NamedTuple):
-    """One run of a command as a process of its own.
-
-    Attributes:
-        seconds: wall time from start to end.
-        peak_mb: most memory it had, as the operating system counts it (resident).
-        status: its exit status; negative is a signal.
-        output, errors: what it printed.
-    """
-
-    seconds: float
-    peak_mb: float
-    status: int
-    output: str
-    errors: str
-
-
-def run_process(command: Sequence[object]) -> Run:
-    """Runs a command to its end and measures it from outside."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        launcher = [sys.executable, str(ROOT / "benchmarks" / "launch.py"), str(report)]
-        done = subprocess.run([*launcher, *map(str, command)], capture_output=True, text=True, cwd=ROOT)
-        if done.returncode:
-            raise ValueError(f"{command[0]} could not be started: {done.stderr.strip()}")
-        return Run(**json.loads(report.read_text(encoding="utf-8")), output=done.stdout, errors=done.stderr)
-
-
 def in_fresh_process(task: Callable, *given: object):
     """What a function of a benchmark makes of some arguments, in a process of its own, whose imports are not in it."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -181,8 +151,8 @@ def memory_mb(name: str) -> float:
     """A memory figure in MB (Linux; NaN elsewhere).
 
     Args:
-        name: of this process VmRSS, what it has now, or RssAnon, its part that is no mapped file, so that the page
-            cache cannot give it back; of the machine MemTotal.
+        name: of this process VmRSS, what it has now, RssAnon, its part that is no mapped file, so that the page cache
+            cannot give it back, or VmHWM, the most that it ever had; of the machine MemTotal.
     """
     for line in lines_of("/proc/meminfo" if name.startswith("Mem") else "/proc/self/status"):
         if line.startswith(f"{name}:"):
