@@ -269,13 +269,3 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
-
-
-def mean_of(key: str, numbers: np.ndarray) -> dict[str, object]:
-    """Figures by a key: the mean of (n,) numbers, and its percentile bootstrap interval, NaN for fewer than two."""
-    from evaluation.metrics import percentiles, resamples
-
-    n, interval = len(numbers), (float("nan"), float("nan"))
-    if n > 1:
-        interval = percentiles(np.concatenate([counts @ numbers / n for counts in resamples(n, seed=0)]))
-    return {key: float(numbers.mean()), f"{key}_interval": interval}
