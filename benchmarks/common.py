@@ -45,9 +45,9 @@ NOISE_BLOCK = 1024  # faces written at a time
 def parser_for(docstring: str, script: str, repeats: int = 5) -> argparse.ArgumentParser:
     """A parser with the options that every benchmark has."""
     parser = cli.parser_for(docstring, f"{script} [options]")
-    parser.add_argument("--repeats", type=cli.number(int, 1), default=repeats, metavar="N", help="that count")
+    parser.add_argument("--repeats", **cli.numeric("N", int, 1, default=repeats), help="that count")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the script; not a measurement")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="result (default: benchmarks/results/{name}.json)")
+    parser.add_argument("--output", **cli.FILE, help="result (default: benchmarks/results/{name}.json)")
     return parser
 
 

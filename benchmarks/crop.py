@@ -42,14 +42,14 @@ COLUMNS = {
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "crop.py")
-    parser.add_argument("--data_dir", type=Path, default=Path("data/UTKFace"), metavar="DIR", help="its photos")
-    parser.add_argument("--input", type=Path, nargs="+", metavar="FILE", help="its databases (default: as it says)")
-    parser.add_argument("--weight_file", type=Path, metavar="FILE", help="checkpoint (default: checkpoints)")
-    parser.add_argument("--faces", type=cli.number(int, 2), metavar="N", help="of the part kept out (default: all)")
+    parser.add_argument("--data_dir", **cli.FOLDER, default=Path("data/UTKFace"), help="its photos")
+    parser.add_argument("--input", **cli.FILE, nargs="+", help="its databases (default: as it says)")
+    parser.add_argument("--weight_file", **cli.FILE, help="checkpoint (default: checkpoints)")
+    parser.add_argument("--faces", **cli.numeric("N", int, 2), help="of the part kept out (default: all)")
     names = [name for name in DETECTORS if name != NO_DETECTOR]
     parser.add_argument("--detectors", nargs="+", choices=names, help="(default: the checkpoint's)")
     parser.add_argument(
-        "--margins", type=cli.number(float, -0.4), nargs="+", default=MARGINS, metavar="SHARE", help="of the crops"
+        "--margins", nargs="+", **cli.numeric("SHARE", float, -0.4, default=MARGINS), help="of the crops"
     )
     return parser
 

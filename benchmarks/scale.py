@@ -24,6 +24,7 @@ import numpy as np
 
 from age_gender import cli
 
+ROWS = [10_000, 50_000, 250_000, 500_000]
 FILES = 400  # different ones
 CREATE, EPOCH, PLAIN = "create_db.py", "an epoch's batches", "read and resize"
 COLUMNS = {
@@ -39,16 +40,11 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "scale.py", repeats=1)
     parser.add_argument(
-        "--rows",
-        type=cli.number(int, 400),
-        nargs="+",
-        default=[10_000, 50_000, 250_000, 500_000],
-        metavar="N",
-        help="faces, one run for each number",
+        "--rows", nargs="+", **cli.numeric("N", int, 400, default=ROWS), help="faces, one run for each number"
     )
-    parser.add_argument("--photo", type=cli.number(int, 64), default=100, metavar="PIXELS", help="of a photo's side")
-    parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="gets a temporary folder with photos and databases")
+    parser.add_argument("--photo", **cli.numeric("PIXELS", int, 64, default=100), help="of a photo's side")
+    parser.add_argument("--image_size", **cli.numeric("PIXELS", int, 32, default=64), help="of the faces")
+    parser.add_argument("--folder", **cli.FOLDER, help="gets a temporary folder with photos and databases")
     return parser
 
 
