@@ -42,10 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     os.sched_setaffinity(0, cores[-1:])  # before OpenCV counts the cores
     import cv2
 
-    from networks import backend
-
     cv2.setNumThreads(1)
-    backend.start()  # keeps TensorFlow's greetings from the terminal
     with common.work_folder() as folder:
         from utils import ImageStack, open_database
 

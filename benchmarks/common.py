@@ -213,6 +213,9 @@ def training_batches(images, gender, age, size: int, rows: np.ndarray | None = N
         rows: those that are trained on; None is all.
         augmentation: a name in training.augmentations.
     """
+    from networks import backend
+
+    backend.start()  # keeps TensorFlow's greetings from the terminal
     from mixup_generator import Augmentation, Labels, MixupGenerator
     from training.augmentations import AUGMENTATIONS
 

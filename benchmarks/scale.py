@@ -122,11 +122,9 @@ def create(table: Path, database: Path, size: int) -> float:
 
 def make_batches(database: Path) -> float:
     """What a training does in an epoch, but for the network; the most memory that this process had, in MB."""
-    from networks import backend
     from networks.split import split
     from utils import ImageStack, open_database
 
-    backend.start()  # keeps TensorFlow's greetings from the terminal
     opened = open_database(database)
     # All names are of the same few photos, which a split would keep on one side.
     digest = np.random.default_rng(0).integers(-(2**63), 2**63 - 1, len(opened))
