@@ -27,10 +27,10 @@ KERAS, LIMIT = "Keras layers in tf.data", "limit: copy of a batch"
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "batches.py", repeats=7)
-    parser.add_argument("--faces", type=cli.number(int, 64), default=38138, metavar="N", help="in the database")
-    parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
-    parser.add_argument("--batch_size", type=cli.number(int, 1), default=32, metavar="N", help="faces in a batch")
-    parser.add_argument("--batches", type=cli.number(int, 1), default=400, metavar="N", help="in each repetition")
+    parser.add_argument("--faces", **cli.numeric("N", int, 64, default=38138), help="in the database")
+    parser.add_argument("--image_size", **cli.numeric("PIXELS", int, 32, default=64), help="of the faces")
+    parser.add_argument("--batch_size", **cli.numeric("N", int, 1, default=32), help="faces in a batch")
+    parser.add_argument("--batches", **cli.numeric("N", int, 1, default=400), help="in each repetition")
     return parser
 
 
@@ -42,10 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     os.sched_setaffinity(0, cores[-1:])  # before OpenCV counts the cores
     import cv2
 
-    from networks import backend
-
     cv2.setNumThreads(1)
-    backend.start()  # keeps TensorFlow's greetings from the terminal
     with common.work_folder() as folder:
         from utils import ImageStack, open_database
 

@@ -30,8 +30,8 @@ LEAST_OVERLAP = 0.3  # of two boxes of the same face
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "calibration.py")
-    parser.add_argument("--data_dir", type=Path, default=Path("data/UTKFace"), metavar="DIR", help="photos of one face")
-    parser.add_argument("--faces", type=cli.number(int, 4), default=1600, metavar="N", help="how many")
+    parser.add_argument("--data_dir", **cli.FOLDER, default=Path("data/UTKFace"), help="photos of one face")
+    parser.add_argument("--faces", **cli.numeric("N", int, 4, default=1600), help="how many")
     return parser
 
 

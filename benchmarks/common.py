@@ -10,16 +10,14 @@ import multiprocessing
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from tabulate import tabulate
@@ -47,9 +45,9 @@ NOISE_BLOCK = 1024  # faces written at a time
 def parser_for(docstring: str, script: str, repeats: int = 5) -> argparse.ArgumentParser:
     """A parser with the options that every benchmark has."""
     parser = cli.parser_for(docstring, f"{script} [options]")
-    parser.add_argument("--repeats", type=cli.number(int, 1), default=repeats, metavar="N", help="that count")
+    parser.add_argument("--repeats", **cli.numeric("N", int, 1, default=repeats), help="that count")
     parser.add_argument("--quick", action="store_true", help="small sizes, to try the script; not a measurement")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="result (default: benchmarks/results/{name}.json)")
+    parser.add_argument("--output", **cli.FILE, help="result (default: benchmarks/results/{name}.json)")
     return parser
 
 
@@ -143,34 +141,6 @@ def show(rows: Iterable[dict], columns: dict[str, tuple[str, str | Callable]], *
 # ---------------------------------------------------------------------------------------------- processes and memory
 
 
-class Run(NamedTuple):
-    """One run of a command as a process of its own.
-
-    Attributes:
-        seconds: wall time from start to end.
-        peak_mb: most memory it had, as the operating system counts it (resident).
-        status: its exit status; negative is a signal.
-        output, errors: what it printed.
-    """
-
-    seconds: float
-    peak_mb: float
-    status: int
-    output: str
-    errors: str
-
-
-def run_process(command: Sequence[object]) -> Run:
-    """Runs a command to its end and measures it from outside."""
-    with tempfile.TemporaryDirectory() as folder:
-        report = Path(folder) / "report.json"
-        launcher = [sys.executable, str(ROOT / "benchmarks" / "launch.py"), str(report)]
-        done = subprocess.run([*launcher, *map(str, command)], capture_output=True, text=True, cwd=ROOT)
-        if done.returncode:
-            raise ValueError(f"{command[0]} could not be started: {done.stderr.strip()}")
-        return Run(**json.loads(report.read_text(encoding="utf-8")), output=done.stdout, errors=done.stderr)
-
-
 def in_fresh_process(task: Callable, *given: object):
     """What a function of a benchmark makes of some arguments, in a process of its own, whose imports are not in it."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -181,8 +151,8 @@ def memory_mb(name: str) -> float:
     """A memory figure in MB (Linux; NaN elsewhere).
 
     Args:
-        name: of this process VmRSS, what it has now, or RssAnon, its part that is no mapped file, so that the page
-            cache cannot give it back; of the machine MemTotal.
+        name: of this process VmRSS, what it has now, RssAnon, its part that is no mapped file, so that the page cache
+            cannot give it back, or VmHWM, the most that it ever had; of the machine MemTotal.
     """
     for line in lines_of("/proc/meminfo" if name.startswith("Mem") else "/proc/self/status"):
         if line.startswith(f"{name}:"):
@@ -243,6 +213,9 @@ def training_batches(images, gender, age, size: int, rows: np.ndarray | None = N
         rows: those that are trained on; None is all.
         augmentation: a name in training.augmentations.
     """
+    from networks import backend
+
+    backend.start()  # keeps TensorFlow's greetings from the terminal
     from mixup_generator import Augmentation, Labels, MixupGenerator
     from training.augmentations import AUGMENTATIONS
 
@@ -299,13 +272,3 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
-
-
-def mean_of(key: str, numbers: np.ndarray) -> dict[str, object]:
-    """Figures by a key: the mean of (n,) numbers, and its percentile bootstrap interval, NaN for fewer than two."""
-    from evaluation.metrics import percentiles, resamples
-
-    n, interval = len(numbers), (float("nan"), float("nan"))
-    if n > 1:
-        interval = percentiles(np.concatenate([counts @ numbers / n for counts in resamples(n, seed=0)]))
-    return {key: float(numbers.mean()), f"{key}_interval": interval}

@@ -19,9 +19,10 @@ from tqdm import tqdm
 from age_gender import cli
 from age_gender.detectors import DETECTORS, NO_DETECTOR, in_any_thread
 from age_gender.faces import crop_face, read_image
-from age_gender.labels import MALE, UNKNOWN
+from age_gender.labels import UNKNOWN
 from age_gender.machine import available_cores
 from age_gender.predictor import Predictor
+from evaluation.metrics import Difference, Outcomes, age_sums, compare, gender_sums, values
 from networks import checkpoints, open_model
 from networks.split import past_of
 from utils import ImageStack, labels_of, open_database, paths_of
@@ -41,14 +42,14 @@ COLUMNS = {
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "crop.py")
-    parser.add_argument("--data_dir", type=Path, default=Path("data/UTKFace"), metavar="DIR", help="its photos")
-    parser.add_argument("--input", type=Path, nargs="+", metavar="FILE", help="its databases (default: as it says)")
-    parser.add_argument("--weight_file", type=Path, metavar="FILE", help="checkpoint (default: checkpoints)")
-    parser.add_argument("--faces", type=cli.number(int, 2), metavar="N", help="of the part kept out (default: all)")
+    parser.add_argument("--data_dir", **cli.FOLDER, default=Path("data/UTKFace"), help="its photos")
+    parser.add_argument("--input", **cli.FILE, nargs="+", help="its databases (default: as it says)")
+    parser.add_argument("--weight_file", **cli.FILE, help="checkpoint (default: checkpoints)")
+    parser.add_argument("--faces", **cli.numeric("N", int, 2), help="of the part kept out (default: all)")
     names = [name for name in DETECTORS if name != NO_DETECTOR]
     parser.add_argument("--detectors", nargs="+", choices=names, help="(default: the checkpoint's)")
     parser.add_argument(
-        "--margins", type=cli.number(float, -0.4), nargs="+", default=MARGINS, metavar="SHARE", help="of the crops"
+        "--margins", nargs="+", **cli.numeric("SHARE", float, -0.4, default=MARGINS), help="of the crops"
     )
     return parser
 
@@ -62,9 +63,9 @@ def main(argv: list[str] | None = None) -> None:
     own, age, gender, paths = faces_kept_out(args, checkpoint)
     print(f"{weight_file}: {len(paths):,} faces")
 
-    def judge(crops, among):
+    def judge(crops, among) -> Outcomes:
         ages, p_male = predictor.predict(crops)
-        return ages, np.abs(ages - age[among]), (p_male >= 0.5) == (gender[among] == MALE)
+        return Outcomes({**age_sums(age[among], ages), **gender_sums(gender[among], p_male)}, gender[among])
 
     rows = []
     for detector in args.detectors or [predictor.detector]:
@@ -114,25 +115,23 @@ def detect(folder: Path, paths: list[str], detector: str):
     return photos, boxes
 
 
-def row(name: str, margin: float | None, judged: tuple, reference: tuple) -> dict:
-    """The figures of a crop, and what they exceed those of the dataset's own crop by.
-
-    Args:
-        name, margin: of the crop.
-        judged, reference: ages, absolute errors, genders as labelled, of the crop and of the dataset's own.
-    """
-    (ages, errors, hits), (own_ages, own_errors, own_hits) = judged, reference
+def row(name: str, margin: float | None, judged: Outcomes, reference: Outcomes) -> dict:
+    """The figures of a crop, and what they exceed those of the dataset's own crop, `reference`, by."""
+    found, more = values(judged), compare(judged, reference)
     return {
         "crop": name,
         "margin": margin,
-        "found": len(ages),
-        "age_mae": float(errors.mean()),
-        "cs5": float((errors <= 5).mean()),
-        "gender_accuracy": float(hits.mean()),
-        **common.mean_of("age_mae_difference", errors - own_errors),
-        **common.mean_of("older", ages - own_ages),
-        "gender_difference": float(hits.mean() - own_hits.mean()),
+        "found": len(judged.gender),
+        **{key: found[key] for key in ("age_mae", "cs5", "gender_accuracy")},
+        **with_interval("age_mae_difference", more["age_mae"]),
+        **with_interval("older", more["age_bias"]),
+        "gender_difference": more["gender_accuracy"].value,
     }
+
+
+def with_interval(key: str, difference: Difference) -> dict[str, object]:
+    """A difference and its interval, as common.show takes them."""
+    return {key: difference.value, f"{key}_interval": (difference.low, difference.high)}
 
 
 if __name__ == "__main__":

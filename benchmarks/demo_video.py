@@ -39,8 +39,8 @@ STREAM, WRITTEN, PLAIN = "stream", "stream, written", "plain sequence, Keras"
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "demo_video.py", repeats=3)
-    parser.add_argument("--video", type=Path, metavar="FILE", help="to work through (default: a drawn one)")
-    parser.add_argument("--frames", type=cli.number(int, 3), default=150, metavar="N", help="of the drawn one")
+    parser.add_argument("--video", **cli.FILE, help="to work through (default: a drawn one)")
+    parser.add_argument("--frames", **cli.numeric("N", int, 3, default=150), help="of the drawn one")
     return parser
 
 

@@ -23,10 +23,10 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "gpu_training.py")
     parser.add_argument("--small", dest="quick", action="store_true", help="the same as --quick")
-    parser.add_argument("--batch_size", type=cli.number(int, 1), default=512, metavar="N", help="faces in a step")
-    parser.add_argument("--width", type=cli.number(int, 1), default=8, metavar="K", help="of the network")
-    parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
-    parser.add_argument("--matrix", type=cli.number(int, 16), default=16384, metavar="N", help="rows of the product")
+    parser.add_argument("--batch_size", **cli.numeric("N", int, 1, default=512), help="faces in a step")
+    parser.add_argument("--width", **cli.numeric("K", int, 1, default=8), help="of the network")
+    parser.add_argument("--image_size", **cli.numeric("PIXELS", int, 32, default=64), help="of the faces")
+    parser.add_argument("--matrix", **cli.numeric("N", int, 16, default=16384), help="rows of the product")
     return parser
 
 

@@ -28,14 +28,12 @@ MEMORY, DISK = "batches from memory", "batches from the disk"
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "open_database.py", repeats=3)
-    parser.add_argument("--faces", type=cli.number(int, 2048), default=100_000, metavar="N", help="in the database")
-    parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
-    parser.add_argument("--batch_size", type=cli.number(int, 1), default=32, metavar="N", help="faces in a batch")
-    parser.add_argument("--batches", type=cli.number(int, 1), default=300, metavar="N", help="in each repetition")
-    parser.add_argument(
-        "--step_ms", type=cli.number(float, 0.01), default=100.0, metavar="MS", help="of a network's step"
-    )
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="gets a temporary folder with the database")
+    parser.add_argument("--faces", **cli.numeric("N", int, 2048, default=100_000), help="in the database")
+    parser.add_argument("--image_size", **cli.numeric("PIXELS", int, 32, default=64), help="of the faces")
+    parser.add_argument("--batch_size", **cli.numeric("N", int, 1, default=32), help="faces in a batch")
+    parser.add_argument("--batches", **cli.numeric("N", int, 1, default=300), help="in each repetition")
+    parser.add_argument("--step_ms", **cli.numeric("MS", float, 0.01, default=100.0), help="of a network's step")
+    parser.add_argument("--folder", **cli.FOLDER, help="gets a temporary folder with the database")
     return parser
 
 

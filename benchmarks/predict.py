@@ -40,9 +40,9 @@ GROWTH = {
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "predict.py", repeats=20)
-    parser.add_argument("--calls", type=cli.number(int, 1), default=200, metavar="N", help="of each way, small network")
-    parser.add_argument("--growth_calls", type=cli.number(int, 1), default=10_000, metavar="N", help="compiled ones")
-    parser.add_argument("--keras_calls", type=cli.number(int, 1), default=1000, metavar="N", help="of model.predict")
+    parser.add_argument("--calls", **cli.numeric("N", int, 1, default=200), help="of each way, small network")
+    parser.add_argument("--growth_calls", **cli.numeric("N", int, 1, default=10_000), help="compiled ones")
+    parser.add_argument("--keras_calls", **cli.numeric("N", int, 1, default=1000), help="of model.predict")
     return parser
 
 

@@ -5,16 +5,17 @@
 
 Gives a few hundred pictures of noise as many names as there are rows, and a table; then runs create_db.py on them, and
 then opens the database, splits it, and makes all batches of an epoch with --aug on one thread: what a training needs
-beside its network, which costs the same for each face however many there are. Each is a process of its own, measured
-from outside, start of Python included. Peer: cv2.imread and cv2.resize of each photo, one after the other, which keeps
+beside its network, which costs the same for each face however many there are. Each is a process of its own, timed from
+outside, start of Python included. Peer: cv2.imread and cv2.resize of each photo, one after the other, which keeps
 nothing. The curves go into a PNG beside the result.
 """
 
 import argparse
 import csv
 import os
-import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import common  # makes the suite's modules importable
@@ -23,6 +24,7 @@ import numpy as np
 
 from age_gender import cli
 
+ROWS = [10_000, 50_000, 250_000, 500_000]
 FILES = 400  # different ones
 CREATE, EPOCH, PLAIN = "create_db.py", "an epoch's batches", "read and resize"
 COLUMNS = {
@@ -38,27 +40,17 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "scale.py", repeats=1)
     parser.add_argument(
-        "--rows",
-        type=cli.number(int, 400),
-        nargs="+",
-        default=[10_000, 50_000, 250_000, 500_000],
-        metavar="N",
-        help="faces, one run for each number",
+        "--rows", nargs="+", **cli.numeric("N", int, 400, default=ROWS), help="faces, one run for each number"
     )
-    parser.add_argument("--photo", type=cli.number(int, 64), default=100, metavar="PIXELS", help="of a photo's side")
-    parser.add_argument("--image_size", type=cli.number(int, 32), default=64, metavar="PIXELS", help="of the faces")
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="gets a temporary folder with photos and databases")
-    parser.add_argument("--epoch", type=Path, metavar="FILE", help=argparse.SUPPRESS)  # the process that is measured
+    parser.add_argument("--photo", **cli.numeric("PIXELS", int, 64, default=100), help="of a photo's side")
+    parser.add_argument("--image_size", **cli.numeric("PIXELS", int, 32, default=64), help="of the faces")
+    parser.add_argument("--folder", **cli.FOLDER, help="gets a temporary folder with photos and databases")
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Draw, measure for each number of rows, report, draw the curves."""
     args = common.parse(build_parser(), argv, {"rows": [400, 800]})
-    if args.epoch:
-        make_batches(args.epoch)
-        return
-    del args.epoch  # no setting
     rows = []
     for count in args.rows:
         with common.work_folder(args.folder) as folder:
@@ -90,28 +82,26 @@ def write_photos(folder: Path, count: int, size: int) -> None:
 
 def measure(folder: Path, count: int, args: argparse.Namespace) -> list[dict]:
     """The figures of so many photos."""
-    table, database = folder / "faces.csv", folder / "faces.mat"
-    create = ["create_db.py", "--db", "csv", "--table", table, "--img_size", args.image_size, "--overwrite"]
-    commands = {CREATE: [*create, "--output", database], EPOCH: [__file__, "--epoch", database]}
-    rows = []
-    for what, command in commands.items():
-        runs = [common.run_process([sys.executable, *command]) for _ in range(args.repeats)]
-        if failed := next((run for run in runs if run.status), None):
-            raise ValueError(f"{what} failed at {count:,} rows: {failed.errors.strip()[-300:]}")
-        rows.append(figures(what, count, [run.seconds for run in runs]))
-        rows[-1]["peak_mb"] = common.spread(run.peak_mb for run in runs)
-    plain = [common.seconds_of(lambda: read_and_resize(folder, args.image_size)) for _ in range(args.repeats)]
-    return [*rows, figures(PLAIN, count, plain)]
+    database = folder / "faces.mat"
+    tasks = {
+        CREATE: partial(common.in_fresh_process, create, folder / "faces.csv", database, args.image_size),
+        EPOCH: partial(common.in_fresh_process, make_batches, database),
+        PLAIN: partial(read_and_resize, folder, args.image_size),
+    }
+    return [figures(what, count, task, args.repeats) for what, task in tasks.items()]
 
 
-def figures(what: str, count: int, seconds: list[float]) -> dict:
-    """How long something took, and its speed; says so at once."""
+def figures(what: str, count: int, task: Callable[[], float | None], repeats: int) -> dict:
+    """How long a task takes, its speed, and the memory in MB that it returns, if any; says the time at once."""
+    peaks: list[float | None] = []
+    seconds = [common.seconds_of(lambda: peaks.append(task())) for _ in range(repeats)]
     print(f"{count:,} rows, {what}: {min(seconds):.1f} s", flush=True)
     return {
         "what": what,
         "rows": count,
         "seconds": common.spread(seconds),
         "rows_per_second": common.rates(count, seconds),
+        **({} if None in peaks else {"peak_mb": common.spread(peaks)}),
     }
 
 
@@ -121,8 +111,17 @@ def read_and_resize(folder: Path, size: int) -> None:
         cv2.resize(cv2.imread(str(path)), (size, size), interpolation=cv2.INTER_AREA)
 
 
-def make_batches(database: Path) -> None:
-    """What a training does in an epoch, but for the network."""
+def create(table: Path, database: Path, size: int) -> float:
+    """Runs create_db.py in this process; the most memory that it had, in MB."""
+    import create_db
+
+    words = ["--db", "csv", "--table", table, "--img_size", size, "--overwrite", "--output", database, "--quiet"]
+    create_db.main(list(map(str, words)))
+    return common.memory_mb("VmHWM")
+
+
+def make_batches(database: Path) -> float:
+    """What a training does in an epoch, but for the network; the most memory that this process had, in MB."""
     from networks.split import split
     from utils import ImageStack, open_database
 
@@ -133,24 +132,24 @@ def make_batches(database: Path) -> None:
     batches = common.training_batches(ImageStack([opened]), opened.gender, opened.age, 32, training)
     for index in range(len(batches)):
         batches[index]
+    return common.memory_mb("VmHWM")
 
 
 def draw(rows: list[dict], path: Path) -> None:
     """Draws seconds and memory over the rows, both axes logarithmic."""
-    import matplotlib
+    from matplotlib.figure import Figure
 
-    matplotlib.use("agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for axis, key, label in zip(axes, ("seconds", "peak_mb"), ("seconds", "peak memory, MB"), strict=True):
+    figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
+    for axis, key, label in zip(
+        figure.subplots(1, 2), ("seconds", "peak_mb"), ("seconds", "peak memory, MB"), strict=True
+    ):
         for what in (CREATE, EPOCH):
             points = [(row["rows"], row[key]["median"]) for row in rows if row["what"] == what]
             axis.plot(*zip(*points, strict=True), "o-", label=what)
         axis.set(xscale="log", yscale="log", xlabel="faces", ylabel=label)
         axis.grid(alpha=0.3, which="both")
         axis.legend()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path)
     print(f"the curves are in {path}")
 
 

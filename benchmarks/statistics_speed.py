@@ -21,7 +21,7 @@ from evaluation.metrics import RESAMPLES, Outcomes, age_sums, compare, gender_su
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = common.parser_for(__doc__, "statistics_speed.py")
-    parser.add_argument("--faces", type=cli.number(int, 100), default=100_000, metavar="N", help="how many")
+    parser.add_argument("--faces", **cli.numeric("N", int, 100, default=100_000), help="how many")
     return parser
 
 

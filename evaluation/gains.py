@@ -53,7 +53,7 @@ def outcomes_of(
 
 def worth_in_words(outcomes: Outcomes, seed: int) -> str:
     """'age error 5.12 years (4.80-5.44), gender 93.1% (91.5-94.5)': what a model reaches, with 95% intervals."""
-    return _in_words(score(outcomes, Outcomes({}, outcomes.gender), seed).estimates, signed=False)
+    return _in_words(score(outcomes, seed=seed).estimates, signed=False)
 
 
 def gain_in_words(after: Outcomes, before: Outcomes, seed: int) -> str:

@@ -200,19 +200,19 @@ def values(outcomes: Outcomes) -> dict[str, float]:
     return {name: float(value) for name, value in found.items()}
 
 
-def score(outcomes: Outcomes, trivial: Outcomes, seed: int = 0) -> Scores:
+def score(outcomes: Outcomes, trivial: Outcomes | None = None, seed: int = 0) -> Scores:
     """Scores predictions; a face without a label does not count for that label's scores.
 
     Args:
         outcomes: of the predictions.
-        trivial: of the answers that use no picture, on the same faces.
+        trivial: of the answers that use no picture, on the same faces; None leaves them out.
         seed: of the bootstrap.
 
     Returns:
         Each statistic with its percentile interval (Efron and Tibshirani 1993, chapter 13); shares of which fewer than
         FEW faces are hits, or misses, with Wilson's (JASA 1927); NaN where no face has the label.
     """
-    found, easy = values(outcomes), values(trivial)
+    found, easy = values(outcomes), values(trivial) if trivial else {}
     n = len(outcomes.gender)
     drawn = bootstrap([outcomes], seed)[0] if n > 1 else {}
     labelled = {label: int(np.sum(outcomes.sums.get(label, 0))) for label in ("aged", "gendered")}

@@ -49,15 +49,12 @@ def report_on(
         else:
             text, part = _write_evaluation(unfinished, evaluations[0], seed, "")
             _write_report(unfinished, command, None, [part])
-        with replacing(unfinished / "scores.csv") as path:
-            scores = tables.guarded_cells(tables.scores_table(evaluations))
-            scores.to_csv(path, index=False, float_format="%.6g", errors="surrogateescape")
+        tables.write_csv(unfinished / "scores.csv", tables.scores_table(evaluations), "%.6g")
         write_paper_tables(unfinished, evaluations)
         _put_in_place(unfinished, folder)
     print(f"\n{text}")
-    kinds = "report.html, table.txt, table.csv, table.tex, metrics.json, scores.csv, predictions.csv and plots"
     print("\nintervals: 95%, bootstrap over faces; of shares near 0 or 100%, Wilson's")
-    print(f"{kinds} in {folder}/{' and its folders' * several}")
+    print(f"{', '.join(RESULT_FILES)} and plots in {folder}/{' and its folders' * several}")
 
 
 def report_runs(evaluations: list[Evaluation], comparisons: list[Comparison], folder: Path) -> None:
@@ -114,9 +111,7 @@ def _write_evaluation(folder: Path, evaluation: Evaluation, seed: int, prefix: s
     text, drawn = tables.text_of(evaluation), pictures(evaluation)
     write_text(folder / "table.txt", text + "\n")
     write_text(folder / "metrics.json", json.dumps(tables.metrics_of(evaluation), indent=1) + "\n")
-    with replacing(folder / "predictions.csv") as path:
-        faces = tables.guarded_cells(tables.faces_table(evaluation))
-        faces.to_csv(path, index=False, float_format="%.4f", errors="surrogateescape")
+    tables.write_csv(folder / "predictions.csv", tables.faces_table(evaluation), "%.4f")
     _write_pictures(folder, [*drawn, *face_pictures(evaluation, seed)])
     return text, part_of(evaluation, drawn, seed, prefix)
 

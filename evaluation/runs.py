@@ -6,10 +6,10 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
-from age_gender.files import replacing, write_text
+from age_gender.files import write_text
 from evaluation.comparisons import Comparison, deviations
 from evaluation.scoring import Evaluation
-from evaluation.tables import FOREMOST, badness, guarded_cells, heading, number, shown, tabulated, with_interval
+from evaluation.tables import FOREMOST, badness, heading, number, shown, tabulated, with_interval, write_csv
 from networks.checkpoints import BEST, best_of, choose, is_exported, runs_in
 
 CHECKPOINTS = (".hdf5", ".h5", ".keras")
@@ -114,6 +114,5 @@ def write_paper_tables(folder: Path, evaluations: list[Evaluation], means: bool 
         cells.append((title, each.set.name, f"{each.overall.n:,}", *intervals))
     titles = ("model", "faces", "n", *map(heading, names))
     tex = tabulate(cells, titles, "latex_booktabs", stralign="right", colalign=("left",), disable_numparse=True)
-    with replacing(folder / "table.csv") as path:
-        guarded_cells(pd.DataFrame(plain)).to_csv(path, index=False, errors="surrogateescape")
+    write_csv(folder / "table.csv", pd.DataFrame(plain))
     write_text(folder / "table.tex", tex + "\n")

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Iterable
 from itertools import groupby
+from pathlib import Path
 
 import pandas as pd
 from tabulate import tabulate
 
 from age_gender.cli import counted
-from age_gender.files import guarded
+from age_gender.files import guarded, replacing
 from age_gender.labels import YEARS
 from evaluation.comparisons import Comparison, deviations
 from evaluation.fairness import Gap
@@ -235,6 +236,12 @@ def text_across(tables: list[tuple], apart: str) -> str:
 
 
 # ------------------------------------------------------------------------------------------ as files
+
+
+def write_csv(path: Path, frame: pd.DataFrame, float_format: str | None = None) -> None:
+    """Writes a table in which no text is a formula."""
+    with replacing(path) as temporary:
+        guarded_cells(frame).to_csv(temporary, index=False, float_format=float_format, errors="surrogateescape")
 
 
 def plain(value: float) -> float | None:

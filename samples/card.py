@@ -26,12 +26,10 @@ GROUPS = ((0, 2), (3, 7), (8, 12), (13, 19), (20, 36), (37, 65), (66, 100))  # y
 def main(argv: list[str] | None = None) -> None:
     """Ask both models of every dataset, and print one table after the other."""
     parser = cli.parser_for(__doc__, "card.py --weight_file FILE --before FILE --input FILE ...")
-    parser.add_argument("--weight_file", type=Path, required=True, metavar="FILE", help="the model")
-    parser.add_argument("--before", type=Path, required=True, metavar="FILE", help="an earlier model")
-    parser.add_argument("--input", type=Path, nargs="+", required=True, metavar="FILE", help="databases of teach.py")
-    parser.add_argument(
-        "--whole", type=Path, nargs="*", default=[], metavar="FILE", help="databases that nothing was trained on"
-    )
+    parser.add_argument("--weight_file", **cli.FILE, required=True, help="the model")
+    parser.add_argument("--before", **cli.FILE, required=True, help="an earlier model")
+    parser.add_argument("--input", **cli.FILE, nargs="+", required=True, help="databases of teach.py")
+    parser.add_argument("--whole", **cli.FILE, nargs="*", default=[], help="databases that nothing was trained on")
     args = parser.parse_args(argv)
     from tabulate import tabulate
 
@@ -80,9 +78,9 @@ def answers(model, database, rows: np.ndarray) -> tuple:
 
 def scored(outcomes):
     """The estimates of some outcomes, by name."""
-    from evaluation.metrics import Outcomes, score
+    from evaluation.metrics import score
 
-    return score(outcomes, Outcomes({}, outcomes.gender), seed=0).estimates
+    return score(outcomes).estimates
 
 
 def shown(name: str, found, signed: bool = False) -> str:

@@ -5,22 +5,22 @@
 takes some seconds, and prints how far the answers are off.
 """
 
-import argparse
 import csv
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # the suite's modules lie above this folder
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
 
-PORTRAITS = ROOT / "samples" / "portraits"
+from age_gender import cli
+
+PORTRAITS = Path(__file__).resolve().parent / "portraits"
 COLUMNS, WIDTH, HEIGHT, CAPTION, GAP = 8, 120, 150, 40, 6  # pictures in a row; pixels
 
 
 def build_parser():
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], usage="draw_portraits.py [--output FILE]")
-    parser.add_argument("--output", type=Path, default=Path("portraits.jpg"), help="the picture (default: %(default)s)")
+    parser = cli.parser_for(__doc__, "draw_portraits.py [--output FILE]")
+    parser.add_argument("--output", **cli.FILE, default=Path("portraits.jpg"), help="the picture")
     return parser
 
 
@@ -80,4 +80,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

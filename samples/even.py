@@ -26,9 +26,9 @@ SMOOTHING = 3.0  # years, of how often an age is said
 def main(argv: list[str] | None = None) -> None:
     """Parse, ask the validation faces, shift, save."""
     parser = cli.parser_for(__doc__, "even.py --weight_file FILE --input FILE ... [--output FILE]")
-    parser.add_argument("--weight_file", type=Path, required=True, metavar="FILE", help="checkpoint, or a run's folder")
+    parser.add_argument("--weight_file", **cli.FILE, required=True, help="checkpoint, or a run's folder")
     cli.add_databases(parser, "databases of its training")
-    parser.add_argument("--output", "-o", type=Path, metavar="FILE", help="where to write it (default: in its place)")
+    parser.add_argument("--output", "-o", **cli.FILE, help="where to write it (default: in its place)")
     args = parser.parse_args(argv)
     if not args.input:
         parser.error("--input names the databases of its training")

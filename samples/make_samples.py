@@ -7,17 +7,18 @@ in the ways WIKI's are) and `quickstart/photos` (pictures for the demo with `tru
 faces: a network can learn their ages and genders from them, and nothing about people.
 """
 
-import argparse
 import os
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
+
+from age_gender import cli
 
 
 def build_parser():
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0],
-        usage="make_samples.py [options]",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = cli.parser_for(__doc__, "make_samples.py [options]")
     parser.add_argument("--output_dir", default="quickstart", help="gets the folders wiki_crop and photos")
     parser.add_argument("--count", type=int, default=800, help="records of wiki_crop")
     parser.add_argument("--seed", type=int, default=0, help="of everything drawn, 0 or more")
@@ -30,10 +31,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.seed < 0:
         parser.error(f"--seed must be 0 or more. Received: {args.seed}")
-    try:
-        print(write_samples(args.output_dir, args.count, args.seed))
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
+    print(write_samples(args.output_dir, args.count, args.seed))
 
 
 def write_samples(output_dir, count, seed):
@@ -59,4 +57,4 @@ def write_samples(output_dir, count, seed):
 
 
 if __name__ == "__main__":
-    main()
+    cli.run(main)

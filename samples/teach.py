@@ -16,8 +16,6 @@ NAME.features.npz.
 """
 
 import argparse
-import hashlib
-import os
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +24,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 
 import numpy as np
 
-from age_gender.files import reading, replacing
+from age_gender import cli
+from age_gender.files import digest, reading, replacing
 from age_gender.labels import MALE, NUM_AGES, UNKNOWN, expected_age
 
 TRAINING, VALIDATION, TEST = range(3)
@@ -53,31 +52,24 @@ class Faces(NamedTuple):
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0],
-        usage="teach.py --network FILE --utkface FILE FILE --input FILE ... [options]",
-    )
-    parser.add_argument("--network", type=Path, required=True, metavar="FILE", help="FaceRes, faceres-deep.json")
-    parser.add_argument("--dlib", type=Path, metavar="FILE", help="dlib's face recognition network, to see with it too")
-    parser.add_argument(
-        "--utkface",
-        type=Path,
-        nargs=2,
-        required=True,
-        metavar="FILE",
-        help="databases of UTKFace, as it comes and as the detector cuts it",
-    )
-    parser.add_argument("--input", type=Path, nargs="+", required=True, metavar="FILE", help="databases of the others")
-    parser.add_argument("--output", type=Path, default=Path("data/people_db.mat"), metavar="FILE", help="the database")
-    parser.add_argument("--epochs", type=int, default=20, metavar="N", help="of the heads' training")
+    parser = cli.parser_for(__doc__, "teach.py --network FILE --utkface FILE FILE --input FILE ... [options]")
+    parser.add_argument("--network", **cli.FILE, required=True, help="FaceRes, faceres-deep.json")
+    parser.add_argument("--dlib", **cli.FILE, help="dlib's face recognition network, to see with it too")
+    text = "databases of UTKFace, as it comes and as the detector cuts it"
+    parser.add_argument("--utkface", **cli.FILE, nargs=2, required=True, help=text)
+    parser.add_argument("--input", **cli.FILE, nargs="+", required=True, help="databases of the others")
+    parser.add_argument("--output", **cli.FILE, default=Path("data/people_db.mat"), help="the database")
+    parser.add_argument("--epochs", **cli.numeric("N", int, 1, default=20), help="of the heads' training")
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     """Split, ask the network, train the heads, report, write."""
     args = build_parser().parse_args(argv)
+    from networks import backend
     from utils import open_database, read_paths
 
+    backend.start()
     own, cut = (open_database(path) for path in args.utkface)
     places = {path: row for row, path in enumerate(read_paths(own.source))}
     if unknown := next((path for path in read_paths(cut.source) if path not in places), None):
@@ -95,7 +87,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def number_of(text: str) -> int:
     """A number that is the same on every machine, and as good as random."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+    return digest(text.encode()) % 2**64
 
 
 def people(database) -> Faces:
@@ -325,9 +317,4 @@ def inward(faces: Faces, age: np.ndarray) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    try:
-        main()
-    except (FileNotFoundError, ValueError) as error:
-        print(f"teach.py: {error}", file=sys.stderr)
-        sys.exit(2)
+    cli.run(main)

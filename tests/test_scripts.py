@@ -667,14 +667,6 @@ def test_the_worst_group_of_each_axis_is_named_with_its_distance_from_the_best()
 # ------------------------------------------------------------------------------------------------ benchmarks
 
 
-@pytest.mark.parametrize("words", [(), ("--help",), ("report.json",)])
-def test_the_launcher_of_the_benchmarks_says_how_it_is_called(words, tmp_path):
-    done = run("benchmarks/launch.py", *words, folder=tmp_path)
-    assert done.returncode == 2 and done.stderr.splitlines() == [
-        "usage: python benchmarks/launch.py REPORT.json COMMAND [ARGUMENT ...]"
-    ]
-
-
 def test_the_calibration_says_what_is_lacking_before_it_loads_tensorflow(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     import calibration
