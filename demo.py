@@ -19,7 +19,7 @@ import os
 import shutil
 import sys
 import time
-from contextlib import closing, nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from age_gender import cli, window
 from age_gender.cluster import connected
 from age_gender.description import MOST_MARGIN
 from age_gender.detectors import DETECTORS, NO_DETECTOR
-from age_gender.files import plainly, real
+from age_gender.files import alone, plainly, real
 from age_gender.intervals import UNSURE_BELOW, UNSURE_WITHIN
 from age_gender.machine import available_cores, native_lines
 
@@ -148,8 +148,11 @@ def open_and_run(args: argparse.Namespace, weight_file: Path) -> int:
     for difference in warnings(predictor):
         print(f"warning: the faces here are {difference}: ages may be worse", file=sys.stderr)
     tracker = Tracker(source.frames_per_second, args.unsure_below) if args.track else None
-    output = Output(args.output_dir, source, args.track) if args.output_dir else None
-    with connected(args.scheduler, "networks.workers", available_cores()) as client:
+    with ExitStack() as stack:
+        if args.output_dir:
+            stack.enter_context(alone(args.output_dir / "demo", what=args.output_dir))
+        output = Output(args.output_dir, source, args.track) if args.output_dir else None
+        client = stack.enter_context(connected(args.scheduler, "networks.workers", available_cores()))
         if client:
             found = results_of_workers(client, how, source, top_folder(args))
         else:

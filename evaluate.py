@@ -22,6 +22,7 @@ import sys
 from pathlib import Path
 
 from age_gender import cli
+from age_gender.files import alone
 from age_gender.intervals import UNSURE_BELOW, UNSURE_WITHIN
 from age_gender.labels import AGE_SCALES
 from evaluation.protocols import PROTOCOLS
@@ -90,7 +91,7 @@ def add_face_arguments(faces) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse, open, refuse, score every model on every set of faces, compare, report."""
+    """Parse, refuse, score."""
     parser = build_parser()
     args = parser.parse_args(argv)
     chosen = [f"--{name}" for name in ("part", "protocol", "split_file") if getattr(args, name)]
@@ -98,11 +99,17 @@ def main(argv: list[str] | None = None) -> None:
         parser.error(f"{' and '.join(chosen)} each say which faces to score: choose one")
     if args.compare and (args.weight_file or args.calibrate):
         parser.error("--compare names the runs and changes none: leave out --weight_file and --calibrate")
+    descriptions = describe(args)
+    with alone(args.output_dir / "evaluate", what=args.output_dir):
+        score(args, descriptions, shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)]))
+
+
+def score(args: argparse.Namespace, descriptions: dict, command: str) -> None:
+    """Score every model on every set of faces, compare, report; the page names the command."""
     from evaluation.comparisons import compared
     from evaluation.reports import report_on, report_runs
     from evaluation.runs import best_first
 
-    descriptions = describe(args)
     scale = scale_of(args, list(descriptions.values()))
     evaluations, opened = [], {}
     for weight_file, description in descriptions.items():
@@ -112,7 +119,6 @@ def main(argv: list[str] | None = None) -> None:
         report_runs(evaluations, compared(evaluations, args.seed), args.output_dir)
         cli.result(output_dir=args.output_dir)
         return
-    command = shlex.join(["evaluate.py", *(sys.argv[1:] if argv is None else argv)])
     report_on(evaluations, compared(evaluations, args.seed), args.output_dir, args.seed, command)
     cli.result(output_dir=args.output_dir, metrics=args.output_dir / "metrics.json")
 

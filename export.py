@@ -28,9 +28,11 @@ Exit status: 0 all files passed, 1 one of them differs too much, 2 something is 
 import argparse
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from age_gender import cli
+from age_gender.files import alone
 from age_gender.runtimes import FORMATS
 
 OUTPUT = Path("exported")
@@ -96,10 +98,13 @@ def main(argv: list[str] | None = None) -> int:
     keras = proof.measure(run, faces.image, weight_file)
     print(f"{weight_file} through Keras and through {args.format}'s own runtime: {faces.words}", flush=True)
     results = [("Keras", keras, [])]
-    for precision, path in paths.items():
-        print(f"{args.format} {precision} ...", flush=True)
-        made = export(model, description, weight_file.name, args.format, precision, path, faces, keras)
-        results.append((precision, *made))
+    with ExitStack() as locks:
+        for path in paths.values():
+            locks.enter_context(alone(path))
+        for precision, path in paths.items():
+            print(f"{args.format} {precision} ...", flush=True)
+            made = export(model, description, weight_file.name, args.format, precision, path, faces, keras)
+            results.append((precision, *made))
     return report(results, faces, paths)
 
 

@@ -112,11 +112,9 @@ def read_bytes(path: Path) -> bytes | None:
         OSError: if no more files can be open: that is no fault of this one.
     """
     try:
-        with open(path, "rb", opener=lambda name, _: os.open(name, _TO_READ)) as file:
+        with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _TO_READ)) as file:
             found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
-                return None
-            return file.read(found.st_size)
+            return file.readall() if stat.S_ISREG(found.st_mode) and found.st_size <= MOST_BYTES else None
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise

@@ -16,6 +16,7 @@ from conftest import give_every_weight_a_value, make_database, noise, posix, wri
 import evaluate
 from age_gender import __version__, runtimes
 from age_gender.description import Description
+from age_gender.files import alone
 from age_gender.intervals import Calibration, age_interval, tempered
 from age_gender.labels import AGE_SCALES, YEARS, expected_age
 from age_gender.predictor import Predictor
@@ -331,7 +332,10 @@ def test_checkpoints_are_compared_on_the_faces_they_share_however_these_are_call
 def test_databases_of_other_sizes_stand_beside_each_other(databases, runs, tmp_path, quick_report):
     small = write_database(tmp_path / "small_db.mat", noise(6, 16), texts={"db": "fgnet", "detector": "none"})
     inputs = ["-i", str(databases["utkface"]), str(small)]
-    evaluate.main(["--weight_file", str(runs[0]), *inputs, "--output_dir", str(tmp_path / "out")])
+    words = ["--weight_file", str(runs[0]), *inputs, "--output_dir", str(tmp_path / "out")]
+    with alone(tmp_path / "out" / "evaluate"), pytest.raises(ValueError, match="another run is at work on .*out; wait"):
+        evaluate.main(words)
+    evaluate.main(words)
     said = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert [(each["set"], each["n"]) for each in said["evaluations"]] == [("test", 16), ("small", 6)]
 

@@ -23,6 +23,7 @@ import export
 import train
 from age_gender import runtimes
 from age_gender.description import Description
+from age_gender.files import alone
 from age_gender.intervals import Calibration, age_interval, tempered
 from age_gender.labels import AGE_SCALES, MALE, expected_age
 from age_gender.predictor import Predictor
@@ -342,6 +343,8 @@ def test_a_model_that_differs_fails_and_what_was_there_stays(weights, tmp_path, 
 
     monkeypatch.setattr(converting, "answers", altered)
     arguments = ["--weight_file", str(weights), "-o", str(path), "--faces", "9", "--overwrite"]
+    with alone(path), pytest.raises(ValueError, match="another run is at work on .*faces.onnx; wait for it"):
+        export.main(arguments)
     assert export.main(arguments) == 1
     assert path.read_bytes() == b"the one before"
     assert (tmp_path / "faces.failed.onnx").is_file() and len(list(tmp_path.iterdir())) == 2

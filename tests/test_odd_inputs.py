@@ -594,6 +594,20 @@ def test_results_in_the_folder_of_the_photos_are_no_photos_next_time(tmp_path, t
     assert "results of an earlier run (such as first/" in capsys.readouterr().out
 
 
+def test_two_runs_do_not_write_results_to_one_place_at_once(tmp_path):
+    photos(tmp_path / "faces", "20_0_0_2.jpg")
+    words = ["--detector", "none", "--no_display", "--output_dir", str(tmp_path / "out")]
+    with alone(tmp_path / "out" / "demo"), pytest.raises(ValueError, match="another run is at work on .*out; wait for"):
+        demo.main([str(tmp_path / "faces"), *words])
+    assert not list((tmp_path / "out").glob("pred*"))
+    assert demo.main([str(tmp_path / "faces"), *words]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "20_0_0_2.jpg",
+        "predictions.csv",
+        "predictions.json",
+    ]
+
+
 def test_two_databases_are_not_written_to_one_place_at_once(tmp_path):
     photos(tmp_path / "faces", "20_0_0_2.jpg")
     output = tmp_path / "o.mat"
