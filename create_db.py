@@ -153,7 +153,7 @@ def main(argv: list[str] | None = None) -> None:
         if output.exists() and not args.overwrite:
             raise ValueError(f"{output} is there by now: another run made it; --overwrite replaces it")
         blocks = decoded_blocks(records, kept, folder, cut, args.workers, client)
-        written, failures, doubted, taken_whole = write_database(
+        written, failures, doubted, taken_whole, oblong = write_database(
             output, records, kept, folder, blocks, cut.image_size, scalars, texts
         )
         damaged = complaints_of(folder, [records.path[row] for row in doubted], client)
@@ -164,6 +164,11 @@ def main(argv: list[str] | None = None) -> None:
     if args.else_whole:
         print(f"no face was found in {taken_whole:,} of the {len(written):,} photos, which were taken whole")
         cli.result(taken_whole=taken_whole)
+    if oblong > len(written) / 2:
+        print(
+            f"warning: {oblong:,} of the {len(written):,} photos were squeezed into squares; if they show more "
+            "than a face, such as the uncropped photos of a dataset, --detector dlib finds the faces"
+        )
     cli.result(output=output, faces=len(written), left_out=dropped)
     # By another row, by another face on it, or in another part.
     used = {records.path[row] for row in (*written, *np.setdiff1d(everything, kept))}
@@ -239,20 +244,21 @@ def write_database(
         written: rows of the records that are in the database.
         failures: reason -> paths of the photos that could not be read.
         doubted: rows whose photos may be damaged, see `Block`.
-        taken_whole: how many photos were taken whole, for want of a face.
+        taken_whole, oblong: see `Block`.
     """
     import cv2
 
     from utils import writing_database
 
     cv2.setNumThreads(1)  # the photos are shared out among the workers already
-    written, digests, failures, doubted, taken_whole = [], [], {}, [], 0
+    written, digests, failures, doubted, taken_whole, oblong = [], [], {}, [], 0, 0
     there = StillThere(folder, [records.path[row] for row in kept])
     with writing_database(output, len(kept), image_size) as writer:
         for block in blocks:
             writer.append(block.images)
             doubted.extend(block.doubted)
             taken_whole += block.taken_whole
+            oblong += block.oblong
             written.append(block.rows)
             digests.extend(block.digests)
             for reason, path in block.failures:
@@ -279,7 +285,7 @@ def write_database(
             if names := getattr(records, name):
                 texts[name] = names
         writer.finish(columns, scalars, texts)
-    return written, failures, doubted, taken_whole
+    return written, failures, doubted, taken_whole, oblong
 
 
 def report(records: Records, written: np.ndarray, dropped: dict[str, int], output: Path, seconds: float) -> None:

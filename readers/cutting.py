@@ -19,6 +19,7 @@ MISSING, UNREADABLE = "file missing", "unreadable file"
 DEADLY = "ended the worker that read it"
 SENT_BYTES = 1 << 26  # of the faces that one worker sends at a time
 SEARCHED = 8  # photos that one worker searches for faces at a time
+OBLONG = 1.3  # one side of a photo over the other: photos of cameras are so, crops of faces hardly
 
 
 class Find(NamedTuple):
@@ -70,6 +71,7 @@ class Block(NamedTuple):
         doubted: rows during whose decoding something was written to stderr. Decoders name no file, so that it may be
             of a photo in another thread.
         taken_whole: how many photos were taken whole, since no face was found in them.
+        oblong: how many of the images were squeezed: whole photos, of which one side is OBLONG times the other.
     """
 
     rows: np.ndarray
@@ -78,6 +80,7 @@ class Block(NamedTuple):
     failures: list[tuple[str, str]]
     doubted: list[int]
     taken_whole: int
+    oblong: int
 
 
 def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, workers: int, client=None):
@@ -100,7 +103,7 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, w
             decode_taken,
             blocks,
             given=lambda rows: (plain.take(rows), rows, place, cut),
-            deadly=lambda row: Block(*nothing, [(DEADLY, records.path[row])], [], 0),
+            deadly=lambda row: Block(*nothing, [(DEADLY, records.path[row])], [], 0, 0),
         )
     else:
         answers = done_ahead(lambda rows: decode_block(records, rows, folder, cut), blocks, workers, 2 * workers)
@@ -153,7 +156,7 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> 
 
     size = cut.image_size
     images = np.empty((len(rows), size, size, 3), np.uint8)
-    good, digests, failures, doubted, taken_whole = [], [], [], [], 0
+    good, digests, failures, doubted, taken_whole, oblong = [], [], [], [], 0, 0
     said = native_stderr_size()
     for row in rows:
         path = os.path.join(folder, records.path[row])
@@ -181,7 +184,8 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> 
         if face is None:
             failures.append(("face box does not fit the photo", records.path[row]))
             continue
+        oblong += box is None and max(image.shape[:2]) >= OBLONG * min(image.shape[:2])
         images[len(good)] = face
         good.append(row)
         digests.append(digest(content))
-    return Block(np.array(good, np.int64), images[: len(good)], digests, failures, doubted, taken_whole)
+    return Block(np.array(good, np.int64), images[: len(good)], digests, failures, doubted, taken_whole, oblong)

@@ -594,6 +594,16 @@ def test_results_in_the_folder_of_the_photos_are_no_photos_next_time(tmp_path, t
     assert "results of an earlier run (such as first/" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("wide", "warned"), [(2, True), (1, False)])
+def test_whole_photos_that_become_squares_are_warned_of(wide, warned, tmp_path, capsys):
+    for number in range(3):
+        picture = np.full((40, 56 if number < wide else 50, 3), 90, np.uint8)
+        cv2.imwrite(str(tmp_path / f"2{number}_0_0_2.jpg"), picture)
+    words = ["--db", "utkface", "--data_dir", str(tmp_path), "--output", str(tmp_path / "o.mat")]
+    create_db.main(words)
+    assert ("warning: 2 of the 3 photos were squeezed into squares; " in capsys.readouterr().out) == warned
+
+
 def test_two_runs_do_not_write_results_to_one_place_at_once(tmp_path):
     photos(tmp_path / "faces", "20_0_0_2.jpg")
     words = ["--detector", "none", "--no_display", "--output_dir", str(tmp_path / "out")]
