@@ -336,6 +336,10 @@ def run(stream, source, total: int | None, output, shown: bool | None, tracker) 
     if lost := getattr(source, "lost", 0):
         print(f"demo.py: {lost} of the video's frames are missing: it is cut off or damaged", file=sys.stderr)
         return 1
+    if complaint := getattr(source, "complaint", ""):
+        known = "frames may be damaged" if source.counted else "frames may be missing, how many is not known"
+        print(cli.one_line(f"demo.py: {known}: the decoder complains of the video: {complaint}"), file=sys.stderr)
+        return 0 if source.counted else 1
     if unreadable == read:
         raise ValueError("nothing could be read: are these images in a format that OpenCV knows, and whole?")
     return 0

@@ -99,10 +99,19 @@ class Stderr(io.TextIOWrapper):
             return len(text)
 
 
+MOST_WORDS = 1 << 16  # bytes of native code's that are looked at
+
+
 def native_stderr_size() -> int | None:
     """How many bytes native code has written to stderr since it is kept by `native_lines`, in whatever thread; None
     where it is not."""
     return os.fstat(2).st_size if _kept.threads else None
+
+
+def native_stderr_from(size: int | None) -> bytes:
+    """What native code has written to stderr since `native_stderr_size` gave that size; nothing where it is not kept,
+    or, as on Windows, cannot be read while it is written."""
+    return os.pread(2, MOST_WORDS, size) if size is not None and _kept.threads and hasattr(os, "pread") else b""
 
 
 class _Kept:

@@ -1,13 +1,14 @@
 """Where pictures come from: a file, a folder, a video or a camera, all as an iterator of frames."""
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit
 
 import cv2
@@ -15,7 +16,7 @@ import numpy as np
 
 from age_gender.faces import IMAGE_SUFFIXES, read_image
 from age_gender.files import files_below, real
-from age_gender.machine import held_back_stderr, native_stderr_size
+from age_gender.machine import held_back_stderr, native_stderr_from, native_stderr_size
 
 TABLE, TABLE_BEGINS = "predictions.csv", b"input,frame,face,"  # a folder that holds one is of results
 VIDEO_SUFFIXES = (
@@ -173,9 +174,33 @@ PROLOGUE = 1024  # bytes: none of a video's so many first ones are text alone
 # files' count is their length times a rate, or, as that of AVI, has empty frames in it.
 BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 MATROSKA = b"\x1aE\xdf\xa3"  # how .mkv and .webm begin
+# Of these the length is the last time that stands in them, of sound too, and not what they promised: .ogv; .mpg, .vob;
+# .wmv (whose length is no longer known once it is cut off). TS has a mark each so many bytes instead.
+MEASURED = (b"OggS", b"\0\0\1\xba", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")
+TS_MARK, TS_PACKETS = b"G", ((0, 188), (4, 192))
+NOT_CONVERTED = b"Cannot convert interlaced"  # as FFmpeg says where OpenCV gives a picture that is none
 LEAST_BYTES = 8  # of a frame in a file: its place in the index takes them. More frames than that are not waited for
 LONGEST = 7 * 24 * 3600  # seconds: who promises more knows nothing
 SLACK = 2  # frames by which a file's own count may be off, as an estimate from its length is
+
+
+def _broken_fragments(file: BinaryIO) -> str:
+    """What is wrong with the boxes of a fragmented MP4 (ISO/IEC 14496-12, section 4.2), whose fragments behind that
+    FFmpeg leaves out in silence; "" of nothing, and of other files."""
+    end, place, fragmented = file.seek(0, os.SEEK_END), 0, False
+    while place + 8 <= end:
+        file.seek(place)
+        head = file.read(16)
+        size, name = int.from_bytes(head[:4]), head[4:8]
+        if size == 1:
+            size = int.from_bytes(head[8:])
+        elif not size:
+            size = end - place
+        if size < 8 or not (name.isascii() and name.decode().isprintable()) or place + size > end:
+            return f"a fragment is broken at byte {place:,}" if fragmented else ""
+        fragmented |= name == b"moof"
+        place += size
+    return ""
 
 
 class Video:
@@ -194,11 +219,15 @@ class Video:
             frame, reading never failed on the way and the decoder did not complain, those after the last one: a gap
             may be a pause. Where `machine.native_lines` keeps what FFmpeg says, silence means that an MP4 or a Matroska
             file is whole: what its start was cut off by an edit list, or how much longer its sound is, counts as
-            promised too.
+            promised too; so are other files whose length is measured at their end (MEASURED, TS).
+        complaint: when all was read and none is `lost`, what the decoder said of it first, "" of nothing: frames may be
+            missing or damaged.
+        counted: whether the file promised as many frames as were read, or more.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if OpenCV cannot play it, or it is empty or text; while it is read, if not one frame can be read.
+        ValueError: if OpenCV cannot play it, or it is empty or text; while it is read, if not one frame can be read, or
+            if it is interlaced and OpenCV gives other pictures for its frames (known where FFmpeg's words are kept).
     """
 
     def __init__(self, path: Path, every: int = 1):
@@ -209,10 +238,12 @@ class Video:
             head = file.read(PROLOGUE)
             if head.startswith(LISTS) or (head.isascii() and b"\0" not in head):
                 raise ValueError(f"{path} cannot be played: it is empty or text, no video")
-        self.lost, self._begun = 0, False
+            self._broken = _broken_fragments(file)
+        self.lost, self.complaint, self.counted, self._begun = 0, "", True, False
         self.lists_frames = head[4:8] in BOXES
         self._capture = open_capture(film_name(self.path))
-        self._tells_its_end = self.lists_frames or head.startswith(MATROSKA)
+        packets = any(head[start : start + 3 * step : step] == 3 * TS_MARK for start, step in TS_PACKETS)
+        self._tells_its_end = self.lists_frames or packets or head.startswith((MATROSKA, *MEASURED))
         self._rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
         self.frames_per_second = self._rate / every
         width, height = (int(self._capture.get(each)) for each in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
@@ -231,6 +262,7 @@ class Video:
         self._begun = True
         number = failed = skipped = 0
         seconds, said = -1 / self._rate, native_stderr_size()
+        heard = said
         try:
             while number + failed < max(self._waited_for, 1) or not failed:
                 wanted = not number % self.every
@@ -238,6 +270,9 @@ class Video:
                 if not good:  # a damaged stretch may have good frames behind it
                     failed += 1
                     continue
+                if native_stderr_size() != heard:
+                    self._refuse_interlaced(native_stderr_from(heard))
+                    heard = native_stderr_size()
                 skipped = failed
                 # The frame's own time, as phones' videos have no steady rate; not every reader knows it.
                 seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 or number / self._rate
@@ -254,9 +289,22 @@ class Video:
             damaged = skipped > 0 or native_stderr_size() != said
             silent = number and said is not None and not damaged and self._capture.getBackendName() == "FFMPEG"
             missing = 0 if silent and self._tells_its_end else self._missing(number, seconds, damaged)
-            self.lost = missing if missing > SLACK else 0
+            exact = damaged and self.lists_frames  # of a whole one the decoder would have been silent
+            self.lost = missing if missing > (0 if exact else SLACK) else 0
+            self.counted = 0 < number <= self._promised and not self._broken
+            if not self.lost:
+                words = native_stderr_from(said).decode(errors="replace").strip()
+                self.complaint = re.sub(" @ 0x[0-9a-f]+", "", words.partition("\n")[0]) or self._broken
         finally:
             self._capture.release()
+
+    def _refuse_interlaced(self, words: bytes) -> None:
+        """Raises ValueError if FFmpeg's words say that the frames are none; OpenCV says that it read them."""
+        if NOT_CONVERTED in words:
+            raise ValueError(
+                f"{self.path} cannot be played: it is interlaced, of which OpenCV {cv2.__version__} makes no pictures; "
+                "have ffmpeg make another file, with -vf yadif"
+            )
 
     def _codec(self) -> str:
         """Four letters, such as AV01."""

@@ -137,6 +137,8 @@ def test_a_video_that_promises_more_frames_than_it_has_bytes_ends(film, monkeypa
 
 
 MATROSKA, MP4, AVI = b"\x1aE\xdf\xa3", b"\0\0\0\x20ftypisom", b"RIFF\0\0\0\0AVI LIST"
+TS, M2TS = (b"G" + bytes(187)) * 6, (bytes(4) + b"G" + bytes(187)) * 6
+MEASURED_HEADS = (TS, M2TS, b"OggS\0\2", b"\0\0\1\xbaD\0", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9")
 PAUSE = [number / 30 + 3 * (number >= 20) for number in range(40)]
 UNEVEN = [0.09 * number + 0.05 * (number % 2) for number in range(20)]
 EVEN = [number / 30 for number in range(120)]
@@ -189,13 +191,81 @@ def test_frames_are_missing_where_a_file_ends_early_and_not_where_they_come_unev
 
 @pytest.mark.parametrize(
     ("head", "promised", "lost"),
-    [(MP4, 150, 0), (MATROSKA, 150, 0), (AVI, 150, 30)],  # an edit list, sound that is longer, a file that is cut off
+    [
+        *(
+            (MP4, 150, 0),
+            (MATROSKA, 150, 0),
+            (AVI, 150, 30),
+        ),  # an edit list, sound that is longer, a file that is cut off
+        *((head, 150, 0) for head in MEASURED_HEADS),  # whose length is that of the sound, if it is longer
+    ],
 )
 def test_what_ffmpeg_reads_in_silence_is_whole_where_it_would_say_so(head, promised, lost, tmp_path, monkeypatch):
     path = played(tmp_path / "a.bin", head, EVEN, 30, promised, monkeypatch)
     with native_lines():
         video = Video(path)
         assert (len(list(video)), video.lost) == (120, lost)
+
+
+def complaining(monkeypatch, words):
+    """The decoder of `played` writes this at its 21st frame."""
+    read = cv2.VideoCapture.read
+
+    def read_and_complain(self):
+        if self.number == 20:
+            os.write(2, words)
+        return read(self)
+
+    monkeypatch.setattr(cv2.VideoCapture, "read", read_and_complain)
+
+
+@pytest.mark.parametrize(
+    ("head", "promised", "lost", "counted"),
+    [
+        *((MATROSKA, 0, 0, False), (MATROSKA, 121, 0, True)),  # a live recording; one that was finished
+        *((MP4, 15, 0, False), (MP4, 121, 1, True)),  # a count of the first fragment alone; of all frames, to the frame
+    ],
+)
+def test_of_what_promises_nothing_a_complaint_is_all_that_tells_of_damage(
+    head, promised, lost, counted, tmp_path, monkeypatch
+):
+    path = played(tmp_path / "a.bin", head, EVEN, 30, promised, monkeypatch)
+    complaining(monkeypatch, b"[matroska,webm @ 0x55d32cc3b080] File ended prematurely\nmore\n")
+    with native_lines():
+        video = Video(path)
+        assert (len(list(video)), video.lost, video.counted) == (120, lost, counted)
+    assert video.complaint == ("" if lost else "[matroska,webm] File ended prematurely")
+
+
+def test_an_interlaced_video_of_which_opencv_makes_no_pictures_is_refused(tmp_path, monkeypatch):
+    path = played(tmp_path / "a.bin", MATROSKA, EVEN, 30, 120, monkeypatch)
+    complaining(monkeypatch, b"[swscaler @ 0x1] Cannot convert interlaced to progressive frames or vice versa.\n")
+    with native_lines(), pytest.raises(ValueError, match="a.bin cannot be played: it is interlaced, .* -vf yadif"):
+        list(Video(path))
+
+
+def box(name, content=b""):
+    return (8 + len(content)).to_bytes(4) + name + content
+
+
+@pytest.mark.parametrize(
+    ("after", "wrong"),
+    [
+        (b"", ""),
+        (box(b"moof") + box(b"mdat", b"frames"), ""),
+        (box(b"moof") + b"\0\0\0\1mdat" + (22).to_bytes(8) + b"frames", ""),
+        (box(b"moof") + b"\0\0\0\0mdatframes", ""),
+        (box(b"moof") + box(b"mdat", b"frames")[:-1], "a fragment is broken at byte 1,016"),
+        (box(b"moof") + bytes(8) + box(b"moof"), "a fragment is broken at byte 1,016"),  # a hole
+        (box(b"moof") + box(b"\xff\1\2\3") + box(b"moof"), "a fragment is broken at byte 1,016"),
+        (box(b"\xff\1\2\3"), ""),  # no fragments: what follows is nobody's
+    ],
+)
+def test_fragments_that_ffmpeg_would_leave_out_in_silence_are_told(after, wrong, tmp_path, monkeypatch):
+    path = tmp_path / "a.bin"
+    path.write_bytes(box(b"ftyp", bytes(992)) + box(b"moov") + after)
+    video = Video(played(path, MP4, EVEN, 30, 120, monkeypatch))
+    assert len(list(video)) == 120 and (video.complaint, video.counted) == (wrong, not wrong and not video.lost)
 
 
 def test_a_video_of_which_no_frame_can_be_read_names_its_codec(tmp_path, monkeypatch):
