@@ -33,7 +33,7 @@ Run = Callable[[np.ndarray], dict[str, np.ndarray]]
 class Model:
     """Whatever predicts: what it says of itself, and a function from images to two distributions.
 
-    It is tried once when it is made.
+    It is tried when it is made, on one image and on two.
 
     Attributes:
         description: what the model says of itself.
@@ -56,7 +56,8 @@ class Model:
     def __post_init__(self) -> None:
         size = self.description.image_size
         ramp = np.linspace(0, 255, size * size * 3).astype(np.uint8).reshape(size, size, 3)
-        said = self.predict(np.stack([ramp, 255 - ramp]))
+        images = np.stack([ramp, 255 - ramp])
+        said = self.predict(images)
         heads = (("genders", NUM_GENDERS), ("ages", len(self.description.age_scale.groups)))
         if len(said) != len(heads):
             raise ValueError(f"{self.path} has {len(said)} outputs, not two distributions, over genders and over ages")
@@ -75,6 +76,10 @@ class Model:
                     f"{self.path}: its {what} are no distributions: a row is to be of shares that sum to 1, and one "
                     f"sums to {sums[np.abs(sums - 1).argmax()]:.4g}; does its last layer lack the softmax?"
                 )
+        # A file may hold a fixed number of images, though it be these two.
+        alone = [found.shape for found in self.predict(images[:1])]
+        if alone != [(1, classes) for _, classes in heads]:
+            raise ValueError(f"{self.path}: of one image it gives {alone}; it is to take any number of images")
 
     def __call__(self, images: np.ndarray) -> list[np.ndarray]:
         return self.predict(images)

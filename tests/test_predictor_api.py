@@ -277,6 +277,28 @@ def test_a_model_that_answers_something_else_is_refused_when_it_is_opened(gender
         model_that_says(gender, age)
 
 
+def of_two_alone(images):
+    if len(images) != 2:
+        raise RuntimeError(f"Got: {len(images)} Expected: 2")
+    return of_two(images)
+
+
+def of_two(images):
+    return {"pred_gender": np.full((2, 2), 0.5), "pred_age": np.tile(EVEN, (2, 1))}
+
+
+@pytest.mark.parametrize(
+    ("run", "message"),
+    [
+        (of_two_alone, "was not written by export.py, or it is damaged: Got: 1 Expected: 2"),
+        (of_two, r"of one image it gives \[\(2, 2\), \(2, 101\)\]; it is to take any number of images"),
+    ],
+)
+def test_a_model_of_a_fixed_number_of_images_is_refused_when_it_is_opened(tmp_path, run, message):
+    with pytest.raises(ValueError, match=message):
+        exported_model(tmp_path / "a.onnx", DESCRIBED, run, "CPU")
+
+
 # ------------------------------------------------------------------------------------------- the model in the package
 
 
