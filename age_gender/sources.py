@@ -133,12 +133,15 @@ def complaints(folder: Path, names: Iterable[str]) -> dict[str, list[str]]:
     return found
 
 
+FFMPEG_LEVEL = "OPENCV_FFMPEG_LOGLEVEL"  # where it is set, FFmpeg may say less than that something is wrong
+
+
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keeps back OpenCV's and FFmpeg's own complaints of a video; the caller says what failed. Where native code's
     words are kept anyway, FFmpeg's come there."""
     if native_stderr_size() is None:
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # AV_LOG_QUIET
+        os.environ.setdefault(FFMPEG_LEVEL, "-8")  # AV_LOG_QUIET, for the whole process
     logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it
     level = logging.getLogLevel()
     logging.setLogLevel(0)
@@ -287,7 +290,8 @@ class Video:
                     f"or its codec, {self._codec()}, is none that this OpenCV knows: have ffmpeg make another file"
                 )
             damaged = skipped > 0 or native_stderr_size() != said
-            silent = number and said is not None and not damaged and self._capture.getBackendName() == "FFMPEG"
+            speaks = FFMPEG_LEVEL not in os.environ and self._capture.getBackendName() == "FFMPEG"
+            silent = number and said is not None and speaks and not damaged
             missing = 0 if silent and self._tells_its_end else self._missing(number, seconds, damaged)
             exact = damaged and self.lists_frames  # of a whole one the decoder would have been silent
             self.lost = missing if missing > (0 if exact else SLACK) else 0

@@ -202,6 +202,7 @@ def test_frames_are_missing_where_a_file_ends_early_and_not_where_they_come_unev
 )
 def test_what_ffmpeg_reads_in_silence_is_whole_where_it_would_say_so(head, promised, lost, tmp_path, monkeypatch):
     path = played(tmp_path / "a.bin", head, EVEN, 30, promised, monkeypatch)
+    monkeypatch.delenv(sources.FFMPEG_LEVEL, raising=False)
     with native_lines():
         video = Video(path)
         assert (len(list(video)), video.lost) == (120, lost)
