@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ DELIMITERS = (",", "\t", ";")
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # of a drive, such as of NFS without its daemon
 LFS_POINTER = b"version https://git-lfs"  # how what Git LFS leaves in a file's place begins
 MOST_OF_SUFFIX = 64  # characters: with those before it, a name stays within the 255 that a system takes
+MOST_OF_NAME = 200  # bytes of a file's name in that of its lock
 CLOCKS_DIFFER = 300  # seconds, between machines that share files
 _ZEROS = bytes(1 << 20)
 FIRST_NAMESPACE = 0xEFFFFFFC  # of processes, which Linux begins with: they are in no container
@@ -117,8 +118,10 @@ def alone(path: Path, what: Path | None = None) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # here, since a program that only reads faces needs no locks
 
+    made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = path.with_name(f".{path.name}.lock")
+    long = len(os.fsencode(path.name)) > MOST_OF_NAME
+    lock = path.with_name(f".{f'{digest(os.fsencode(path.name)):x}' if long else path.name}.lock")
     held = FileLock(lock, timeout=0)
     try:
         held.acquire()
@@ -134,6 +137,9 @@ def alone(path: Path, what: Path | None = None) -> Iterator[None]:
         if os.name != "nt":  # where nobody can remove what is open
             lock.unlink(missing_ok=True)
         held.release()
+        for folder in made:
+            with suppress(OSError):  # not empty: something was written
+                folder.rmdir()
 
 
 @contextmanager

@@ -140,6 +140,16 @@ def test_any_name_that_a_file_may_have_can_be_written(tmp_path):
         assert (tmp_path / name).is_file()
 
 
+def test_any_name_that_a_file_may_have_can_be_locked_and_a_folder_made_for_nothing_goes(tmp_path):
+    path = tmp_path / "new" / "folder" / ("c" * 250 + ".csv")
+    with files.alone(path), pytest.raises(ValueError, match="another run is at work on .*ccc"), files.alone(path):
+        pytest.fail("two runs work on one file")
+    assert not list(tmp_path.iterdir())
+    with files.alone(path):
+        path.touch()
+    assert list(path.parent.iterdir()) == [path]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no limits of this kind")
 def test_a_file_that_has_no_room_is_refused_before_it_is_begun(tmp_path):
     reserve(tmp_path / "new", 3_000_000, tmp_path / "final")
