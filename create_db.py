@@ -21,7 +21,7 @@ import numpy as np
 from age_gender import cli
 from age_gender.cluster import connected, once
 from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, in_any_thread
-from age_gender.files import alone
+from age_gender.files import alone, real
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
@@ -140,18 +140,19 @@ def main(argv: list[str] | None = None) -> None:
     if args.part:
         how = cut._replace(find=None), args.db, args.detector, args.face, records.take(kept).fingerprint()
         kept = args.part.rows(everything)
-        name_parts(whole, args.part, repr(how))
         dropped["in another part"] = len(everything) - len(kept)
     announce(output, len(kept), cut.image_size)
     scalars = {"img_size": cut.image_size, "min_score": args.min_score, "margin": cut.margin, "align": cut.align}
     texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}  # none: it came cropped, or with boxes of its own
     with (
-        alone(output),
+        alone(real(output), what=output),
         connected(args.scheduler, "readers.cutting", args.workers) as client,
         native_stderr_kept() as known,
     ):
         if output.exists() and not args.overwrite:
             raise ValueError(f"{output} is there by now: another run made it; --overwrite replaces it")
+        if args.part:
+            name_parts(whole, args.part, repr(how))
         blocks = decoded_blocks(records, kept, folder, cut, args.workers, client)
         written, failures, doubted, taken_whole = write_database(
             output, records, kept, folder, blocks, cut.image_size, scalars, texts

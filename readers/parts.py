@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from age_gender.files import digest, write_text
+from age_gender.files import alone, digest, real, write_text
 
 LIST = ".parts.json"
 
@@ -47,18 +47,30 @@ def name_parts(output: Path, part: Part, made_of: str) -> None:
     for all. Every part writes the same, so that it does not matter which is first.
 
     Raises:
-        ValueError: if the list is there, says something else, and one of its parts is there too.
+        ValueError: if the list is there, says something else, and one of its parts is there too, or another run is at
+            work on it.
     """
     listing = output.with_suffix(LIST)
     names = [Part(number, part.count).path(output).name for number in range(1, part.count + 1)]
     content = {"parts": names, "made_of": f"{digest(made_of.encode('utf-8', 'surrogatepass')) & (2**64 - 1):016x}"}
     was = _read(listing) if listing.exists() else content
-    if was != content and any(output.with_name(name).exists() for name in was["parts"]):
+    if was != content and any(_begun(output.with_name(name), part.path(output)) for name in was["parts"]):
         raise ValueError(
             f"{listing} is of parts of another table, or made with other options; remove it and its parts, or choose "
             "another --output"
         )
     write_text(listing, json.dumps(content, indent=1) + "\n")
+
+
+def _begun(path: Path, own: Path) -> bool:
+    """Whether a part is there, or another run is at work on it; on its `own` this run is."""
+    if path.exists() or path == own:
+        return path.exists()
+    try:
+        with alone(real(path)):
+            return False
+    except ValueError:
+        return True
 
 
 def with_all_parts(path: Path) -> list[Path]:

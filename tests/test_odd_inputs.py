@@ -608,9 +608,13 @@ def test_two_runs_do_not_write_results_to_one_place_at_once(tmp_path):
     ]
 
 
+@posix
 def test_two_databases_are_not_written_to_one_place_at_once(tmp_path):
     photos(tmp_path / "faces", "20_0_0_2.jpg")
     output = tmp_path / "o.mat"
     with alone(output), pytest.raises(ValueError, match=r"another run is at work on .*o\.mat; wait for it, or end it"):
         create_db.main(["--db", "utkface", "--data_dir", str(tmp_path / "faces"), "--output", str(output)])
+    (tmp_path / "link.mat").symlink_to(output)
+    with alone(output), pytest.raises(ValueError, match=r"another run is at work on .*link\.mat; wait for it"):
+        create_db.main(["--db", "utkface", "--data_dir", str(tmp_path / "faces"), "-o", str(tmp_path / "link.mat")])
     assert not output.exists()

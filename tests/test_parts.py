@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from conftest import noise, write_database
 
+from age_gender.files import alone
 from readers.parts import Part, name_parts, part_of, require_parts, with_all_parts
 
 COUNT = 11
@@ -65,6 +66,17 @@ def test_a_list_binds_nobody_before_there_is_a_part(tmp_path):
     (tmp_path / "a.1-of-2.mat").touch()
     with pytest.raises(ValueError, match="is of parts of another table"):
         name_parts(tmp_path / "a.mat", Part(1, 3), "one table")
+
+
+def test_a_list_binds_whoever_is_at_work_on_a_part(table):
+    with alone(table.with_name("faces.1-of-2.mat")):
+        create(table, "--part", "2/2")
+        table.with_name("faces.2-of-2.mat").unlink()
+        before = table.with_name("faces.parts.json").read_bytes()
+        with pytest.raises(ValueError, match="other options; remove it and its parts"):
+            create(table, "--part", "2/2", "--img_size", "32")
+    assert table.with_name("faces.parts.json").read_bytes() == before
+    create(table, "--part", "2/2", "--img_size", "32")
 
 
 def test_a_part_beside_the_whole_is_refused(tmp_path):
