@@ -33,7 +33,7 @@ import numpy as np
 
 from age_gender import cli
 from age_gender.cluster import connected
-from age_gender.files import can_be_listed, replacing, write_rows
+from age_gender.files import alone, can_be_listed, real, replacing, write_rows
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN, likelier_gender
 from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Reads the labels, looks at the photos, lists, reports, and writes the page."""
+    """Parse, refuse, check."""
     parser = build_parser()
     args = parser.parse_args(argv)
     if args.input and not args.weight_file:
@@ -91,21 +91,30 @@ def main(argv: list[str] | None = None) -> int:
     for path in (output, page):
         if path.exists() and not args.overwrite:
             parser.error(f"{path} is there already; --overwrite replaces it, --output names another")
-    if args.weight_file:
-        check_labels(args.weight_file, args.input, args.doubt_below, output)
-    else:
-        with native_stderr_kept() as known:
-            check = check_photos(args)
-            known.update(line for lines in check.complaints.values() for line in lines)
-            with replacing(page) as new_page, replacing(output) as new_list:  # both or neither
-                rows = ((path, *map(cli.one_line, why)) for path, why in check.listed.items())
-                write_rows(new_list, [("path", "reason", "same_as"), *rows])
-                write_report(new_page, check)
-            report(check, output)
-            list_damaged(output, check.damaged, [])
-        cli.result(output=output, page=page, listed=len(check.listed), kept=len(check.kept))
+    with alone(real(output), what=output):
+        for path in (output, page):
+            if path.exists() and not args.overwrite:
+                raise ValueError(f"{path} is there by now: another run made it; --overwrite replaces it")
+        if args.weight_file:
+            check_labels(args.weight_file, args.input, args.doubt_below, output)
+        else:
+            list_photos(args, output, page)
     print(f"the page with pictures is {page}")
     return 0
+
+
+def list_photos(args: argparse.Namespace, output: Path, page: Path) -> None:
+    """Looks at the photos, lists, reports, and writes the page."""
+    with native_stderr_kept() as known:
+        check = check_photos(args)
+        known.update(line for lines in check.complaints.values() for line in lines)
+        with replacing(page) as new_page, replacing(output) as new_list:  # both or neither
+            rows = ((path, *map(cli.one_line, why)) for path, why in check.listed.items())
+            write_rows(new_list, [("path", "reason", "same_as"), *rows])
+            write_report(new_page, check)
+        report(check, output)
+        list_damaged(output, check.damaged, [])
+    cli.result(output=output, page=page, listed=len(check.listed), kept=len(check.kept))
 
 
 class Check(NamedTuple):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import zlib
+from contextlib import contextmanager
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from conftest import noise, posix, write_database
 
 import check_dataset
 import create_db
+from age_gender.files import alone
 from readers import duplicates
 from utils import open_database, read_paths
 
@@ -319,6 +321,26 @@ def test_a_list_that_is_there_is_only_replaced_when_told_to(tmp_path, capsys):
     with pytest.raises(SystemExit):
         check(folder, tmp_path / "faces.mat")
     assert "must end in .csv" in capsys.readouterr().err
+
+
+def test_two_lists_are_not_written_to_one_place_at_once(tmp_path, monkeypatch):
+    folder, output = plant(tmp_path / "faces", TREE), tmp_path / "bad.csv"
+    with (
+        alone(output),
+        pytest.raises(ValueError, match=r"another run is at work on .*bad\.csv; wait for it, or end it"),
+    ):
+        check(folder, output)
+    assert not output.exists()
+
+    @contextmanager
+    def after_another(path, what=None):
+        output.write_text("another run's")
+        yield
+
+    monkeypatch.setattr(check_dataset, "alone", after_another)
+    with pytest.raises(ValueError, match="is there by now: another run made it; --overwrite replaces it"):
+        check(folder, output)
+    assert output.read_text() == "another run's"
 
 
 def test_list_and_page_are_there_both_or_neither(tmp_path, monkeypatch):
