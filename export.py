@@ -101,6 +101,7 @@ def main(argv: list[str] | None = None) -> int:
     with ExitStack() as locks:
         for path in paths.values():
             locks.enter_context(alone(path))
+            refuse_what_is_there(path, args.overwrite)
         for precision, path in paths.items():
             print(f"{args.format} {precision} ...", flush=True)
             made = export(model, description, weight_file.name, args.format, precision, path, faces, keras)
@@ -123,9 +124,14 @@ def choose_outputs(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
             raise ValueError(f"{path} is a {'folder' if suffix else 'file'}; name another with --output")
         if path.is_dir() and any(path.iterdir()) and not (path / "saved_model.pb").is_file():
             raise ValueError(f"{path} is a folder of something else, which would be lost; name another with --output")
-        if not args.overwrite and (there := next((each for each in files_of(path) if each.exists()), None)):
-            raise ValueError(f"{there} is there already; --overwrite replaces it")
+        refuse_what_is_there(path, args.overwrite)
     return paths
+
+
+def refuse_what_is_there(path: Path, overwrite: bool) -> None:
+    """Refuses to replace files that are there, also those that another run has made meanwhile."""
+    if not overwrite and (there := next((each for each in files_of(path) if each.exists()), None)):
+        raise ValueError(f"{there} is there already; --overwrite replaces it")
 
 
 def start_tensorflow(args: argparse.Namespace) -> None:

@@ -351,6 +351,21 @@ def test_a_model_that_differs_fails_and_what_was_there_stays(weights, tmp_path, 
     assert "FAILED: age 0.02" in capsys.readouterr().out
 
 
+@onnx_installed
+def test_what_another_run_has_made_meanwhile_is_not_replaced(weights, tmp_path, monkeypatch):
+    path = tmp_path / "faces.onnx"
+
+    @contextlib.contextmanager
+    def after_another(path):
+        path.write_text("another run's")
+        yield
+
+    monkeypatch.setattr(export, "alone", after_another)
+    with pytest.raises(ValueError, match="faces.onnx is there already; --overwrite replaces it"):
+        export.main(["--weight_file", str(weights), "-o", str(path), "--faces", "9"])
+    assert path.read_text() == "another run's"
+
+
 @pytest.mark.parametrize(("name", "files"), [("a.onnx", ["a.onnx"]), ("a.xml", ["a.bin", "a.xml"]), ("a", ["a"])])
 def test_what_failed_takes_the_place_of_nothing(name, files, tmp_path):
     for folder in ("new", "place"):
