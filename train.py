@@ -53,6 +53,7 @@ def train_one(words: list[str], title: str = "") -> int:
     data = load_data(options)
     refuse(data, options, stopped)
     restart = build_parser().parse_args(words).restart  # which may stand in a file of arguments
+    folder.mkdir(parents=True, exist_ok=True)  # and it stays, however the run ends
     with alone(folder / "train", what=folder) if team.leads else nullcontext():
         if team.leads and not restart and read_resume(folder).get("epoch") != stopped.get("epoch"):
             raise ValueError(f"another run was at work in {folder} meanwhile: run this again")
