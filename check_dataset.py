@@ -33,7 +33,7 @@ import numpy as np
 
 from age_gender import cli
 from age_gender.cluster import connected
-from age_gender.files import alone, can_be_listed, real, replacing, write_rows
+from age_gender.files import alone, can_be_listed, replacing, write_rows
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN, likelier_gender
 from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     for path in (output, page):
         if path.exists() and not args.overwrite:
             parser.error(f"{path} is there already; --overwrite replaces it, --output names another")
-    with alone(real(output), what=output):
+    with alone(output):
         for path in (output, page):
             if path.exists() and not args.overwrite:
                 raise ValueError(f"{path} is there by now: another run made it; --overwrite replaces it")

@@ -21,7 +21,7 @@ import numpy as np
 from age_gender import cli
 from age_gender.cluster import connected, once
 from age_gender.detectors import CHOICES, DETECTORS, NO_DETECTOR, WITH_LANDMARKS, in_any_thread
-from age_gender.files import alone, real
+from age_gender.files import alone
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
@@ -145,7 +145,7 @@ def main(argv: list[str] | None = None) -> None:
     scalars = {"img_size": cut.image_size, "min_score": args.min_score, "margin": cut.margin, "align": cut.align}
     texts = {"db": args.db, "detector": args.detector or NO_DETECTOR}  # none: it came cropped, or with boxes of its own
     with (
-        alone(real(output), what=output),
+        alone(output),
         connected(args.scheduler, "readers.cutting", args.workers) as client,
         native_stderr_kept() as known,
     ):
@@ -162,14 +162,7 @@ def main(argv: list[str] | None = None) -> None:
     for reason, paths in failures.items():
         dropped[reason] = dropped.get(reason, 0) + len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
-    if args.else_whole:
-        print(f"no face was found in {taken_whole:,} of the {len(written):,} photos, which were taken whole")
-        cli.result(taken_whole=taken_whole)
-    if oblong > len(written) / 2:
-        print(
-            f"warning: {oblong:,} of the {len(written):,} photos were squeezed into squares; if they show more "
-            "than a face, such as the uncropped photos of a dataset, --detector dlib finds the faces"
-        )
+    tell_what_is_whole(len(written), taken_whole if args.else_whole else None, oblong)
     cli.result(output=output, faces=len(written), left_out=dropped)
     # By another row, by another face on it, or in another part.
     used = {records.path[row] for row in (*written, *np.setdiff1d(everything, kept))}
@@ -312,6 +305,19 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
     headers = ("gender", "faces", "with age", "youngest", "quarter", "median age", "three quarters", "oldest")
     print(f"\n{tabulate(rows, headers=headers, intfmt=',', floatfmt='.0f')}")
     print(f"\n{output}: {output.stat().st_size / 1e6:,.1f} MB in {seconds:.1f} s")
+
+
+def tell_what_is_whole(faces: int, taken_whole: int | None, oblong: int) -> None:
+    """Says how many photos were taken whole for want of a face, None where that was not asked for, and warns where most
+    were squeezed; see `Block`."""
+    if taken_whole is not None:
+        print(f"no face was found in {taken_whole:,} of the {faces:,} photos, which were taken whole")
+        cli.result(taken_whole=taken_whole)
+    if oblong > faces / 2:
+        print(
+            f"warning: {oblong:,} of the {faces:,} photos were squeezed into squares; if they show more "
+            "than a face, such as the uncropped photos of a dataset, --detector dlib finds the faces"
+        )
 
 
 def list_failures(output: Path, failures: list[tuple[str, list[str]]], used: set[str], excluded: list[Path]) -> None:

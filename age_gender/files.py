@@ -118,6 +118,8 @@ def alone(path: Path, what: Path | None = None) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout  # here, since a program that only reads faces needs no locks
 
+    what = what or path
+    path = real(path) if path.is_symlink() else path  # as `replacing` writes
     made = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     long = len(os.fsencode(path.name)) > MOST_OF_NAME
@@ -126,11 +128,11 @@ def alone(path: Path, what: Path | None = None) -> Iterator[None]:
     try:
         held.acquire()
     except Timeout:
-        raise ValueError(f"another run is at work on {what or path}; wait for it, or end it") from None
+        raise ValueError(f"another run is at work on {what}; wait for it, or end it") from None
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in NO_LOCKS:
             raise
-        print(f"{path.parent} has no locks: let no other run work on {what or path}", file=sys.stderr)
+        print(f"{path.parent} has no locks: let no other run work on {what}", file=sys.stderr)
     try:
         yield
     finally:

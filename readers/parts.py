@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from age_gender.files import alone, digest, real, write_text
+from age_gender.files import alone, digest, write_text
 
 LIST = ".parts.json"
 
@@ -67,7 +67,7 @@ def _begun(path: Path, own: Path) -> bool:
     if path.exists() or path == own:
         return path.exists()
     try:
-        with alone(real(path)):
+        with alone(path):
             return False
     except ValueError:
         return True
