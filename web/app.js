@@ -401,11 +401,12 @@ document.ondragover = (event) => {
   document.body.classList.add("dropping");
 };
 document.ondragleave = () => document.body.classList.remove("dropping");
-document.ondrop = (event) => {
+document.ondrop = async (event) => {
   event.preventDefault();
   document.body.classList.remove("dropping");
   const files = [...event.dataTransfer.files];
+  await started;
   if (files.length && !filesInput.disabled) readFiles(files);
 };
 
-start();
+const started = start();

@@ -10,6 +10,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import shutil
 import tarfile
 import threading
@@ -123,7 +124,7 @@ def visit(chromium):
     """Opens the page at an address, and at the end checks that it asked nobody else for anything, and broke nowhere."""
     contexts, asked, wrong = [], [], []
 
-    def opened(address: str, script: str = "", **settings):
+    def opened(address: str, script: str = "", says: str = "Ready.", **settings):
         context = chromium.new_context(**settings)
         context.add_init_script(script)
         contexts.append((context, address))
@@ -132,7 +133,7 @@ def visit(chromium):
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.goto(address)
-        expect(page.get_by_role("status")).to_have_text("Ready.")
+        expect(page.get_by_role("status")).to_have_text(says)
         return page
 
     yield opened
@@ -325,18 +326,23 @@ def test_the_keyboard_reaches_everything(either, visit):
     expect(page.get_by_role("status")).to_contain_text("The camera is off.")
 
 
+DROP = """bytes => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File([new Uint8Array(bytes)], "dropped.jpg", { type: "image/jpeg" }));
+  document.body.dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true }));
+}"""
+
+
 def test_photos_can_be_dropped(either, visit):
     page = visit(either, bypass_csp=True)  # for what the test itself evaluates
-    transfer = page.evaluate_handle(
-        """bytes => {
-          const transfer = new DataTransfer();
-          transfer.items.add(new File([new Uint8Array(bytes)], "dropped.jpg", { type: "image/jpeg" }));
-          return transfer;
-        }""",
-        list(PORTRAITS[0].read_bytes()),
-    )
-    page.dispatch_event("body", "drop", {"dataTransfer": transfer})
+    page.evaluate(DROP, list(PORTRAITS[0].read_bytes()))
     expect(page.get_by_role("status")).to_contain_text("dropped.jpg: 1 face")
+
+
+def test_photos_dropped_while_the_models_load_are_read_after(either, visit):
+    photo = list(PORTRAITS[0].read_bytes())
+    script = f"addEventListener('DOMContentLoaded', () => ({DROP})({photo}))"
+    visit(either, script, says=re.compile("^dropped.jpg: 1 face"))
 
 
 def luminance(page, selector: str, what: str) -> float:
