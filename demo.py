@@ -301,6 +301,7 @@ def run(stream, source, total: int | None, output, shown: bool | None, tracker) 
     try:
         with closing(stream):  # damaged photos are named before the summary, however it ends
             for result in stream:
+                cli.heed()
                 read += 1
                 unreadable += result.image is None
                 faces += len(result.faces)

@@ -327,8 +327,8 @@ def _stop(number: int, _frame: object) -> None:
 
 
 def heed() -> None:
-    """Raises Stopped again where a signal came and work goes on: what is raised while a library calls Python back, as
-    TensorFlow does while it traces, can be lost."""
+    """Raises Stopped again where a signal came and work goes on: what is raised while Python is called back, as
+    TensorFlow does while it traces, and Python itself where it puts objects away, can be lost."""
     if _asked:
         raise Stopped(_asked[0])
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from age_gender import cluster
+from age_gender.cli import heed
 from age_gender.detectors import CHOICES, Detection, face_at, in_any_thread
 from age_gender.machine import done_ahead, native_stderr_size
 from readers.records import Records
@@ -109,6 +110,7 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, w
         answers = done_ahead(lambda rows: decode_block(records, rows, folder, cut), blocks, workers, 2 * workers)
     with tqdm(total=len(kept), unit="face", smoothing=0.1) as progress:
         for answer in answers:
+            heed()
             progress.update(len(answer.rows) + len(answer.failures))
             yield answer
 

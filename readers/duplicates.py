@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from age_gender import cluster
+from age_gender.cli import heed
 from age_gender.labels import MAX_AGE, UNKNOWN
 from age_gender.machine import native_stderr_size
 from readers.cleaning import conflict, rows_alike
@@ -65,6 +66,7 @@ def look_at(folder: Path, records: Records, margin: float, workers: int, client=
             parts = [slice(start, start + BLOCK) for start in range(0, len(paths), BLOCK)]
             found = (list(pool.map(partial(look, folder), paths[part], boxes[part], repeat(margin))) for part in parts)
         for block in found:
+            heed()
             photos.extend(block)
             progress.update(len(block))
     if not any(photo.fingerprint for photo in photos):

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -489,6 +490,16 @@ def test_a_damaged_photo_is_named_before_the_summary_of_a_run_that_was_stopped(t
         demo.main([str(tmp_path), "--detector", "none", "--no_display", "--output_dir", str(tmp_path / "out")])
     _, named, summary, _ = capfd.readouterr().out.splitlines()
     assert named.startswith("bad.jpg is damaged but was read") and summary.startswith("1 image, 1 face")
+
+
+def test_a_signal_whose_exception_is_lost_stops_the_demo_at_the_next_photo(tmp_path, monkeypatch):
+    for name in "abc":
+        cv2.imwrite(str(tmp_path / f"{name}.jpg"), noise(1, 64)[0])
+    monkeypatch.setattr(cli, "_asked", [])
+    monkeypatch.setattr(results, "in_words", lambda result: cli._asked.append(signal.SIGTERM) or "")
+    with pytest.raises(cli.Stopped):
+        demo.main([str(tmp_path), "--detector", "none", "--no_display", "--output_dir", str(tmp_path / "out")])
+    assert [row["input"] for row in table_of(tmp_path / "out" / "predictions.csv")] == ["a.jpg"]
 
 
 def test_paths_above_the_current_folder_are_named_below_a_common_one(tmp_path, monkeypatch):
