@@ -192,7 +192,7 @@ def pid_and_item(block: list[int]) -> list[int]:
 def test_answers_come_in_order_from_more_than_one_process(scheduler):
     blocks = [[number, number + 1] for number in range(0, 40, 2)]
     with cluster.connected(scheduler[0], "test_cluster", 2) as client:
-        client.wait_for_workers(2, timeout=20)
+        client.wait_for_workers(2, timeout=120)
         answers = list(cluster.in_order(client, pid_and_item, blocks, lambda block: (block,), lambda item: [0, item]))
     assert [answer[1:] for answer in answers] == blocks
     assert len({answer[0] for answer in answers} - {os.getpid()}) == 2
