@@ -406,6 +406,17 @@ def test_smaller_files_are_written_beside_with_what_they_cost(exported, form):
     assert 0 < np.abs(half - whole).max() < np.abs(whole_numbers - whole).max() < 0.2
 
 
+@onnx_installed
+def test_int8_says_the_same_on_every_processor(exported):
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load(exported("onnx").with_name("age_gender.int8.onnx")).graph
+    weights = [
+        weight for weight in graph.initializer if weight.data_type == onnx.TensorProto.INT8 and len(weight.dims) == 4
+    ]
+    most = [np.abs(onnx.numpy_helper.to_array(weight).astype(int)).max() for weight in weights]
+    assert most and max(most) <= 64  # products of 8 bits by 8 overflow where a processor lacks VNNI
+
+
 @pytest.mark.parametrize("name, limits", proof.LIMITS.items())
 def test_each_limit_is_kept_and_no_number_passes_for_one(name, limits):
     within = {field: limit or 0 for field, limit in limits._asdict().items()}
