@@ -62,16 +62,23 @@ def picture_of(picture: Picture) -> np.ndarray:
         ValueError: if it is no picture, with what came and what is allowed.
     """
     if isinstance(picture, str | os.PathLike):
-        image = read_image(Path(os.fsdecode(picture)))
-        if image is None and not os.path.exists(picture):
-            raise FileNotFoundError(f"{os.fspath(picture)} is not there")
+        name = os.fsdecode(picture)
+        image = read_image(Path(name))
+        if image is None and not os.path.exists(name):
+            raise FileNotFoundError(f"{name or 'a picture without a name'} is not there")
+        if image is None and os.path.isdir(name):
+            raise ValueError(f"{name} is a folder, no picture")
         if image is None:
-            raise ValueError(f"{os.fspath(picture)} is no picture that OpenCV can read, or it is damaged")
+            raise ValueError(f"{name} is no picture that can be read, or it is damaged{heic_remedy(name)}")
         return image
     if isinstance(picture, bytes | bytearray | memoryview):
-        image = decode(bytes(picture))
+        content = bytes(picture)
+        image = decode(content)
         if image is None:
-            raise ValueError(f"these {len(picture):,} bytes are no picture that OpenCV can read, or they are damaged")
+            remedy = heic_remedy(".heic") if content[4:10] == b"ftyphe" else ""
+            raise ValueError(
+                f"these {len(content):,} bytes are no picture that can be read, or they are damaged{remedy}"
+            )
         return image
     if isinstance(picture, Image.Image):
         try:

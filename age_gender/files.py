@@ -235,6 +235,8 @@ def reading(path: Path, problem: str) -> Iterator[None]:
         if path.is_file():
             refuse_pointer(path)
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if isinstance(error, KeyError) and " " not in said:  # the key alone; h5py's are sentences
+            said += " is not found"
         raise ValueError(f"{problem}: {said}") from None
 
 

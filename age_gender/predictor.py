@@ -7,6 +7,7 @@ for face in predict("photo.jpg"):
     print(face.box, face.age, face.interval, face.gender, face.p_male)
 """
 
+import io
 import os
 from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
@@ -267,7 +268,7 @@ def _is_one_picture(pictures: Any) -> bool:
     """Whether what could be gone through, as letters, bytes or rows, is a picture."""
     if isinstance(pictures, np.ndarray):
         return pictures.ndim == 3 and pictures.shape[2] in (1, 3, 4)  # (n, h, w) are grey ones
-    return isinstance(pictures, str | bytes | bytearray | memoryview | os.PathLike)
+    return isinstance(pictures, str | bytes | bytearray | memoryview | os.PathLike | io.IOBase)
 
 
 def _within(name: str, value: Any, low: float, high: float) -> float:

@@ -234,8 +234,15 @@ def openvino() -> Any:
 
 
 def _open_openvino(path: Path, threads: int) -> tuple[Run, str, str]:
+    if not (weights := path.with_suffix(".bin")).is_file():
+        raise FileNotFoundError(
+            f"{weights} is not there: an OpenVINO model is two files, and this one belongs to {path}"
+        )
     core = openvino().Core()
-    model = core.read_model(path)
+    try:
+        model = core.read_model(path)
+    except RuntimeError as error:  # its first lines are places in OpenVINO's own code
+        raise RuntimeError(str(error).strip().splitlines()[-1]) from None
     text = model.get_rt_info(KEY).astype(str)
     # Where the processor has them, OpenVINO would compute in 16 bits, and ages would differ from the network's.
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}

@@ -406,6 +406,17 @@ def test_smaller_files_are_written_beside_with_what_they_cost(exported, form):
     assert 0 < np.abs(half - whole).max() < np.abs(whole_numbers - whole).max() < 0.2
 
 
+@onnx_installed
+def test_int8_says_the_same_on_every_processor(exported):
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load(exported("onnx").with_name("age_gender.int8.onnx")).graph
+    weights = [
+        weight for weight in graph.initializer if weight.data_type == onnx.TensorProto.INT8 and len(weight.dims) == 4
+    ]
+    most = [np.abs(onnx.numpy_helper.to_array(weight).astype(int)).max() for weight in weights]
+    assert most and max(most) <= 64  # products of 8 bits by 8 overflow where a processor lacks VNNI
+
+
 @pytest.mark.parametrize("name, limits", proof.LIMITS.items())
 def test_each_limit_is_kept_and_no_number_passes_for_one(name, limits):
     within = {field: limit or 0 for field, limit in limits._asdict().items()}
@@ -465,6 +476,7 @@ def test_a_file_that_is_damaged_or_not_ours_is_refused(exported, tmp_path, form)
     else:
         path = tmp_path / exported(form).name
         path.write_bytes(exported(form).read_bytes()[:3000])
+        path.with_suffix(".bin").write_bytes(b"weights")
     with pytest.raises(ValueError, match="was not written by export.py, or it is damaged"):
         Predictor(open_model(path, trust=True))
 
@@ -476,8 +488,19 @@ def test_an_onnx_file_of_another_suite_is_refused(exported, tmp_path):
     graph = onnx.load(exported("onnx"))
     del graph.metadata_props[:]
     onnx.save(graph, tmp_path / "other.onnx")
-    with pytest.raises(ValueError, match="was not written by export.py"):
+    with pytest.raises(ValueError, match="was not written by export.py, or it is damaged: 'age_gender' is not found"):
         Predictor(open_model(tmp_path / "other.onnx"))
+
+
+@pytest.mark.parametrize("form", [param for param in INSTALLED if param.values[0] == "openvino"])
+def test_openvinos_weights_are_missed_by_their_name(exported, form, tmp_path):
+    path = tmp_path / "faces.xml"
+    path.write_bytes(exported(form).read_bytes())
+    with pytest.raises(FileNotFoundError, match=r"faces\.bin is not there: an OpenVINO model is two files"):
+        open_model(path)
+    path.with_suffix(".bin").write_bytes(exported(form).with_suffix(".bin").read_bytes()[:500])
+    with pytest.raises(ValueError, match="faces.xml was not .* damaged: Incorrect weights in bin file"):
+        open_model(path)
 
 
 def test_what_takes_a_checkpoint_refuses_an_exported_model(tmp_path):

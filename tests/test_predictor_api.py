@@ -85,11 +85,23 @@ def test_a_pil_image_is_turned_by_its_orientation_as_a_file_is(tmp_path):
         ([[1]], "received <class 'list'>"),
         (b"no picture", "these 10 bytes are no picture"),
         (b"", "these 0 bytes are no picture"),
+        ("", "a picture without a name is not there"),
+        (Path(__file__).parent, "tests is a folder, no picture"),
     ],
 )
 def test_what_is_no_picture_is_refused_with_what_came_and_what_is_allowed(predict, picture, came):
-    with pytest.raises(ValueError, match=came):
+    with pytest.raises((ValueError, FileNotFoundError), match=came):
         predict(picture)
+
+
+@pytest.mark.parametrize("lacking", [True, False])
+def test_a_photo_of_an_iphone_is_refused_with_what_reads_it(predict, lacking, tmp_path, monkeypatch):
+    monkeypatch.setattr("age_gender.faces._register_heic", lambda: not lacking)
+    content = b"\0\0\0\x18ftypheic\0\0\0\0 and no more"
+    (tmp_path / "a.HEIC").write_bytes(content)
+    for picture in (content, tmp_path / "a.HEIC"):
+        with pytest.raises(ValueError, match="damaged: HEIC needs pip install pillow-heif$" if lacking else "damaged$"):
+            predict(picture)
 
 
 def test_a_pil_image_of_a_file_that_is_cut_off_is_refused_as_other_pictures_are(predict):
@@ -145,7 +157,8 @@ def test_many_refuses_what_one_refuses(predict, drawn):
 
 
 @pytest.mark.parametrize(
-    "one", ["photo.jpg", Path("photo.jpg"), b"content", bytearray(b"content"), np.zeros((9, 9, 3), np.uint8), 5]
+    "one",
+    ["photo.jpg", Path("photo.jpg"), b"content", bytearray(b"content"), np.zeros((9, 9, 3), np.uint8), 5, io.BytesIO()],
 )
 def test_many_refuses_a_single_picture(predict, one):
     with pytest.raises(ValueError, match="many takes a list of pictures; received .*call the predictor itself"):
