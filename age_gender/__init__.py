@@ -17,3 +17,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     return getattr(import_module("age_gender.predictor"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})  # what a notebook offers to complete

@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from age_gender.description import KEY, Description
-from age_gender.files import reading
+from age_gender.files import digest, reading
 from age_gender.labels import NUM_GENDERS
 from age_gender.machine import available_cores, held_back_stderr
 
 SHIPPED = Path(__file__).resolve().parent / "age_gender.onnx"  # docs/MODEL_CARD.md; export.py makes it
+WEIGHTS = f"{KEY}_weights"  # under which an OpenVINO model's .xml has the digest of its .bin
 JSON_FILE, MOST_JSON = f"{KEY}.json", 1 << 20  # bytes
 Predict = Callable[[np.ndarray], list[np.ndarray]]
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -243,6 +244,8 @@ def _open_openvino(path: Path, threads: int) -> tuple[Run, str, str]:
         model = core.read_model(path)
     except RuntimeError as error:  # its first lines are places in OpenVINO's own code
         raise RuntimeError(str(error).strip().splitlines()[-1]) from None
+    if model.has_rt_info(WEIGHTS) and model.get_rt_info(WEIGHTS).astype(str) != str(digest(weights.read_bytes())):
+        raise ValueError(f"{weights} is damaged, or another model's")
     text = model.get_rt_info(KEY).astype(str)
     # Where the processor has them, OpenVINO would compute in 16 bits, and ages would differ from the network's.
     settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}

@@ -15,10 +15,11 @@ import numpy as np
 
 from age_gender import runtimes
 from age_gender.description import KEY, Description
+from age_gender.files import digest
 from age_gender.intervals import LEAST
 from age_gender.labels import MALE, MAX_AGE, NUM_AGES, YEARS
 from age_gender.machine import held_back_stderr
-from age_gender.runtimes import FORMATS, JSON_FILE, require
+from age_gender.runtimes import FORMATS, JSON_FILE, WEIGHTS, require
 from networks import SAVED_MODEL_JSON, TENSORFLOW, backend
 
 RANGE_BATCH = 16  # faces at once, when int8's ranges are measured
@@ -250,6 +251,8 @@ def _openvino(model, path: Path, precision: str, metadata: str, images: np.ndarr
         graph = openvino.convert_model(folder)
     graph.set_rt_info(metadata, [KEY])
     openvino.save_model(graph, path, compress_to_fp16=precision == "float16")
+    graph.set_rt_info(str(digest(path.with_suffix(".bin").read_bytes())), [WEIGHTS])
+    openvino.save_model(graph, path, compress_to_fp16=precision == "float16")  # its .xml knows now which .bin is its
 
 
 CONVERTERS = {"onnx": _onnx, "litert": _litert, "saved_model": _saved_model, "openvino": _openvino}

@@ -498,8 +498,12 @@ def test_openvinos_weights_are_missed_by_their_name(exported, form, tmp_path):
     path.write_bytes(exported(form).read_bytes())
     with pytest.raises(FileNotFoundError, match=r"faces\.bin is not there: an OpenVINO model is two files"):
         open_model(path)
-    path.with_suffix(".bin").write_bytes(exported(form).with_suffix(".bin").read_bytes()[:500])
+    weights = exported(form).with_suffix(".bin").read_bytes()
+    path.with_suffix(".bin").write_bytes(weights[:500])
     with pytest.raises(ValueError, match="faces.xml was not .* damaged: Incorrect weights in bin file"):
+        open_model(path)
+    path.with_suffix(".bin").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    with pytest.raises(ValueError, match="faces.bin is damaged, or another model's"):
         open_model(path)
 
 

@@ -31,6 +31,12 @@ def close(faces, others):
     np.testing.assert_allclose([face.age for face in faces], [face.age for face in others], atol=1e-3)
 
 
+def test_a_notebook_offers_the_names_before_they_are_used():
+    command = "import sys, age_gender; print({*age_gender.__all__} <= {*dir(age_gender)}, 'cv2' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    assert done.stdout == "True False\n"
+
+
 def test_a_picture_may_be_a_path_bytes_a_pil_image_or_an_array(predict, drawn):
     from PIL import Image
 
