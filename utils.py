@@ -61,12 +61,8 @@ def read_struct(path: Path, name: str, wanted: list[str], optional: list[str] = 
     Raises:
         ValueError: if the file is no MATLAB file, or the struct or a field is missing, or lengths differ.
     """
-    try:
+    with reading(path, f"{path} cannot be read as a MATLAB 5 file; fetch it again, or save it with -v7"):
         content = _load_matlab5(path, [name])
-    except MemoryError:
-        raise
-    except Exception as error:  # scipy raises many types for a file that is cut off or is no MATLAB file
-        raise ValueError(f"{path} cannot be read as a MATLAB 5 file ({error}); fetch it again") from None
     if name not in content:
         raise ValueError(f"{path} holds no struct named '{name}'; is it another dataset's file?")
     struct = content[name]
@@ -74,8 +70,12 @@ def read_struct(path: Path, name: str, wanted: list[str], optional: list[str] = 
         raise ValueError(f"the struct '{name}' in {path} is empty")
     fields = struct.dtype.names or ()
     if missing := [field for field in wanted if field not in fields]:
-        raise ValueError(f"the struct '{name}' in {path} lacks {', '.join(missing)}; it has {', '.join(fields)}")
-    columns = {field: struct[field].flat[0].reshape(-1) for field in [*wanted, *optional] if field in fields}
+        raise ValueError(
+            f"the struct '{name}' in {path} lacks {', '.join(missing)}; it has {', '.join(fields) or 'none'}"
+        )
+    # One struct of columns, as published, or a struct for each record.
+    values = {field: struct[field].flat[0] if struct.size == 1 else struct[field] for field in fields}
+    columns = {field: values[field].reshape(-1) for field in [*wanted, *optional] if field in fields}
     lengths = {field: len(column) for field, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the fields of '{name}' in {path} differ in length: {lengths}")

@@ -447,7 +447,12 @@ def test_read_struct_says_what_is_wrong(tmp_path):
     with pytest.raises(ValueError, match="the struct 'plain' in .* lacks dob"):
         read_struct(path, "plain", ["dob"])
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"wiki\.mat cannot be read as a MATLAB 5 file .*; fetch it again"):
+    with pytest.raises(
+        ValueError, match=r"wiki\.mat cannot be read as a MATLAB 5 file; fetch it again, or save it .*: OSError"
+    ):
+        read_struct(path, "wiki", ["dob"])
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n")
+    with pytest.raises(ValueError, match=r"wiki\.mat is a Git LFS pointer"):
         read_struct(path, "wiki", ["dob"])
 
 
