@@ -251,12 +251,18 @@ def files_below(folder: Path) -> list[str]:
     """The files in a folder and its subfolders, relative to it with forward slashes, in the order of their names.
 
     Subfolders that are links are followed; no folder is entered twice, so that a link to a folder above ends there. A
-    subfolder that cannot be read is among them, as "name/": its files are not left out without a word.
+    subfolder that cannot be read is among them, as "name/": its files are not left out without a word. What runs left
+    unfinished is not.
+
+    Raises:
+        OSError: if the folder itself cannot be read.
     """
     found: list[str] = []
     seen, waiting = set(), [folder]
 
     def unreadable(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise error
         found.append(f"{Path(error.filename).relative_to(folder).as_posix()}/")
 
     for top in waiting:
@@ -267,6 +273,8 @@ def files_below(folder: Path) -> list[str]:
                 folders.clear()
                 continue
             seen.add(place)
+            for each in (folders, names):
+                each[:] = (name for name in each if not name.startswith(UNFINISHED))
             waiting += [Path(parent, name) for name in sorted(folders) if os.path.islink(os.path.join(parent, name))]
             inside = Path(parent).relative_to(folder).as_posix()
             found += names if inside == "." else [f"{inside}/{name}" for name in names]

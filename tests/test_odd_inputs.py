@@ -509,6 +509,13 @@ def test_a_folder_that_cannot_be_read_is_named_and_counted(tmp_path, monkeypatch
     assert str(find_images(tmp_path)) == "1 folder that cannot be read (such as secret/)"
     records = read_records("utkface", tmp_path)
     assert records.path == ["20_0_0_2.jpg"] and records.skipped == {"malformed name": ["secret/"]}
+    with pytest.raises(PermissionError, match="Permission denied: '.*secret'"):  # none of its names is wrong
+        read_records("utkface", tmp_path / "secret")
+
+
+def test_what_a_killed_run_left_in_a_folder_is_no_data(tmp_path):
+    photos(tmp_path, "25/a.jpg", "25/.new-host-1-ab.jpg", ".new-host-1-ab/UTKFace/30/b.jpg")
+    assert read_records("folders", tmp_path).path == files_below(tmp_path) == ["25/a.jpg"]
 
 
 @posix
