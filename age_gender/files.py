@@ -238,6 +238,13 @@ def reading(path: Path, problem: str) -> Iterator[None]:
         raise ValueError(f"{problem}: {said}") from None
 
 
+def why_absent(path: Path) -> str:
+    """Why a path is not the file, or not the folder, that it should be: it is not there, or is something else."""
+    if path.is_dir():
+        return "is a folder"
+    return "is a file" if path.is_file() else "is no regular file" if path.exists() else "is not there"
+
+
 def refuse_pointer(path: Path) -> None:
     """Raises ValueError if a file is what Git leaves in its place where Git LFS is off."""
     with open(path, "rb") as file:
@@ -295,7 +302,7 @@ def read_cells(path: Path, delimiter: str = "") -> Iterator[tuple[int, list[str]
         ValueError: if it is no file or no text, or a quote does not end on its line: its cells would be another row's.
     """
     if path.exists() and not path.is_file():  # a pipe would wait for who writes to it, and is read once
-        raise ValueError(f"{path} cannot be read as a table: it is no regular file; write it to one")
+        raise ValueError(f"{path} cannot be read as a table: it {why_absent(path)}; write it to a regular file")
     try:
         refuse_pointer(path)
         with open(path, "rb") as file:

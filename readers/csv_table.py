@@ -111,7 +111,7 @@ def _columns(table: Path, columns: list[tuple[str, str]]) -> dict[str, str]:
         raise ValueError(f"--columns: '{unknown[0]}' is no field; there are {', '.join(FIELDS)}")
     if len(asked) < len(columns):
         raise ValueError("--columns names a field twice")
-    if not table.is_file():
+    if not table.exists():
         raise FileNotFoundError(f"--table {table} is not there")
     _, header = next(read_cells(table), (0, []))
     named = {}

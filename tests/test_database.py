@@ -330,7 +330,7 @@ def test_bytes_after_the_end_do_no_harm(rich):
 def test_a_missing_file_is_refused_with_what_makes_one(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.mat is not there; create_db\.py makes databases"):
         open_database(tmp_path / "nowhere.mat")
-    with pytest.raises(FileNotFoundError, match="is not there"):
+    with pytest.raises(FileNotFoundError, match="is a folder"):
         open_database(tmp_path)
 
 
@@ -423,6 +423,15 @@ def test_content_that_is_no_face_database_is_refused(tmp_path, change, message):
 
 
 # ------------------------------------------------------------------------------------------------- metadata
+
+
+def test_a_file_that_lacks_a_dataset_is_said_to_hold_the_others(tmp_path):
+    with h5py.File(
+        write_database(tmp_path / "a.mat", noise(2), age=np.array([1, 2]), gender=np.zeros(2, int)), "r+"
+    ) as file:
+        del file["age"]
+    with pytest.raises(ValueError, match="it lacks age and holds block_crc32, "):
+        open_database(tmp_path / "a.mat")
 
 
 def test_read_struct_returns_the_wanted_fields_in_the_files_own_types(tmp_path):

@@ -32,7 +32,7 @@ from readers import read_records
 from readers.cleaning import clean
 from readers.cutting import Cut, decode_block
 from readers.damaged import list_damaged, write_list
-from utils import read_paths
+from utils import open_database, read_paths
 
 
 def photos(folder, *names):
@@ -449,6 +449,22 @@ def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path):
     with pytest.raises(ValueError, match="--exclude .*pipe cannot be read as a table: it is no regular file"):
         create_db.main([*("--db", "utkface", "--data_dir", str(tmp_path), "--output", str(tmp_path / "o.mat")),
                         *("--exclude", str(tmp_path / "pipe"))])  # fmt: skip
+    with pytest.raises(ValueError, match=r"pipe cannot be .* is no regular file; write it to a regular file"):
+        read_records("csv", tmp_path, {"table": tmp_path / "pipe"})
+
+
+def test_what_is_there_and_is_something_else_is_not_said_to_be_missing(tmp_path):
+    (tmp_path / "faces.tar.gz").write_bytes(b"x")
+    for name in ("utkface", "afad", "folders"):
+        with pytest.raises(FileNotFoundError, match=r"faces\.tar\.gz is a file: --data_dir must name"):
+            read_records(name, tmp_path / "faces.tar.gz")
+    (tmp_path / "wiki.mat").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"wiki\.mat is a folder: --data_dir must name"):
+        read_records("wiki", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"wiki\.mat is a folder; create_db\.py makes databases"):
+        open_database(tmp_path / "wiki.mat")
+    with pytest.raises(ValueError, match=r"wiki\.mat cannot be read as a table: it is a folder"):
+        read_records("csv", tmp_path, {"table": tmp_path / "wiki.mat"})
 
 
 def test_a_machine_that_opens_no_more_files_does_not_cost_photos(tmp_path, monkeypatch):
