@@ -285,6 +285,13 @@ def test_tables_are_read_as_spreadsheets_write_them(encoding, delimiter, tmp_pat
     assert records.path == ["ä.jpg", "b.jpg"] and records.age.tolist() == [25, 30]
 
 
+def test_paths_of_another_encoding_are_told(tmp_path, capsys):
+    read(tmp_path, "path,age", "José.jpg,25", "b.jpg,30", encoding="latin-1")
+    assert "t.csv: 1 of its paths are no UTF-8, such as 'Jos\\udce9.jpg'; if these photos" in capsys.readouterr().out
+    read(tmp_path, "path,age", "José.jpg,25", "b.jpg,30")
+    assert not capsys.readouterr().out
+
+
 def test_what_is_no_text_is_refused(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"path,age\n\x00\x01\x02,5\n")
     with pytest.raises(ValueError, match="line 2: this is no text"):
