@@ -131,7 +131,7 @@ def alone(path: Path, what: Path | None = None) -> Iterator[None]:
         raise ValueError(f"another run is at work on {what}; wait for it, or end it") from None
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from None
         print(f"{path.parent} has no locks: let no other run work on {what}", file=sys.stderr)
     try:
         yield
