@@ -22,7 +22,7 @@ import numpy as np
 
 from age_gender.description import MOST_MARGIN, ORIGINAL_MARGIN
 from age_gender.detectors import NO_DETECTOR
-from age_gender.files import reading, replacing, reserve
+from age_gender.files import reading, replacing, reserve, why_absent
 from age_gender.hdf5 import MOST_COMPRESSED, own_dataset, read_values
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import available_cores
@@ -61,12 +61,8 @@ def read_struct(path: Path, name: str, wanted: list[str], optional: list[str] = 
     Raises:
         ValueError: if the file is no MATLAB file, or the struct or a field is missing, or lengths differ.
     """
-    try:
+    with reading(path, f"{path} cannot be read as a MATLAB 5 file; fetch it again, or save it with -v7"):
         content = _load_matlab5(path, [name])
-    except MemoryError:
-        raise
-    except Exception as error:  # scipy raises many types for a file that is cut off or is no MATLAB file
-        raise ValueError(f"{path} cannot be read as a MATLAB 5 file ({error}); fetch it again") from None
     if name not in content:
         raise ValueError(f"{path} holds no struct named '{name}'; is it another dataset's file?")
     struct = content[name]
@@ -74,8 +70,12 @@ def read_struct(path: Path, name: str, wanted: list[str], optional: list[str] = 
         raise ValueError(f"the struct '{name}' in {path} is empty")
     fields = struct.dtype.names or ()
     if missing := [field for field in wanted if field not in fields]:
-        raise ValueError(f"the struct '{name}' in {path} lacks {', '.join(missing)}; it has {', '.join(fields)}")
-    columns = {field: struct[field].flat[0].reshape(-1) for field in [*wanted, *optional] if field in fields}
+        raise ValueError(
+            f"the struct '{name}' in {path} lacks {', '.join(missing)}; it has {', '.join(fields) or 'none'}"
+        )
+    # One struct of columns, as published, or a struct for each record.
+    values = {field: struct[field].flat[0] if struct.size == 1 else struct[field] for field in fields}
+    columns = {field: values[field].reshape(-1) for field in [*wanted, *optional] if field in fields}
     lengths = {field: len(column) for field, column in columns.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"the fields of '{name}' in {path} differ in length: {lengths}")
@@ -397,7 +397,7 @@ def open_database(path: Path) -> Database:
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there; create_db.py makes databases")
+        raise FileNotFoundError(f"{path} {why_absent(path)}; create_db.py makes databases")
     with reading(path, f"{path} cannot be read as a database: it is cut off or damaged, make it again"):
         if h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:
@@ -449,7 +449,7 @@ def _read_matlab5(path: Path) -> dict[str, object]:
 
 def _checked(path: Path, content: dict[str, object]) -> Database:
     if missing := [name for name in ("image", "age", "gender") if name not in content]:
-        found = ", ".join(sorted(content)) or "nothing"
+        found = ", ".join(sorted(content.keys() - {FILE})) or "nothing"
         raise ValueError(f"{path} is no face database: it lacks {', '.join(missing)} and holds {found}")
     image = content["image"]
     if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or not 0 < image.shape[1] == image.shape[2]:

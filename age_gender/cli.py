@@ -303,11 +303,19 @@ def run(main: Callable[[], int | None]) -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output went away
         status = 1
-    except (ValueError, OSError, MemoryError, ImportError) as error:
+    except (ValueError, OSError, MemoryError, ImportError, RuntimeError) as error:
         status = 2
         message = " ".join(str(error).split()) or "out of memory"
-        if isinstance(error, ImportError):
+        if isinstance(error, FileExistsError) and error.filename and not error.filename2:
+            message = f"{error.filename} is there, and is no folder"  # but a file, or a link that leads nowhere
+        elif "failed to map segment" in message:  # of a library
+            message = f"out of memory: {message}"
+        elif isinstance(error, ImportError):
             message += "; pip install -r requirements.txt installs what the suite needs"
+        elif isinstance(error, RuntimeError):
+            if "start new thread" not in message:
+                raise
+            message += "; allow more processes and memory (ulimit -u, ulimit -v), or fewer --workers"
         result(error=message)
         print(f"{script}: error: {message.translate(SHOWN)}", file=sys.stderr)
     if Json.asked:

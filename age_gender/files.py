@@ -131,7 +131,7 @@ def alone(path: Path, what: Path | None = None) -> Iterator[None]:
         raise ValueError(f"another run is at work on {what}; wait for it, or end it") from None
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from None
         print(f"{path.parent} has no locks: let no other run work on {what}", file=sys.stderr)
     try:
         yield
@@ -240,6 +240,13 @@ def reading(path: Path, problem: str) -> Iterator[None]:
         raise ValueError(f"{problem}: {said}") from None
 
 
+def why_absent(path: Path) -> str:
+    """Why a path is not the file, or not the folder, that it should be: it is not there, or is something else."""
+    if path.is_dir():
+        return "is a folder"
+    return "is a file" if path.is_file() else "is no regular file" if path.exists() else "is not there"
+
+
 def refuse_pointer(path: Path) -> None:
     """Raises ValueError if a file is what Git leaves in its place where Git LFS is off."""
     with open(path, "rb") as file:
@@ -253,12 +260,18 @@ def files_below(folder: Path) -> list[str]:
     """The files in a folder and its subfolders, relative to it with forward slashes, in the order of their names.
 
     Subfolders that are links are followed; no folder is entered twice, so that a link to a folder above ends there. A
-    subfolder that cannot be read is among them, as "name/": its files are not left out without a word.
+    subfolder that cannot be read is among them, as "name/": its files are not left out without a word. What runs left
+    unfinished is not.
+
+    Raises:
+        OSError: if the folder itself cannot be read.
     """
     found: list[str] = []
     seen, waiting = set(), [folder]
 
     def unreadable(error: OSError) -> None:
+        if Path(error.filename) == folder:
+            raise error
         found.append(f"{Path(error.filename).relative_to(folder).as_posix()}/")
 
     for top in waiting:
@@ -269,6 +282,8 @@ def files_below(folder: Path) -> list[str]:
                 folders.clear()
                 continue
             seen.add(place)
+            for each in (folders, names):
+                each[:] = (name for name in each if not name.startswith(UNFINISHED))
             waiting += [Path(parent, name) for name in sorted(folders) if os.path.islink(os.path.join(parent, name))]
             inside = Path(parent).relative_to(folder).as_posix()
             found += names if inside == "." else [f"{inside}/{name}" for name in names]
@@ -289,7 +304,7 @@ def read_cells(path: Path, delimiter: str = "") -> Iterator[tuple[int, list[str]
         ValueError: if it is no file or no text, or a quote does not end on its line: its cells would be another row's.
     """
     if path.exists() and not path.is_file():  # a pipe would wait for who writes to it, and is read once
-        raise ValueError(f"{path} cannot be read as a table: it is no regular file; write it to one")
+        raise ValueError(f"{path} cannot be read as a table: it {why_absent(path)}; write it to a regular file")
     try:
         refuse_pointer(path)
         with open(path, "rb") as file:

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.description import KEY, ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
-from age_gender.files import newest, reading, real, replacing, reserve
+from age_gender.files import newest, reading, real, replacing, reserve, why_absent
 from age_gender.hdf5 import refuse_what_lies_elsewhere
 from age_gender.intervals import Calibration
 from age_gender.labels import NUM_AGES, NUM_GENDERS
@@ -279,7 +279,8 @@ def best_of(run: Path) -> Path | None:
 
 def _not_there(path: Path) -> FileNotFoundError:
     return FileNotFoundError(
-        f"{path} is not there; train.py makes checkpoints, and one comes with the suite: checkpoints/{SHIPPED.name}"
+        f"{path} {why_absent(path)}; train.py makes checkpoints, and one comes with the suite: "
+        f"checkpoints/{SHIPPED.name}"
     )
 
 

@@ -76,6 +76,9 @@ def read_csv_table(
     if not rows:
         counts = ", ".join(f"{len(names):,} {reason}" for reason, names in skipped.items()) or "it is empty"
         raise ValueError(f"no row of {table} is understood: {counts}")
+    if foreign := [row[0] for row in rows if re.search("[\udc80-\udcff]", row[0])]:
+        some = f"{len(foreign):,} of its paths are no UTF-8, such as {foreign[0]!a}"
+        print(one_line(f"{table}: {some}; if these photos are not found, save the table as CSV in UTF-8"))
     lacking = [name for name in ("age_std", "subject", "part") if name not in named] + ["box"] * (BOX[0] not in named)
     columns = ("path", *AGE, "age_std", "gender", "subject", "part", "box")
     return Records.of(rows, columns, skipped, [*lacking, *without_intervals(rows)], part_names=tuple(parts))
@@ -111,7 +114,7 @@ def _columns(table: Path, columns: list[tuple[str, str]]) -> dict[str, str]:
         raise ValueError(f"--columns: '{unknown[0]}' is no field; there are {', '.join(FIELDS)}")
     if len(asked) < len(columns):
         raise ValueError("--columns names a field twice")
-    if not table.is_file():
+    if not table.exists():
         raise FileNotFoundError(f"--table {table} is not there")
     _, header = next(read_cells(table), (0, []))
     named = {}
@@ -126,6 +129,11 @@ def _columns(table: Path, columns: list[tuple[str, str]]) -> dict[str, str]:
         raise ValueError(f"{table}: its column '{twice}' would be read as {fields}; say --columns with one of them")
     if len(boxes := [field for field in BOX if field in named]) not in (0, len(BOX)):
         raise ValueError(f"{table} has the box columns {', '.join(boxes)}; all of {', '.join(BOX)} are needed, or none")
+    if len(header) == 1:
+        raise ValueError(
+            f"{table} has one column alone, {header[0][:40]}: save it as CSV in UTF-8, with comma, tabulator or "
+            "semicolon between its cells"
+        )
     if not {"age", "gender"} & set(named):
         raise ValueError(
             f"{table} has neither a column 'age' nor 'gender'; say which it is with --columns age=NAME gender=NAME; "

@@ -54,6 +54,8 @@ IMDB_META = _source(
     folder="imdb",
 )
 
+LAST_SERIAL = 3_652_425  # the end of the year 9999: nobody was born later, and no number of days can be too large
+
 GENDER = {**dict.fromkeys(("0", "0.0", "f", "female"), FEMALE), **dict.fromkeys(("1", "1.0", "m", "male"), MALE)}
 
 
@@ -76,7 +78,7 @@ def _read(folder: Path, name: str) -> Records:
     subject = None
     if "celeb_id" in fields:
         celebrity = _numbers(metadata, "celeb_id", fields)
-        subject = np.where(np.isfinite(celebrity), celebrity, UNKNOWN).astype(np.int64)
+        subject = np.where(np.abs(celebrity) < 2**53, celebrity, UNKNOWN).astype(np.int64)
     return Records(
         path=[plain_path(_text(path)) for path in fields["full_path"]],
         age=age_in_year(*(_numbers(metadata, name, fields) for name in ("dob", "photo_taken"))),
@@ -124,10 +126,10 @@ def age_in_year(birth_serials: np.ndarray, years: np.ndarray) -> np.ndarray:
     Returns:
         (n,) int64, whole years; nonsense dates give nonsense ages, negative ones among them.
     """
-    serials = np.nan_to_num(np.asarray(birth_serials, np.float64)).astype(np.int64)
-    days = np.maximum(serials - 366, 1) - 1  # days since 0001-01-01
+    serials = np.clip(np.nan_to_num(np.asarray(birth_serials, np.float64)), 367, LAST_SERIAL)
+    days = serials.astype(np.int64) - 367  # since 0001-01-01
     births = np.datetime64("0001-01-01", "D") + days.astype("timedelta64[D]")
     # The year half a year later: of who was born in July or later, the next one.
     later = (births.astype("datetime64[M]") + 6).astype("datetime64[Y]").astype(np.int64) + 1970
     # Signed before the subtraction: in uint16, 1950 - 1960 is 65526.
-    return np.nan_to_num(np.asarray(years)).astype(np.int64) - later
+    return np.clip(np.nan_to_num(np.asarray(years, np.float64)), 0, 9999).astype(np.int64) - later

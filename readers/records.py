@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.files import digest, read_cells
+from age_gender.files import digest, read_cells, why_absent
 from age_gender.labels import UNKNOWN
 
 
@@ -98,7 +98,7 @@ class Records:
 def require(found: bool, path: Path, named: str) -> None:
     """Raises FileNotFoundError unless what a reader needs was found at a path; says what --data_dir must name."""
     if not found:
-        raise FileNotFoundError(f"{path} is not there: --data_dir must name {named}")
+        raise FileNotFoundError(f"{path} {why_absent(path)}: --data_dir must name {named}")
 
 
 def person_number(name: str) -> int:
@@ -125,7 +125,7 @@ def table_rows(
         FileNotFoundError: if there is no such file.
         ValueError: if it is no text, lacks one of the columns that are wanted, or has two of its name.
     """
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path} is not there")
     rows = read_cells(path, delimiter)
     _, names = next(rows, (0, []))

@@ -244,6 +244,22 @@ def test_a_package_that_is_missing_and_docstrings_that_are_left_out_end_in_no_tr
     assert "usage: demo.py" in done.stdout and (done.stderr, done.returncode) == ("", 0)
 
 
+@posix
+def test_what_the_machine_does_not_give_and_what_is_in_the_way_are_one_line_each(tmp_path):
+    (tmp_path / "way").touch()
+    cases = {
+        'raise RuntimeError("can\'t start new thread")': "can't start new thread; allow more processes and memory",
+        "raise ImportError('a.so: failed to map segment from shared object')": "out of memory: a.so: failed to map",
+        "raise FileExistsError('it exists already')": "it exists already",
+        f"pathlib.Path({str(tmp_path / 'way')!r}).mkdir(exist_ok=True)": f"{tmp_path / 'way'} is there, and is no fold",
+    }
+    for body, message in cases.items():
+        _, said, status = run_with(f"import pathlib\n{body}")
+        assert said.startswith(f"it.py: error: {message}") and (said.count("\n"), status) == (1, 2)
+    _, said, status = run_with("raise RuntimeError('a fault of ours')")
+    assert "Traceback" in said and status == 1
+
+
 def test_json_is_the_last_line_also_where_nothing_else_is_printed_and_where_it_failed():
     facts = "faces=numpy.int64(3), error_years=float('nan'), at=pathlib.Path('a')"
     body = f"print('done')\nimport numpy, pathlib\ncli.result({facts})"

@@ -330,7 +330,7 @@ def test_bytes_after_the_end_do_no_harm(rich):
 def test_a_missing_file_is_refused_with_what_makes_one(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.mat is not there; create_db\.py makes databases"):
         open_database(tmp_path / "nowhere.mat")
-    with pytest.raises(FileNotFoundError, match="is not there"):
+    with pytest.raises(FileNotFoundError, match="is a folder"):
         open_database(tmp_path)
 
 
@@ -425,6 +425,15 @@ def test_content_that_is_no_face_database_is_refused(tmp_path, change, message):
 # ------------------------------------------------------------------------------------------------- metadata
 
 
+def test_a_file_that_lacks_a_dataset_is_said_to_hold_the_others(tmp_path):
+    with h5py.File(
+        write_database(tmp_path / "a.mat", noise(2), age=np.array([1, 2]), gender=np.zeros(2, int)), "r+"
+    ) as file:
+        del file["age"]
+    with pytest.raises(ValueError, match="it lacks age and holds block_crc32, "):
+        open_database(tmp_path / "a.mat")
+
+
 def test_read_struct_returns_the_wanted_fields_in_the_files_own_types(tmp_path):
     path = tmp_path / "wiki.mat"
     names = np.array([["a.jpg", "b.jpg"]], object)
@@ -447,7 +456,12 @@ def test_read_struct_says_what_is_wrong(tmp_path):
     with pytest.raises(ValueError, match="the struct 'plain' in .* lacks dob"):
         read_struct(path, "plain", ["dob"])
     path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"wiki\.mat cannot be read as a MATLAB 5 file .*; fetch it again"):
+    with pytest.raises(
+        ValueError, match=r"wiki\.mat cannot be read as a MATLAB 5 file; fetch it again, or save it .*: OSError"
+    ):
+        read_struct(path, "wiki", ["dob"])
+    path.write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n")
+    with pytest.raises(ValueError, match=r"wiki\.mat is a Git LFS pointer"):
         read_struct(path, "wiki", ["dob"])
 
 

@@ -442,6 +442,7 @@ def test_a_table_is_read_by_the_names_that_are_given(tmp_path):
         ("path,age", {"columns": [("sex", "gender")]}, "--columns: 'sex' is no field; there are path, age"),
         ("path,age", {"columns": [("gender", "sex")]}, "lacks the column sex; it has path, age"),
         ("file,age", {"columns": []}, "lacks the column path; it has file, age"),
+        ("path|age", {"columns": []}, r"has one column alone, path\|age: save it as CSV in UTF-8"),
         ("path,name", {"columns": []}, "has neither a column 'age' nor 'gender'; say which"),
         ("path,age,x1,y1", {"columns": []}, "has the box columns x1, y1; all of x1, y1, x2, y2 are needed"),
         ("path,age", {"columns": []}, "no row of .* is understood: it is empty"),

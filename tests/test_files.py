@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import filelock
 import pytest
 from conftest import posix
 
@@ -148,6 +149,18 @@ def test_any_name_that_a_file_may_have_can_be_locked_and_a_folder_made_for_nothi
     with files.alone(path):
         path.touch()
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_where_no_lock_can_be_made_the_file_is_named_and_not_its_lock(tmp_path, monkeypatch):
+    def refused(lock):
+        raise PermissionError(errno.EACCES, "Permission denied", lock.lock_file)
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refused)
+    with (
+        pytest.raises(PermissionError, match=r"Permission denied: '[^']*[/\\]a\.mat'"),
+        files.alone(tmp_path / "a.mat"),
+    ):
+        pytest.fail("nobody keeps others away")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no limits of this kind")

@@ -65,6 +65,14 @@ def test_ages_equal_those_of_a_plain_loop(people):
     assert age_in_year(serials, years.astype(np.uint16)).tolist() == expected
 
 
+@pytest.mark.filterwarnings("error")
+def test_dates_beyond_any_calendar_are_no_ages_and_no_warnings():
+    serials = np.array([np.inf, -np.inf, 1e300, 2.0**62, 723181, 723181, 723181])
+    years = np.array([2010, 2010, 2010, 2010, np.inf, -np.inf, np.nan])
+    ages = age_in_year(serials, years)
+    assert ((ages < 0) | (ages > 100)).all()
+
+
 def test_every_day_of_some_years_gives_the_age_of_a_plain_loop():
     # Leap years, a century that is none, and the first years of the calendar.
     serials = np.concatenate(

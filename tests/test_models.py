@@ -275,8 +275,8 @@ def test_a_text_a_missing_file_and_a_folder_are_refused(tmp_path):
     (tmp_path / "notes.hdf5").write_text("epoch, loss\n" * 500)
     with pytest.raises(ValueError, match=r"notes\.hdf5 is no checkpoint, or it is cut off or damaged"):
         load(tmp_path / "notes.hdf5")
-    for path in (tmp_path / "nowhere.hdf5", tmp_path):
-        with pytest.raises(FileNotFoundError, match="is not there; train.py makes checkpoints"):
+    for path, wrong in ((tmp_path / "nowhere.hdf5", "is not there"), (tmp_path, "is a folder")):
+        with pytest.raises(FileNotFoundError, match=f"{wrong}; train.py makes checkpoints"):
             load(path)
 
 

@@ -32,7 +32,7 @@ from readers import read_records
 from readers.cleaning import clean
 from readers.cutting import Cut, decode_block
 from readers.damaged import list_damaged, write_list
-from utils import read_paths
+from utils import open_database, read_paths
 
 
 def photos(folder, *names):
@@ -285,6 +285,13 @@ def test_tables_are_read_as_spreadsheets_write_them(encoding, delimiter, tmp_pat
     assert records.path == ["ä.jpg", "b.jpg"] and records.age.tolist() == [25, 30]
 
 
+def test_paths_of_another_encoding_are_told(tmp_path, capsys):
+    read(tmp_path, "path,age", "José.jpg,25", "b.jpg,30", encoding="latin-1")
+    assert "t.csv: 1 of its paths are no UTF-8, such as 'Jos\\udce9.jpg'; if these photos" in capsys.readouterr().out
+    read(tmp_path, "path,age", "José.jpg,25", "b.jpg,30")
+    assert not capsys.readouterr().out
+
+
 def test_what_is_no_text_is_refused(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"path,age\n\x00\x01\x02,5\n")
     with pytest.raises(ValueError, match="line 2: this is no text"):
@@ -449,6 +456,22 @@ def test_a_list_that_is_a_pipe_is_not_waited_for(tmp_path):
     with pytest.raises(ValueError, match="--exclude .*pipe cannot be read as a table: it is no regular file"):
         create_db.main([*("--db", "utkface", "--data_dir", str(tmp_path), "--output", str(tmp_path / "o.mat")),
                         *("--exclude", str(tmp_path / "pipe"))])  # fmt: skip
+    with pytest.raises(ValueError, match=r"pipe cannot be .* is no regular file; write it to a regular file"):
+        read_records("csv", tmp_path, {"table": tmp_path / "pipe"})
+
+
+def test_what_is_there_and_is_something_else_is_not_said_to_be_missing(tmp_path):
+    (tmp_path / "faces.tar.gz").write_bytes(b"x")
+    for name in ("utkface", "afad", "folders"):
+        with pytest.raises(FileNotFoundError, match=r"faces\.tar\.gz is a file: --data_dir must name"):
+            read_records(name, tmp_path / "faces.tar.gz")
+    (tmp_path / "wiki.mat").mkdir()
+    with pytest.raises(FileNotFoundError, match=r"wiki\.mat is a folder: --data_dir must name"):
+        read_records("wiki", tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"wiki\.mat is a folder; create_db\.py makes databases"):
+        open_database(tmp_path / "wiki.mat")
+    with pytest.raises(ValueError, match=r"wiki\.mat cannot be read as a table: it is a folder"):
+        read_records("csv", tmp_path, {"table": tmp_path / "wiki.mat"})
 
 
 def test_a_machine_that_opens_no_more_files_does_not_cost_photos(tmp_path, monkeypatch):
@@ -509,6 +532,13 @@ def test_a_folder_that_cannot_be_read_is_named_and_counted(tmp_path, monkeypatch
     assert str(find_images(tmp_path)) == "1 folder that cannot be read (such as secret/)"
     records = read_records("utkface", tmp_path)
     assert records.path == ["20_0_0_2.jpg"] and records.skipped == {"malformed name": ["secret/"]}
+    with pytest.raises(PermissionError, match="Permission denied: '.*secret'"):  # none of its names is wrong
+        read_records("utkface", tmp_path / "secret")
+
+
+def test_what_a_killed_run_left_in_a_folder_is_no_data(tmp_path):
+    photos(tmp_path, "25/a.jpg", "25/.new-host-1-ab.jpg", ".new-host-1-ab/UTKFace/30/b.jpg")
+    assert read_records("folders", tmp_path).path == files_below(tmp_path) == ["25/a.jpg"]
 
 
 @posix

@@ -44,6 +44,17 @@ def test_imdbs_celebrity_is_the_subject_and_nan_is_unknown(tmp_path):
     assert records.subject.tolist() == [17, UNKNOWN, 17, 20284] and records.subject.dtype == np.int64
 
 
+def test_a_struct_for_each_record_is_read_as_one_of_columns_is(tmp_path):
+    columns = read_wiki(write_metadata(tmp_path, "wiki"))
+    wiki = scipy.io.loadmat(tmp_path / "wiki.mat")["wiki"][0, 0]
+    each = np.empty((1, len(columns)), [(name, object) for name in wiki.dtype.names])
+    for name in wiki.dtype.names:
+        each[name][0] = wiki[name].reshape(-1).tolist()
+    scipy.io.savemat(tmp_path / "wiki.mat", {"wiki": each})
+    records = read_wiki(tmp_path)
+    assert records.path == columns.path and records.fingerprint() == columns.fingerprint()
+
+
 def test_a_struct_without_a_field_is_refused(tmp_path):
     write_metadata(tmp_path, "wiki", gender=None)
     with pytest.raises(ValueError, match=r"the struct 'wiki' in .*wiki\.mat lacks gender"):

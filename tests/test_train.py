@@ -127,6 +127,13 @@ def test_a_resumed_run_has_the_options_of_the_stopped_one(options, tmp_path, cap
         assert f"the stopped run had another --{name}; leave it out" in capsys.readouterr().err
 
 
+def test_a_database_that_is_named_twice_trains_once(tmp_path):
+    once, twice = parse("-i", "a.mat", "b.mat")[0], parse("-i", "a.mat", "b.mat", "./a.mat")[0]
+    assert [path.name for path in twice.input] == ["a.mat", "b.mat"] and twice == once
+    stopped_run(tmp_path, once)
+    assert parse("--resume", "--output_dir", tmp_path, "-i", "a.mat", "b.mat", "a.mat")[0].plain() == once.plain()
+
+
 def test_a_run_of_a_version_with_other_options_is_refused(tmp_path):
     old = {name: value for name, value in parsed("--aug").plain().items() if name != "test_split"}
     stopped_run(tmp_path, parsed(), arguments={**old, "aug": True})
