@@ -29,12 +29,16 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 
 
 class Paths(argparse.Action):
-    """Takes paths, and expands the wildcards that the shell has left: quoted ones, and all of them on Windows."""
+    """Takes paths, and expands the wildcards that the shell has left: quoted ones, and all of them on Windows. A file
+    that is named twice, as by two wildcards or by a link, is taken once."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         # Where the default is no path, as of --exclude, what is given again adds up; else the last one counts.
         before = getattr(namespace, self.dest) if self.default == [] else []
-        setattr(namespace, self.dest, [*before, *(found for path in values for found in expanded(path))])
+        named: dict[str, Path] = {}
+        for path in [*before, *(found for text in values for found in expanded(text))]:
+            named.setdefault(os.path.realpath(path), path)
+        setattr(namespace, self.dest, list(named.values()))
 
 
 # What add_argument takes for a file, for a folder, and for paths and wildcards.

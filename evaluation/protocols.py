@@ -131,7 +131,7 @@ def listed(paths: list[Path], databases: list[Database], description: Descriptio
     short = [name.rsplit("/", 1)[-1] for name in names]
     past, sets, known = past_of(databases, description), [], {*names, *short}
     for path in paths:
-        if path.suffix == ".json":
+        if path.suffix.lower() == ".json":
             sets += _of_benchmark(path, names, databases, description, past)
             continue
         wanted = read_names(path, known.__contains__)

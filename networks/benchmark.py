@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.files import plain_path, reading
+from age_gender.files import plain_path, reading, why_absent
 from age_gender.labels import UNKNOWN
 
 TESTS = {  # number of folders -> those of the test part of each split; as many before them validate
@@ -17,6 +17,7 @@ TESTS = {  # number of folders -> those of the test part of each split; as many 
     5: ((4,), (3,), (2,), (1,), (0,)),
     10: ((8, 9), (0, 1), (2, 3), (3, 4), (4, 5)),
 }
+MOST_FOLDERS = 1 << 20
 
 
 def splits_in(path: Path) -> int:
@@ -41,9 +42,16 @@ def folders_in(path: Path) -> dict[str, int]:
         ValueError: if it is no such file.
     """
     with reading(path, f"{path} is no database of the Facial Age Estimation Benchmark"):
-        entries = json.loads(Path(path).read_text(encoding="utf-8"))
-        found = {plain_path(str(entry["img_path"])): int(entry["folder"]) for entry in entries}
-        if not found or min(found.values()) < 0:
+        if (absent := why_absent(path)) != "is a file":
+            raise (ValueError if path.exists() else FileNotFoundError)(f"{path} {absent}")
+        found: dict[str, int] = {}
+        for entry in json.loads(path.read_text(encoding="utf-8-sig")):
+            name, folder = plain_path(str(entry["img_path"])), entry["folder"]
+            if type(folder) is not int or not 0 <= folder < MOST_FOLDERS:
+                raise ValueError(f"{name} is in folder {folder!r}; folders are numbers from 0")
+            if found.setdefault(name, folder) != folder:
+                raise ValueError(f"{name} is in two folders, {found[name]} and {folder}")
+        if not found:
             raise ValueError("it has no entries with img_path and folder")
         return found
 

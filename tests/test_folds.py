@@ -96,6 +96,21 @@ def test_photos_are_found_by_the_end_of_their_path_and_by_nothing_that_two_share
         file.write_text(text)
         with pytest.raises(ValueError, match="CLAP2016.json is no database of the Facial Age Estimation Benchmark: "):
             benchmark.folders_in(file)
+    for folder, message in (
+        (1.5, "folder 1.5; folders are numbers"),
+        (10**30, "folder 10+;"),
+        (2, "two folders, 0 and 2"),
+    ):
+        file.write_text(
+            json.dumps(
+                entries(["a/1.jpg", "b/1.jpg", "a/1.jpg"], [0, 1, 0])[:2]
+                + [{"img_path": "AFAD/AFAD-Full/a/1.jpg", "folder": folder}]
+            )
+        )
+        with pytest.raises(ValueError, match=f"AFAD/AFAD-Full/a/1.jpg is in {message}"):
+            benchmark.folders_in(file)
+    with pytest.raises(ValueError, match="is a folder"):
+        benchmark.folders_in(tmp_path)
     file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:f9\nsize 120121422\n")
     with pytest.raises(ValueError, match="CLAP2016.json is a Git LFS pointer of .* bytes, not the file: git lfs pull"):
         benchmark.folders_in(file)

@@ -365,7 +365,7 @@ def _add_former(parser: argparse.ArgumentParser) -> None:
 
 def _folds(text: str) -> int | Path:
     """How many folds, or the file that has them."""
-    if text.endswith(".json"):
+    if text.lower().endswith(".json"):
         return Path(text)
     if not text.isdecimal() or not 2 <= int(text) <= 100:
         raise ValueError(f"'{text}' is neither a number of folds, 2 to 100, nor a .json file")

@@ -95,7 +95,7 @@ class Options:
         return cls(
             **chosen
             | {
-                "input": tuple(dict.fromkeys(map(Path, chosen["input"]))),  # each once, as wildcards may name one twice
+                "input": tuple(map(Path, chosen["input"])),
                 "teacher": tuple(map(Path, chosen["teacher"] or ())),
                 "folds": Path(chosen["folds"]) if isinstance(chosen["folds"], str) else chosen["folds"],
                 "age_scale": scale if isinstance(scale, AgeScale) else age_scale(scale),
