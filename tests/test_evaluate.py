@@ -195,7 +195,7 @@ def test_a_list_names_the_faces(databases, runs, tmp_path, capsys, quick_report)
     (tmp_path / "two.txt").write_text("utkface/3.jpg,utkface/5.jpg\n")
     with pytest.raises(ValueError, match="two.txt, line 1: utkface/5.jpg is a photo too; write one name a line"):
         evaluate.main(["--weight_file", str(runs[0]), "--split_file", str(tmp_path / "two.txt")])
-    with pytest.raises(ValueError, match="nowhere.txt cannot be read as a table"):
+    with pytest.raises(ValueError, match="nowhere.txt cannot be read as a table: it is not there$"):
         evaluate.main(["--weight_file", str(runs[0]), "--split_file", "nowhere.txt"])
 
 
