@@ -3,6 +3,7 @@
 What is sent is the name of a function of the suite and its arguments, never code: scheduler and workers import it.
 """
 
+import asyncio
 import functools
 import os
 import re
@@ -61,8 +62,9 @@ def connected(address: str | None, module: str, workers: int) -> Iterator[Any]:
             )
             address = stack.enter_context(cluster).scheduler_address
         try:
+            asyncio.run(_shake_hands(address))
             client = stack.enter_context(Client(address, timeout=ANSWERS, set_as_default=False))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, MemoryError):  # by what other servers say, too
             raise ValueError(
                 f"--scheduler {address}: no scheduler answers there within {ANSWERS} s; start one with dask scheduler"
             ) from None
@@ -72,6 +74,16 @@ def connected(address: str | None, module: str, workers: int) -> Iterator[Any]:
             raise ValueError(f"--scheduler {address} has no worker; start some with dask worker {address}") from None
         _require_suite(client, address, module)
         yield client
+
+
+async def _shake_hands(address: str) -> None:
+    """Raises TimeoutError where something listens that is no scheduler, such as its web page: Dask waits for ever."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    secrets = Security().get_connection_args("client")
+    comm = await asyncio.wait_for(connect(address, timeout=ANSWERS, **secrets), ANSWERS)
+    await comm.close()
 
 
 def _knows_tls() -> bool:

@@ -4,7 +4,9 @@ import csv
 import os
 import re
 import shutil
+import socket
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -223,6 +225,16 @@ def test_a_scheduler_that_is_not_there_is_refused(monkeypatch):
     with pytest.raises(ValueError, match="no scheduler answers there"), cluster.connected("127.0.0.1:9", "utils", 1):
         pass
     assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("words", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
+def test_what_listens_but_is_no_scheduler_is_not_waited_for(words, monkeypatch):
+    monkeypatch.setattr(cluster, "ANSWERS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        kept, address = [], f"127.0.0.1:{mute.getsockname()[1]}"
+        threading.Thread(target=lambda: kept.append(mute.accept()[0]) or kept[0].send(words), daemon=True).start()
+        with pytest.raises(ValueError, match="no scheduler answers there"), cluster.connected(address, "utils", 1):
+            pass
 
 
 def test_without_dask_it_says_what_to_install(monkeypatch):
