@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from age_gender import __version__
+from age_gender.cli import stops_put_off
 from age_gender.machine import native_lines
 
 BLOCK = 256  # photos that a worker gets at a time; of fewer, the way there and back costs more
@@ -25,6 +26,8 @@ NOBODY = 60  # seconds without a worker after which nothing more is waited for
 PARTS = 16  # of a block that ended its worker
 TRIES = 1  # more, where a worker ends: its death may be another's fault
 LOCAL = "local"
+# What its workers run first: a terminal sends Ctrl-C to them too, and each would print a trace.
+DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 R = TypeVar("R")
 
@@ -56,11 +59,19 @@ def connected(address: str | None, module: str, workers: int) -> Iterator[Any]:
     with ExitStack() as stack:
         if address == LOCAL:
             # A block that ends its worker once is taken apart at once; a scheduler's own default is three times more.
-            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
-            cluster = LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", silence_logs=50
-            )
-            address = stack.enter_context(cluster).scheduler_address
+            settings = {"distributed.scheduler.allowed-failures": 0, "distributed.worker.preload": [DEAF]}
+            stack.enter_context(dask.config.set(settings))
+            page = {"dashboard_address": "127.0.0.1:0"}  # else Dask takes port 8787, and warns where it is taken
+            with stops_put_off():  # Dask would leave traces
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    scheduler_kwargs=page,
+                    host="127.0.0.1",
+                    silence_logs=50,
+                )
+                address = stack.enter_context(cluster).scheduler_address
         try:
             asyncio.run(_shake_hands(address))
             client = stack.enter_context(Client(address, timeout=ANSWERS, set_as_default=False))

@@ -4,11 +4,12 @@ import csv
 import os
 import re
 import shutil
+import signal
 import socket
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -235,6 +236,17 @@ def test_what_listens_but_is_no_scheduler_is_not_waited_for(words, monkeypatch):
         threading.Thread(target=lambda: kept.append(mute.accept()[0]) or kept[0].send(words), daemon=True).start()
         with pytest.raises(ValueError, match="no scheduler answers there"), cluster.connected(address, "utils", 1):
             pass
+
+
+def test_workers_started_here_leave_ctrl_c_to_the_client_and_no_port_is_missed(recwarn):
+    with socket.socket() as taken:
+        with suppress(OSError):  # it is taken already
+            taken.bind(("127.0.0.1", 8787))
+            taken.listen()
+        with cluster.connected("local", "utils", 1) as client:
+            asked = client.run(eval, "__import__('signal').getsignal(__import__('signal').SIGINT)")
+    assert list(asked.values()) == [signal.SIG_IGN]
+    assert not [each for each in recwarn if "8787" in str(each.message)]
 
 
 def test_without_dask_it_says_what_to_install(monkeypatch):
