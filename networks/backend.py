@@ -201,6 +201,9 @@ def _meet(heartbeat: int) -> None:
         raise ValueError(
             f"--distributed: JAX finds no launcher ({str(error).rstrip('.')}); set {', '.join(KERAS_CLUSTER)}"
         ) from None
+    except jax.errors.JaxRuntimeError as error:
+        port = f"the port of {first}" if addresses else "its port"
+        raise ValueError(f"--distributed: JAX cannot start ({error}); is {port} taken?") from None
     finally:
         watch.cancel()
 

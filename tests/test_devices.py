@@ -16,6 +16,7 @@ from conftest import noise, posix, write_database
 
 import train
 from mixup_generator import NO_AUGMENTATION, Augmentation, Labels, MixupGenerator
+from networks import backend
 from networks.backend import KERAS_CLUSTER, Team
 from training import arguments
 from training.augmentations import AUGMENTATIONS
@@ -145,6 +146,19 @@ def test_devices_need_jax(monkeypatch):
     monkeypatch.setattr("keras.backend.backend", lambda: "tensorflow")
     with pytest.raises(ValueError, match="--devices and --distributed need JAX: pip install jax"):
         train.main(["-i", "none.mat", "--devices", "2"])
+
+
+def test_a_port_that_is_taken_is_named(monkeypatch):
+    jax = pytest.importorskip("jax")
+
+    def cannot(**given):
+        raise jax.errors.JaxRuntimeError("UNKNOWN: Failed to start RPC server")
+
+    monkeypatch.setattr(jax.distributed, "initialize", cannot)
+    for name, value in zip(KERAS_CLUSTER, ("first:1234,second", "2", "0"), strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=r"Failed to start RPC server\); is the port of first:1234 taken"):
+        backend._meet(5)
 
 
 # ------------------------------------------------------------------------------------------------------ real processes
