@@ -5,6 +5,7 @@ What is sent is the name of a function of the suite and its arguments, never cod
 
 import asyncio
 import functools
+import logging
 import os
 import re
 import socket
@@ -74,6 +75,7 @@ def connected(address: str | None, module: str, workers: int) -> Iterator[Any]:
                 address = stack.enter_context(cluster).scheduler_address
         try:
             asyncio.run(_shake_hands(address))
+            logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # `_answer` says what is lost
             client = stack.enter_context(Client(address, timeout=ANSWERS, set_as_default=False))
         except (OSError, ValueError, TypeError, MemoryError):  # by what other servers say, too
             raise ValueError(

@@ -1,6 +1,7 @@
 """--scheduler: the same bytes as by threads, whoever dies meanwhile; one line for what can be wrong with it."""
 
 import csv
+import logging
 import os
 import re
 import shutil
@@ -272,6 +273,13 @@ def test_workers_that_lack_the_suite_are_refused(scheduler, monkeypatch):
 def test_a_worker_that_does_not_see_the_photos_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere is not there on .*each worker must see it"):
         cluster.begin(tmp_path / "nowhere")
+
+
+def test_of_a_scheduler_that_goes_away_dask_prints_no_trace(scheduler, monkeypatch):
+    log = logging.getLogger("distributed.client")
+    monkeypatch.setattr(log, "level", logging.WARNING)
+    with cluster.connected(scheduler[0], "utils", 1):
+        assert not log.isEnabledFor(logging.ERROR)
 
 
 def test_a_scheduler_without_workers_is_not_waited_for(monkeypatch):
