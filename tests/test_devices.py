@@ -276,6 +276,16 @@ def test_all_folds_and_a_teacher_that_the_first_process_asks_are_as_by_one(folde
     assert all(map(np.array_equal, two.weights(0), two.weights(1)))
 
 
+def test_who_waits_for_the_others_can_be_stopped(monkeypatch):
+    jax = pytest.importorskip("jax")
+    stops = signal.SIGINT, signal.SIGTERM
+    former, waiting = list(map(signal.getsignal, stops)), []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **given: waiting.extend(map(signal.getsignal, stops)))
+    backend._meet(5)
+    assert waiting == [signal.SIG_DFL] * 2  # Python's own would run when JAX has come back
+    assert list(map(signal.getsignal, stops)) == former
+
+
 @posix
 def test_who_is_killed_ends_all_and_the_run_goes_on_with_as_many_or_with_one(folder, database, two):
     kill = AFTER_ONE_EPOCH.format(what="os.kill(os.getpid(), 9)")
