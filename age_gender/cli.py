@@ -8,8 +8,8 @@ import math
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TextIO, TypeVar
 
@@ -343,6 +343,19 @@ def heed() -> None:
     TensorFlow does while it traces, and Python itself where it puts objects away, can be lost."""
     if _asked:
         raise Stopped(_asked[0])
+
+
+@contextmanager
+def stops_put_off() -> Iterator[None]:
+    """A signal that asks to stop is heeded when the block ends, whatever it raises."""
+    stops = signal.SIGINT, signal.SIGTERM
+    former = [signal.signal(number, lambda number, _: _asked.append(number)) for number in stops]
+    try:
+        yield
+    finally:
+        for number, handler in zip(stops, former, strict=True):
+            signal.signal(number, handler)
+        heed()
 
 
 _ONE_LINE = {**SHOWN, ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}

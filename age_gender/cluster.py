@@ -3,7 +3,9 @@
 What is sent is the name of a function of the suite and its arguments, never code: scheduler and workers import it.
 """
 
+import asyncio
 import functools
+import logging
 import os
 import re
 import socket
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from age_gender import __version__
+from age_gender.cli import stops_put_off
 from age_gender.machine import native_lines
 
 BLOCK = 256  # photos that a worker gets at a time; of fewer, the way there and back costs more
@@ -24,6 +27,8 @@ NOBODY = 60  # seconds without a worker after which nothing more is waited for
 PARTS = 16  # of a block that ended its worker
 TRIES = 1  # more, where a worker ends: its death may be another's fault
 LOCAL = "local"
+# What its workers run first: a terminal sends Ctrl-C to them too, and each would print a trace.
+DEAF = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
 
 R = TypeVar("R")
 
@@ -55,14 +60,24 @@ def connected(address: str | None, module: str, workers: int) -> Iterator[Any]:
     with ExitStack() as stack:
         if address == LOCAL:
             # A block that ends its worker once is taken apart at once; a scheduler's own default is three times more.
-            stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": 0}))
-            cluster = LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", silence_logs=50
-            )
-            address = stack.enter_context(cluster).scheduler_address
+            settings = {"distributed.scheduler.allowed-failures": 0, "distributed.worker.preload": [DEAF]}
+            stack.enter_context(dask.config.set(settings))
+            page = {"dashboard_address": "127.0.0.1:0"}  # else Dask takes port 8787, and warns where it is taken
+            with stops_put_off():  # Dask would leave traces
+                cluster = LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    dashboard_address=None,
+                    scheduler_kwargs=page,
+                    host="127.0.0.1",
+                    silence_logs=50,
+                )
+                address = stack.enter_context(cluster).scheduler_address
         try:
+            asyncio.run(_shake_hands(address))
+            logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # `_answer` says what is lost
             client = stack.enter_context(Client(address, timeout=ANSWERS, set_as_default=False))
-        except (OSError, ValueError, TypeError):
+        except (OSError, ValueError, TypeError, MemoryError):  # by what other servers say, too
             raise ValueError(
                 f"--scheduler {address}: no scheduler answers there within {ANSWERS} s; start one with dask scheduler"
             ) from None
@@ -72,6 +87,16 @@ def connected(address: str | None, module: str, workers: int) -> Iterator[Any]:
             raise ValueError(f"--scheduler {address} has no worker; start some with dask worker {address}") from None
         _require_suite(client, address, module)
         yield client
+
+
+async def _shake_hands(address: str) -> None:
+    """Raises TimeoutError where something listens that is no scheduler, such as its web page: Dask waits for ever."""
+    from distributed.comm import connect
+    from distributed.security import Security
+
+    secrets = Security().get_connection_args("client")
+    comm = await asyncio.wait_for(connect(address, timeout=ANSWERS, **secrets), ANSWERS)
+    await comm.close()
 
 
 def _knows_tls() -> bool:

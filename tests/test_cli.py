@@ -64,6 +64,17 @@ def test_a_signal_that_a_library_loses_is_heeded_later():
 
 
 @posix
+def test_a_signal_is_put_off_until_a_block_has_ended(monkeypatch):
+    monkeypatch.setattr(cli, "_asked", [])
+    former, done = signal.getsignal(signal.SIGTERM), []
+    with pytest.raises(cli.Stopped), cli.stops_put_off():
+        os.kill(os.getpid(), signal.SIGTERM)
+        done.append("all of it")
+        raise RuntimeError("which the signal brought about")
+    assert done and signal.getsignal(signal.SIGTERM) is former
+
+
+@posix
 def test_a_hangup_that_nohup_ignores_stays_ignored():
     body = "print('ready', flush=True)\ntime.sleep(1)\nprint('done')"
     child = subprocess.Popen(

@@ -1,12 +1,16 @@
 """--scheduler: the same bytes as by threads, whoever dies meanwhile; one line for what can be wrong with it."""
 
 import csv
+import logging
 import os
 import re
 import shutil
+import signal
+import socket
 import sys
+import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -225,6 +229,27 @@ def test_a_scheduler_that_is_not_there_is_refused(monkeypatch):
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize("words", [b"", b"SSH-2.0-OpenSSH_9.2\r\n"])
+def test_what_listens_but_is_no_scheduler_is_not_waited_for(words, monkeypatch):
+    monkeypatch.setattr(cluster, "ANSWERS", 1)
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        kept, address = [], f"127.0.0.1:{mute.getsockname()[1]}"
+        threading.Thread(target=lambda: kept.append(mute.accept()[0]) or kept[0].send(words), daemon=True).start()
+        with pytest.raises(ValueError, match="no scheduler answers there"), cluster.connected(address, "utils", 1):
+            pass
+
+
+def test_workers_started_here_leave_ctrl_c_to_the_client_and_no_port_is_missed(recwarn):
+    with socket.socket() as taken:
+        with suppress(OSError):  # it is taken already
+            taken.bind(("127.0.0.1", 8787))
+            taken.listen()
+        with cluster.connected("local", "utils", 1) as client:
+            asked = client.run(eval, "__import__('signal').getsignal(__import__('signal').SIGINT)")
+    assert list(asked.values()) == [signal.SIG_IGN]
+    assert not [each for each in recwarn if "8787" in str(each.message)]
+
+
 def test_without_dask_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with (
@@ -248,6 +273,13 @@ def test_workers_that_lack_the_suite_are_refused(scheduler, monkeypatch):
 def test_a_worker_that_does_not_see_the_photos_says_so(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere is not there on .*each worker must see it"):
         cluster.begin(tmp_path / "nowhere")
+
+
+def test_of_a_scheduler_that_goes_away_dask_prints_no_trace(scheduler, monkeypatch):
+    log = logging.getLogger("distributed.client")
+    monkeypatch.setattr(log, "level", logging.WARNING)
+    with cluster.connected(scheduler[0], "utils", 1):
+        assert not log.isEnabledFor(logging.ERROR)
 
 
 def test_a_scheduler_without_workers_is_not_waited_for(monkeypatch):

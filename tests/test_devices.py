@@ -16,6 +16,7 @@ from conftest import noise, posix, write_database
 
 import train
 from mixup_generator import NO_AUGMENTATION, Augmentation, Labels, MixupGenerator
+from networks import backend
 from networks.backend import KERAS_CLUSTER, Team
 from training import arguments
 from training.augmentations import AUGMENTATIONS
@@ -147,6 +148,19 @@ def test_devices_need_jax(monkeypatch):
         train.main(["-i", "none.mat", "--devices", "2"])
 
 
+def test_a_port_that_is_taken_is_named(monkeypatch):
+    jax = pytest.importorskip("jax")
+
+    def cannot(**given):
+        raise jax.errors.JaxRuntimeError("UNKNOWN: Failed to start RPC server")
+
+    monkeypatch.setattr(jax.distributed, "initialize", cannot)
+    for name, value in zip(KERAS_CLUSTER, ("first:1234,second", "2", "0"), strict=True):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=r"Failed to start RPC server\); is the port of first:1234 taken"):
+        backend._meet(5)
+
+
 # ------------------------------------------------------------------------------------------------------ real processes
 
 
@@ -260,6 +274,16 @@ def test_all_folds_and_a_teacher_that_the_first_process_asks_are_as_by_one(folde
         assert two.said[0][0].count(f"{fold}:\n") == 1 and fold not in two.said[1][0]
     assert two.said[0][0].count(f"{teacher} teaches") == 2
     assert all(map(np.array_equal, two.weights(0), two.weights(1)))
+
+
+def test_who_waits_for_the_others_can_be_stopped(monkeypatch):
+    jax = pytest.importorskip("jax")
+    stops = signal.SIGINT, signal.SIGTERM
+    former, waiting = list(map(signal.getsignal, stops)), []
+    monkeypatch.setattr(jax.distributed, "initialize", lambda **given: waiting.extend(map(signal.getsignal, stops)))
+    backend._meet(5)
+    assert waiting == [signal.SIG_DFL] * 2  # Python's own would run when JAX has come back
+    assert list(map(signal.getsignal, stops)) == former
 
 
 @posix
