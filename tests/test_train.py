@@ -13,7 +13,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import noise, stopped_state, training_options, write_database
+from conftest import noise, posix, stopped_state, training_options, write_database
 from micro_network import micro_network
 
 import train
@@ -128,6 +128,7 @@ def test_a_resumed_run_has_the_options_of_the_stopped_one(options, tmp_path, cap
         assert f"the stopped run had another --{name}; leave it out" in capsys.readouterr().err
 
 
+@posix
 def test_a_database_that_is_named_twice_trains_once(tmp_path):
     (tmp_path / "a.mat").touch()
     (tmp_path / "b.mat").symlink_to("a.mat")
