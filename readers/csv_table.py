@@ -112,7 +112,7 @@ def _columns(table: Path, columns: list[tuple[str, str]]) -> dict[str, str]:
     if len(asked) < len(columns):
         raise ValueError("--columns names a field twice")
     if not table.is_file():
-        raise FileNotFoundError(f"--table {table} is not there")
+        raise FileNotFoundError(f"--table {table} is {'a folder' if table.is_dir() else 'not there'}")
     _, header = next(read_cells(table), (0, []))
     named = {}
     for field in FIELDS:
