@@ -184,6 +184,9 @@ def understand_paths(parser: argparse.ArgumentParser, args: argparse.Namespace) 
     from age_gender.sources import VIDEO_SUFFIXES
 
     args.pictures = [path for path in (args.image_dir, args.image) if path]
+    for path in args.pictures:
+        if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir():
+            parser.error(f"{path} is a video: name it by --video")
     if not args.paths:
         return
     if args.pictures or args.video or args.camera is not None:

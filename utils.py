@@ -397,7 +397,8 @@ def open_database(path: Path) -> Database:
 
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{path} {why_absent(path)}; create_db.py makes databases")
+        remedy = "name the databases in it" if path.is_dir() else "create_db.py makes databases"
+        raise FileNotFoundError(f"{path} {why_absent(path)}; {remedy}")
     with reading(path, f"{path} cannot be read as a database: it is cut off or damaged, make it again"):
         if h5py.is_hdf5(path):
             with h5py.File(path, "r") as file:
@@ -438,7 +439,7 @@ def _text(units: np.ndarray) -> str:
 
 
 def _read_matlab5(path: Path) -> dict[str, object]:
-    with reading(path, f"{path} is no face database"):
+    with reading(path, f"{path} is no face database, which create_db.py makes"):
         loaded = _load_matlab5(path)
     content = {name: value for name, value in loaded.items() if not name.startswith("__")}
     if _texts(path, content, "db", "")[0] in ORIGINAL_UTKFACE and "gender" in content:

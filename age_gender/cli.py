@@ -64,9 +64,12 @@ class _Parser(argparse.ArgumentParser):
         start, _, words = message.partition("unrecognized arguments: ")
         options = [word.partition("=")[0] for word in words.split() if word.startswith("-")]
         if options and not start:
-            shown = [name for name, action in self._option_string_actions.items() if action.help != argparse.SUPPRESS]
-            near = get_close_matches(options[0], shown, 1)
-            message += f"; did you mean {near[0]}?" if near else "; --help lists the options"
+            actions = self._option_string_actions.items()
+            shown = {name.strip("-"): name for name, action in actions if action.help != argparse.SUPPRESS}
+            near = get_close_matches(options[0].strip("-"), shown, 1)
+            message += f"; did you mean {shown[near[0]]}?" if near else "; --help lists the options"
+        elif self.fromfile_prefix_chars and words.endswith(".args") and not start:
+            message += f"; did you mean @{words}?"
         super().error(message)
 
     def parse_args(self, *given: Any, **named: Any) -> Any:

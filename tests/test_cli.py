@@ -195,6 +195,7 @@ def test_wildcards_that_the_shell_left_are_expanded(tmp_path):
         (["--rate", "nan"], "nan is not 0 or more"),
         (["--rate", "1", ""], "an argument is empty; is a variable of the shell not set?"),
         (["--rates", "1"], "unrecognized arguments: --rates; did you mean --rate?"),
+        (["--list"], "unrecognized arguments: --list; --help lists the options"),
         (["--xyz=3"], "unrecognized arguments: --xyz=3; --help lists the options"),
         (
             ["a.mat", "--rate", "1", "b.mat", "--cuont=3"],

@@ -330,7 +330,7 @@ def test_bytes_after_the_end_do_no_harm(rich):
 def test_a_missing_file_is_refused_with_what_makes_one(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.mat is not there; create_db\.py makes databases"):
         open_database(tmp_path / "nowhere.mat")
-    with pytest.raises(FileNotFoundError, match="is a folder"):
+    with pytest.raises(FileNotFoundError, match="is a folder; name the databases in it"):
         open_database(tmp_path)
 
 
@@ -361,7 +361,7 @@ def test_a_matlab_5_file_that_is_cut_off_is_refused(tmp_path, share):
 def test_a_text_file_is_refused(tmp_path):
     path = tmp_path / "notes.mat"
     path.write_text("age, gender\n" * 100)
-    with pytest.raises(ValueError, match=r"notes\.mat is no face database"):
+    with pytest.raises(ValueError, match=r"notes\.mat is no face database, which create_db\.py makes: "):
         open_database(path)
 
 

@@ -483,6 +483,8 @@ def test_the_options_of_a_table_are_for_tables_alone(tmp_path, capsys):
         create_db.main(["--db", "utkface", "--table", "faces.csv"])
     assert "--table is for --db csv; utkface has labels of its own" in capsys.readouterr().err
     write(tmp_path / "faces.csv", "path,gender", "a.jpg,m")
+    with pytest.raises(ValueError, match="cannot be read as a table: it is a folder"):
+        read_records("csv", tmp_path, {"table": tmp_path})
     with pytest.raises(ValueError, match="--genders: M cannot be both"):
         read_records("csv", tmp_path, {"table": tmp_path / "faces.csv", "genders": ("M", "m")})
 

@@ -356,6 +356,7 @@ def test_what_is_named_without_an_option_is_understood(words, found, tmp_path, m
         (["a.jpg", "--video", "b.mp4"], "by paths, or by --image_dir, --image, --video or --camera, not by both"),
         (["--camera", "3", "b.jpg"], "by paths, or by --image_dir, --image, --video or --camera, not by both"),
         (["a.mp4", "b.jpg"], "one video at a time: run demo.py once for each"),
+        (["--image", "film.mp4"], "film.mp4 is a video: name it by --video"),
     ],
 )
 def test_what_cannot_be_read_together_is_refused(words, message, capsys):

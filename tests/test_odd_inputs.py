@@ -468,7 +468,7 @@ def test_what_is_there_and_is_something_else_is_not_said_to_be_missing(tmp_path)
     (tmp_path / "wiki.mat").mkdir()
     with pytest.raises(FileNotFoundError, match=r"wiki\.mat is a folder: --data_dir must name"):
         read_records("wiki", tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"wiki\.mat is a folder; create_db\.py makes databases"):
+    with pytest.raises(FileNotFoundError, match=r"wiki\.mat is a folder; name the databases in it"):
         open_database(tmp_path / "wiki.mat")
     with pytest.raises(ValueError, match=r"wiki\.mat cannot be read as a table: it is a folder"):
         read_records("csv", tmp_path, {"table": tmp_path / "wiki.mat"})

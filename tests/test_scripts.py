@@ -308,6 +308,7 @@ def test_train_refuses(drawn, tmp_path, capsys, monkeypatch):
     refused_by_parser(train, ["--depth", "12"], "argument --depth: invalid choice", capsys)
     refused_by_parser(train, ["--validation_split", "1"], "1.0 is not strictly between 0 and 1", capsys)
     refused_by_parser(train, ["@recipes/none.args"], "recipes/none.args, a file of arguments, is not there", capsys)
+    refused_by_parser(train, ["recipes/strong.args"], "did you mean @recipes/strong.args?", capsys)
     refused_by_parser(train, ["--resume", "--restart"], "--resume and --restart exclude each other", capsys)
     (tmp_path / "cut.mat").write_bytes((drawn / "wiki_db.mat").read_bytes()[:50_000])
     refused(train, ["-i", "cut.mat"], "cut.mat cannot be read .* cut off or damaged")

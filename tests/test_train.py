@@ -392,7 +392,7 @@ def test_a_training_heeds_a_signal_whose_exception_was_lost(faces, tmp_path, qui
     monkeypatch.setattr(cli, "_asked", [15])
     with pytest.raises(cli.Stopped):
         train.main(["-i", str(faces), "--nb_epochs", "3", *TINY, "--output_dir", str(tmp_path / "run")])
-    assert "stopped after 0 whole epochs" in capsys.readouterr().out
+    assert "stopped after 0 whole epochs; nothing is kept: the same command begins anew" in capsys.readouterr().out
 
 
 def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(faces, tmp_path, quick_runs, capsys):
@@ -636,7 +636,7 @@ def test_a_stopped_run_may_go_on_for_more_epochs_but_not_for_fewer(tmp_path, cap
 def test_a_resume_where_nothing_was_stopped_starts_anew(tmp_path, capsys):
     options, folder, stopped = parse("--resume", "--output_dir", tmp_path, "-i", "x.mat", "--nb_epochs", "3")
     assert (options.nb_epochs, folder, stopped) == (3, tmp_path, {})
-    assert f"nothing was stopped in {tmp_path}: the run starts anew" in capsys.readouterr().out
+    assert f"{tmp_path}: the run starts anew, with the options given now" in capsys.readouterr().out
 
 
 def test_a_run_with_a_name_has_a_folder_its_arguments_and_its_best_and_last_checkpoint(faces, tmp_path, quick_runs):

@@ -418,7 +418,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
     if args.resume and (stopped := read_resume(folder)):
         return _resumed(parser, argv, stopped, folder), folder, stopped, devices
     if args.resume:
-        print(f"nothing was stopped in {folder}: the run starts anew")
+        print(f"nothing was stopped in {folder}: the run starts anew, with the options given now")
     if (left := folder / RESUME_FILE).exists() and not args.restart:
         parser.error(
             f"{left} is a stopped run: --resume continues it, --restart discards it, "

@@ -183,7 +183,8 @@ def fit(model, plan: Plan) -> Outcome:
                 break
     except KeyboardInterrupt:
         done = resume.saved or done
-        print(f"\nstopped after {done} whole epochs" + (f"; --resume goes on at epoch {done + 1}" if done else ""))
+        then = f"--resume goes on at epoch {done + 1}" if done else "nothing is kept: the same command begins anew"
+        print(f"\nstopped after {done} whole epochs; {then}")
         raise
     keras.mixed_precision.set_global_policy("float32")  # as the checkpoint will be used
     return Outcome(best.state, journal.rows, len(training) * len(journal.rows), guard.stopped)
