@@ -184,9 +184,8 @@ def understand_paths(parser: argparse.ArgumentParser, args: argparse.Namespace) 
     from age_gender.sources import VIDEO_SUFFIXES
 
     args.pictures = [path for path in (args.image_dir, args.image) if path]
-    for path in args.pictures:
-        if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir():
-            parser.error(f"{path} is a video: name it by --video")
+    if any((video := path).suffix.lower() in VIDEO_SUFFIXES and not path.is_dir() for path in args.pictures):
+        parser.error(f"{video} is a video: name it by --video")
     if not args.paths:
         return
     if args.pictures or args.video or args.camera is not None:
@@ -207,9 +206,7 @@ def refuse_to_overwrite(parser: argparse.ArgumentParser, args: argparse.Namespac
     """Results keep the names of their inputs, so they must not go where the inputs are."""
     source, output = top_folder(args), args.output_dir or DEFAULT_OUTPUT
     if source and real(source) == real(output):
-        parser.error(
-            f"results in {output} would overwrite what they are made of; name another folder with --output_dir"
-        )
+        parser.error(f"results in {output} would overwrite what they are made of; --output_dir names another folder")
 
 
 def choose_weights(parser: argparse.ArgumentParser, args: argparse.Namespace) -> Path:
