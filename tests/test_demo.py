@@ -123,6 +123,17 @@ def test_no_group_of_a_model_is_a_formula(tmp_path):
     assert "'=1+1" in (tmp_path / "a.csv").read_text() and ",=1+1" not in (tmp_path / "a.csv").read_text()
 
 
+def test_each_column_has_what_it_is_named_for():
+    face = Face((1.04, 2.0, 30.06, 40.0), 0.98765, 31.456, "M", 0.87654, True, (25, 39), "adult", 0.76543, 0.01234)
+    frame = sources.Frame("film.mp4", 7, None, 1.23456)
+    [row] = results.rows_of(Result(frame, np.zeros((4, 4, 3), np.uint8), [face]))
+    assert row == {
+        **{"input": "film.mp4", "frame": 7, "face": 0, "status": "ok", "x1": 1.0, "y1": 2.0, "x2": 30.1, "y2": 40.0},
+        **{"score": 0.9877, "age": 31.46, "gender": "M", "p_male": 0.8765, "age_low": 25, "age_high": 39, "unsure": 1},
+        **{"age_group": "adult", "p_age_group": 0.7654, "p_between_groups": 0.0123, "seconds": 1.235},
+    }
+
+
 def test_what_another_program_leaves_unfinished_is_no_sign_of_results(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), noise(1, 40)[0])
     (tmp_path / "mine").mkdir()

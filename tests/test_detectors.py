@@ -250,6 +250,8 @@ def test_which_of_several_faces():
     found = [Detection(box, 1.0) for box in ((0, 0, 10, 10), (45, 40, 60, 55), (70, 70, 100, 95))]
     assert largest(found, (100, 100, 3)) is found[2] and central(found, (100, 100, 3)) is found[1]
     assert central(found, (20, 20, 3)) is found[0]
+    left, top = Detection((0, 40, 20, 60), 1.0), Detection((40, 0, 60, 20), 1.0)
+    assert central([left, top], (20, 100, 3)) is top  # of a wide picture
     assert largest([], (9, 9, 3)) is None and central([], (9, 9, 3)) is None and face_at([], [0, 0, 9, 9]) is None
 
 

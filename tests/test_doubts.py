@@ -52,7 +52,8 @@ def test_the_least_likely_label_is_the_first_and_what_nobody_judged_is_none(tmp_
 
 @pytest.fixture
 def two_folds(tmp_path):
-    """12 faces and two checkpoints: each trained on others of them, both on the last; the start of one on the first."""
+    """12 faces and two checkpoints: each trained on others of them, both on the last and none on the
+    one before; the start of one on the first."""
     from wide_resnet import wide_resnet
 
     path = write_database(tmp_path / "utkface_db.mat", noise(12, 32), age=np.arange(12) * 8, gender=np.arange(12) % 2,
@@ -61,7 +62,7 @@ def two_folds(tmp_path):
     name, files = open_database(path).fingerprint(), []
     for fold in range(2):
         sides = np.where(np.arange(12) % 2 == fold, TRAINING, VALIDATION).astype(np.uint8)
-        sides[11] = TRAINING
+        sides[10:] = VALIDATION, TRAINING
         sides[0] |= EARLIER * (fold == 1)
         said = Description("wide_resnet", {"depth": 10, "width": 1}, 32, sides={name: sides},
                            split={"databases": [name], "datasets": ["utkface"]},
@@ -87,9 +88,10 @@ def test_no_model_judges_a_face_that_trained_it(two_folds, monkeypatch):
     from networks.checkpoints import inspect
 
     said = judge({file: inspect(file) for file in files}, [database])
-    assert asked == [[1, 3, 5, 7, 9], [2, 4, 6, 8, 10]]
+    assert asked == [[1, 3, 5, 7, 9, 10], [2, 4, 6, 8, 10]]
     assert np.flatnonzero(~said.judged).tolist() == [0, 11]
-    np.testing.assert_allclose(said.p_male[1:11], np.tile([0.6, 0.2], 5), atol=1e-6)
+    np.testing.assert_allclose(said.p_male[1:11], [*[0.6, 0.2] * 4, 0.6, 0.4], atol=1e-6)
+    np.testing.assert_allclose(said.p_age[1:11].sum(axis=1), 1)
 
 
 def test_who_cannot_tell_what_trained_it_does_not_judge(two_folds, tiny_checkpoint_file, tmp_path):

@@ -104,6 +104,8 @@ def test_a_large_crop_shrinks_by_area_and_a_small_one_grows_linearly():
     image = noise(1, 64)[0]
     quarter = crop_face(image, (0, 0, 64, 64), 0.0, 16)
     assert np.abs(quarter - image.reshape(16, 4, 16, 4, 3).mean(axis=(1, 3))).max() <= 0.5
+    low = crop_face(image, (0, 0, 64, 16), 0.0, 16)
+    assert np.abs(low - image[:16].reshape(16, 16, 4, 3).mean(axis=2)).max() <= 0.5
     grown = crop_face(gradient(8, 8) * 8, (0, 0, 8, 8), 0.0, 16).astype(int)
     assert np.all(np.diff(grown[..., 0], axis=1) >= 0) and set(np.diff(grown[4, 2:-2, 0])) == {4}
 
@@ -400,9 +402,11 @@ def test_a_photo_that_says_it_has_too_many_pixels_is_not_decoded(kind, monkeypat
 
 def test_a_huge_jpeg_is_decoded_where_it_may_be_reduced(monkeypatch):
     content = cv2.imencode(".jpg", np.full((160, 240, 3), 90, np.uint8))[1].tobytes()
-    monkeypatch.setattr(faces, "MOST_PIXELS", 100 * 100)
+    monkeypatch.setattr(faces, "MOST_PIXELS", 40 * 60)
     assert decode(content) is None
     assert decode(content, at_least=40).shape == (40, 60, 3)
+    monkeypatch.setattr(faces, "MOST_PIXELS", 40 * 60 - 1)
+    assert decode(content, at_least=40) is None
 
 
 def test_a_jpeg_with_stray_bytes_between_its_segments_is_read_as_opencv_reads_it():

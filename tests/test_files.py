@@ -117,7 +117,8 @@ def test_what_a_container_of_the_same_name_is_writing_stays_until_it_is_a_day_ol
     monkeypatch.setattr(files, "_container", lambda: "4026532999.")
     for place in ("young", "old"):
         (tmp_path / f"{name}{place}.mat").touch()
-    os.utime(tmp_path / f"{name}old.mat", (0, time.time() - 90_000))
+    for place, seconds in (("young", 80_000), ("old", 90_000)):
+        os.utime(tmp_path / f"{name}{place}.mat", (0, time.time() - seconds))
     with replacing(tmp_path / "other") as temporary:
         assert "-4026532999." in temporary.name
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}young.mat", "other"]

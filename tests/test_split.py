@@ -124,6 +124,9 @@ def test_subjects_of_two_datasets_with_the_same_number_are_different_people():
         make_database(6, db="imdb", seed=1, subject=[1, 2, 3, 4, 5, 6]),
     ]
     assert not always_together(databases, 0, 6)
+    # Sorted by dataset and number, person 1 of WIKI comes next after person 1 of IMDB.
+    databases = [make_database(3, subject=[1, 2, 3]), make_database(3, db="imdb", seed=1, subject=[-1, 0, 1])]
+    assert not always_together(databases, 0, 5)
 
 
 def test_a_subject_of_one_dataset_is_one_person_in_all_its_databases():

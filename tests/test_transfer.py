@@ -185,22 +185,22 @@ def test_a_run_with_everything_is_one_history_and_ends_the_same_wherever_it_was_
             train.main([*words, *more, *["--resume"] * bool(more), "--output_dir", "stopped"])
         assert message in capsys.readouterr().err.splitlines()[-1]
     assert train.main(["--resume", "--output_dir", "stopped", *words]) == 0  # with the recipe, which says the same
+    # As if the next epoch were the second, and last, of those that it may wait; a phase that begins waits anew.
+    for stop, epochs in ((4, 5), (2, 4)):
+        shutil.copytree(tmp_path / str(stop), waiting := tmp_path / f"waiting_{stop}")
+        with h5py.File(waiting / RESUME_FILE, "r+") as file:
+            state = json.loads(file.attrs[RESUME_ATTRIBUTE])
+            state["best"] |= {"best": -9.0, "waited": 1}
+            state["arguments"] |= {"patience": 2, "nb_epochs": 9}
+            seal(file, RESUME_ATTRIBUTE, json.dumps(state))
+        assert train.main(["--resume", "--output_dir", str(waiting)]) == 0
+        assert len(history(waiting)) == epochs and "no better val_loss in 2 epochs" in capsys.readouterr().out
     monkeypatch.chdir(faces.parent.parent)
     for stop in (2, 3, 5):
         assert train.main(["--resume", "--output_dir", str(tmp_path / str(stop))]) == 0
     for folder in ("stopped", "2", "3", "5"):
         np.testing.assert_allclose(numbers(whole), numbers(tmp_path / folder), rtol=1e-3, atol=1e-3)
         assert not (tmp_path / folder / RESUME_FILE).exists()
-
-    shutil.copytree(tmp_path / "4", waiting := tmp_path / "waiting")
-    # As if the next epoch were the second, and last, of those that it may wait.
-    with h5py.File(waiting / RESUME_FILE, "r+") as file:
-        state = json.loads(file.attrs[RESUME_ATTRIBUTE])
-        state["best"] |= {"best": -9.0, "waited": 1}
-        state["arguments"] |= {"patience": 2, "nb_epochs": 9}
-        seal(file, RESUME_ATTRIBUTE, json.dumps(state))
-    assert train.main(["--resume", "--output_dir", str(waiting)]) == 0
-    assert len(history(waiting)) == 5 and "no better val_loss in 2 epochs" in capsys.readouterr().out
 
 
 def never(*given, **named):

@@ -87,6 +87,69 @@ def test_the_page_cuts_faces_as_the_library_does(tmp_path):
     assert kinds == {False, True}
 
 
+# What Node.js runs for the detector: the network's outputs are those of some cells, by the search that they are of.
+DETECTOR = """
+import { readFileSync, writeFileSync } from "fs";
+import { boxProblem } from "CROP";
+import { findFaces } from "YUNET";
+const { boxes, size, cells, settings } = JSON.parse(readFileSync(process.argv[2]));
+const sizes = { cls: 1, obj: 1, bbox: 4, kps: 10 };
+function network(planes, height, width) {
+  const outputs = {};
+  for (const stride of [8, 16, 32])
+    for (const name in sizes)
+      outputs[`${name}_${stride}`] = new Float32Array((sizes[name] * width * height) / stride ** 2);
+  for (const { stride, column, row, ...said } of cells[width])
+    for (const name in sizes)
+      outputs[`${name}_${stride}`].set(said[name], (row * (width / stride) + column) * sizes[name]);
+  return outputs;
+}
+const image = { data: new Uint8Array(size[0] * size[1] * 4), width: size[0], height: size[1] };
+const faces = await findFaces(network, image, settings);
+writeFileSync(process.argv[3], JSON.stringify({ faces, fits: boxes.map((box) => !boxProblem(box, image)) }));
+"""
+
+
+@needs_node
+def test_the_page_finds_faces_as_the_detector_does(tmp_path):
+    from age_gender.detectors import square_around, yunet
+
+    size = 640, 480
+    corners = [[-1.0, -0.8], [1.1, -0.9], [0.1, 0.2], [-0.7, 0.9], [0.8, 1.0]]
+
+    def cell(stride, column, row, score, side, wide=1.0):
+        box = [0.5, 0.5, float(np.log(side * wide / stride)), float(np.log(side / stride))]
+        points = [value * side / 4 / stride + 0.5 for point in corners for value in point]
+        said = {"cls": [0.99 * score], "obj": [score / 0.99], "bbox": box, "kps": points}
+        return {"stride": stride, "column": column, "row": row} | said
+
+    first, large = cell(8, 20, 30, 0.9, 80, 0.95), cell(32, 4, 2, 0.95, 100)
+    cells = {
+        # The second overlaps the first by a third, the third is not sure enough, the fourth is within a surer one.
+        640: [first, cell(8, 25, 30, 0.85, 78), cell(16, 30, 2, 0.79, 60), cell(16, 30, 20, 0.82, 40)],
+        320: [large, cell(16, 3, 13, 0.99, 79), cell(32, 7, 5, 0.83, 100, 0.5)],  # of 160 pixels and more alone
+    }
+    kept = [(large, 2), (first, 1), (cells[320][2], 2)]
+    names = ("longest_side", "few_pixels", "large", "least_side", "least_score", "overlap", "factor")
+    settings = {name: getattr(yunet, name.upper()) for name in names}
+    rng = np.random.default_rng(0)
+    boxes = np.sort(rng.integers(-1000, 2000, (200, 2, 2)), axis=1).reshape(200, 4).tolist()
+    boxes += [[640, 0, 700, 50], [-60, 0, 0, 50], [0, 480, 50, 500], [0, -20, 50, 0], [9, 9, 9, 20], [0, 0, 960, 720]]
+    (tmp_path / "cells.json").write_text(
+        json.dumps({"boxes": boxes, "size": size, "cells": cells, "settings": settings}), encoding="utf-8"
+    )
+    program = DETECTOR.replace("CROP", (WEB / "crop.js").as_uri()).replace("YUNET", (WEB / "yunet.js").as_uri())
+    (tmp_path / "page.mjs").write_text(program, encoding="utf-8")
+    words = [str(tmp_path / name) for name in ("page.mjs", "cells.json", "found.json")]
+    subprocess.run(["node", *words], check=True, timeout=120)
+    found = json.loads((tmp_path / "found.json").read_text(encoding="utf-8"))
+    assert found["fits"] == [not box_problem(tuple(box), *size) for box in boxes] and 0 < sum(found["fits"]) < 200
+    for face, (one, shrink) in zip(found["faces"], kept, strict=True):
+        points = (np.reshape(one["kps"], (5, 2)) + (one["column"], one["row"])) * one["stride"] * shrink
+        np.testing.assert_allclose(face["box"], square_around(points, yunet.FACTOR), atol=0.01)
+        assert face["score"] == pytest.approx(one["cls"][0] ** 0.5 * one["obj"][0] ** 0.5)
+
+
 @needs_node
 def test_the_phones_crop_has_the_answers_of_the_library(tmp_path):
     from age_gender.predictor import Predictor
