@@ -70,6 +70,9 @@ class _Parser(argparse.ArgumentParser):
             message += f"; did you mean {shown[near[0]]}?" if near else "; --help lists the options"
         elif self.fromfile_prefix_chars and words.endswith(".args") and not start:
             message += f"; did you mean @{words}?"
+        # --json may stand behind what is refused
+        Json.asked |= "--json" in sys.argv and any(isinstance(action, Json) for action in self._actions)
+        result(error=message)
         super().error(message)
 
     def parse_args(self, *given: Any, **named: Any) -> Any:
@@ -307,6 +310,8 @@ def run(main: Callable[[], int | None]) -> None:
         status = 128 + (stopped.number if isinstance(stopped, Stopped) else signal.SIGINT)
         result(error="stopped")
         print(f"\n{script}: stopped", file=sys.stderr)
+    except SystemExit as ended:  # --help, and what the parser refuses
+        status = int(ended.code or 0)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output went away
         status = 1

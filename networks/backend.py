@@ -26,6 +26,8 @@ from age_gender.runtimes import Predict, Run
 
 def start() -> str:
     """Imports Keras and its backend, quietly, and says what will compute: 'GPU (NVIDIA H100)' or 'CPU'."""
+    if (asked := os.environ.get("KERAS_BACKEND") or "tensorflow") not in ("tensorflow", "jax"):
+        raise ValueError(f"KERAS_BACKEND is {asked}; the suite computes with tensorflow or jax")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only; the user's own setting wins
     logging.getLogger("tensorflow").addFilter(_worth_saying)
     with held_back_stderr() as said:

@@ -57,6 +57,12 @@ def test_another_thread_gets_the_same(predict):
         np.testing.assert_allclose(one, other, rtol=1e-6)
 
 
+def test_a_backend_that_the_suite_does_not_know_is_refused(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    with pytest.raises(ValueError, match="KERAS_BACKEND is torch; the suite computes with tensorflow or jax"):
+        backend.start()
+
+
 def test_several_networks_in_one_process_are_no_reason_to_warn():
     backend.start()
     log = logging.getLogger("tensorflow")

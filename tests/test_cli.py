@@ -281,6 +281,11 @@ def test_json_is_the_last_line_also_where_nothing_else_is_printed_and_where_it_f
     assert run_with(body, "--quiet", "--json") == run_with(body, "--json", "--quiet") == (said, "", 0)
     out, err, status = run_with("raise ValueError('it is\\nwrong')", "--json")
     assert (json.loads(out), err, status) == ({"status": 2, "error": "it is wrong"}, "it.py: error: it is wrong\n", 2)
+    refused = run_with("print('not reached')", "--count", "x", "--quiet", "--json")
+    assert json.loads(refused[0]) == {
+        "status": 2,
+        "error": "unrecognized arguments: --count x; --help lists the options",
+    }
 
 
 def test_a_shell_can_complete_options(tmp_path):
