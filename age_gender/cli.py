@@ -30,14 +30,14 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
 
 class Paths(argparse.Action):
     """Takes paths, and expands the wildcards that the shell has left: quoted ones, and all of them on Windows. A file
-    that is named twice, as by two wildcards or by a link, is taken once."""
+    that an option names twice, as by two wildcards or by a link, is taken once."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         # Where the default is no path, as of --exclude, what is given again adds up; else the last one counts.
         before = getattr(namespace, self.dest) if self.default == [] else []
-        named: dict[str, Path] = {}
+        named: dict[str | int, Path] = {}
         for path in [*before, *(found for text in values for found in expanded(text))]:
-            named.setdefault(os.path.realpath(path), path)
+            named.setdefault(os.path.realpath(path) if option_string else len(named), path)
         setattr(namespace, self.dest, list(named.values()))
 
 

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from age_gender.description import KEY, Description
-from age_gender.files import digest, reading
+from age_gender.files import digest, reading, refuse_pointer
 from age_gender.labels import NUM_GENDERS
 from age_gender.machine import available_cores, held_back_stderr
 
@@ -235,6 +235,7 @@ def openvino() -> Any:
 
 
 def _open_openvino(path: Path, threads: int) -> tuple[Run, str, str]:
+    refuse_pointer(path)
     if not (weights := path.with_suffix(".bin")).is_file():
         raise FileNotFoundError(
             f"{weights} is not there: an OpenVINO model is two files, and this one belongs to {path}"
