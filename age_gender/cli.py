@@ -300,10 +300,7 @@ def run(main: Callable[[], int | None]) -> None:
     os.environ.setdefault("HDF5_USE_FILE_LOCKING", "FALSE")
     out = sys.stdout  # before --quiet
     _asked.clear()
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores it
-            signal.signal(number, _stop)
+    _handle_stops(_stop)
     try:
         status = main()
     except KeyboardInterrupt as stopped:
@@ -316,18 +313,7 @@ def run(main: Callable[[], int | None]) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader of our output went away
         status = 1
     except (ValueError, OSError, MemoryError, ImportError, RuntimeError) as error:
-        status = 2
-        message = " ".join(str(error).split()) or "out of memory"
-        if isinstance(error, FileExistsError) and error.filename and not error.filename2:
-            message = f"{error.filename} is there, and is no folder"  # but a file, or a link that leads nowhere
-        elif "failed to map segment" in message:  # of a library
-            message = f"out of memory: {message}"
-        elif isinstance(error, ImportError):
-            message += "; pip install -r requirements.txt installs what the suite needs"
-        elif isinstance(error, RuntimeError):
-            if "start new thread" not in message:
-                raise
-            message += "; allow more processes and memory (ulimit -u, ulimit -v), or fewer --workers"
+        status, message = 2, _in_words(error)
         result(error=message)
         print(f"{script}: error: {message.translate(SHOWN)}", file=sys.stderr)
     if Json.asked:
@@ -338,7 +324,45 @@ def run(main: Callable[[], int | None]) -> None:
     sys.exit(status)
 
 
+def _in_words(error: Exception) -> str:
+    """What is wrong, in one line. Raises a RuntimeError again that is a fault of ours."""
+    message = " ".join(str(error).split()) or "out of memory"
+    if isinstance(error, FileExistsError) and error.filename and not error.filename2:
+        return f"{error.filename} is there, and is no folder"  # but a file, or a link that leads nowhere
+    if "failed to map segment" in message:  # of a library
+        return f"out of memory: {message}"
+    if isinstance(error, ImportError):
+        return f"{message}; pip install -r requirements.txt installs what the suite needs"
+    if not isinstance(error, RuntimeError):
+        return message
+    if "start new thread" in message:
+        return f"{message}; allow more processes and memory (ulimit -u, ulimit -v), or fewer --workers"
+    raise error
+
+
+# Windows has no SIGHUP.
+STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _asked: list[int] = []  # signals that asked this process to stop
+
+
+def _handle_stops(handler: Any) -> dict[int, Any]:
+    """Has a handler take the signals that ask to stop, and returns what took them before. One that is ignored stays so:
+    nohup ignores SIGHUP."""
+    former = {number: signal.getsignal(number) for number in STOPS if signal.getsignal(number) != signal.SIG_IGN}
+    for number in former:
+        signal.signal(number, handler)
+    return former
+
+
+@contextmanager
+def stops_go_to(handler: Any) -> Iterator[None]:
+    """In this block a handler, or signal.SIG_DFL, takes the signals that ask to stop."""
+    former = _handle_stops(handler)
+    try:
+        yield
+    finally:
+        for number, before in former.items():
+            signal.signal(number, before)
 
 
 def _stop(number: int, _frame: object) -> None:
@@ -356,13 +380,10 @@ def heed() -> None:
 @contextmanager
 def stops_put_off() -> Iterator[None]:
     """A signal that asks to stop is heeded when the block ends, whatever it raises."""
-    stops = signal.SIGINT, signal.SIGTERM
-    former = [signal.signal(number, lambda number, _: _asked.append(number)) for number in stops]
     try:
-        yield
+        with stops_go_to(lambda number, _: _asked.append(number)):
+            yield
     finally:
-        for number, handler in zip(stops, former, strict=True):
-            signal.signal(number, handler)
         heed()
 
 

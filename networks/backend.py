@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from age_gender.cli import stops_go_to
 from age_gender.machine import held_back_stderr
 from age_gender.runtimes import Predict, Run
 
@@ -191,19 +192,16 @@ def _meet(heartbeat: int) -> None:
     watch = threading.Timer(patience, _say_who_waits, (count, number, addresses, patience))
     watch.daemon = True
     watch.start()
-    # Nothing is there to be put away yet, and Python sees no signal while JAX waits: the system ends the process.
-    stops = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    stops = {number: handler for number, handler in stops.items() if handler != signal.SIG_IGN}
-    for number in stops:
-        signal.signal(number, signal.SIG_DFL)
     try:
-        # By the shutdown's limit, what fails in one process ends the others: JAX would wait 300 s for them.
-        jax.distributed.initialize(
-            heartbeat_timeout_seconds=heartbeat,
-            shutdown_timeout_seconds=heartbeat,
-            initialization_timeout=patience + 30,
-            **known,
-        )
+        # Nothing is there to be put away yet, and Python sees no signal while JAX waits: the system ends the process.
+        with stops_go_to(signal.SIG_DFL):
+            # By the shutdown's limit, what fails in one process ends the others: JAX would wait 300 s for them.
+            jax.distributed.initialize(
+                heartbeat_timeout_seconds=heartbeat,
+                shutdown_timeout_seconds=heartbeat,
+                initialization_timeout=patience + 30,
+                **known,
+            )
     except ValueError as error:  # no launcher that JAX knows
         raise ValueError(
             f"--distributed: JAX finds no launcher ({str(error).rstrip('.')}); set {', '.join(KERAS_CLUSTER)}"
@@ -213,8 +211,6 @@ def _meet(heartbeat: int) -> None:
         raise ValueError(f"--distributed: JAX cannot start ({error}); is {port} taken?") from None
     finally:
         watch.cancel()
-        for number, handler in stops.items():
-            signal.signal(number, handler)
 
 
 def _say_who_waits(count: str | None, number: str | None, addresses: str | None, seconds: int) -> None:

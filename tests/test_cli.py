@@ -75,6 +75,18 @@ def test_a_signal_is_put_off_until_a_block_has_ended(monkeypatch):
 
 
 @posix
+def test_a_signal_that_is_ignored_is_not_put_off_but_stays_ignored(monkeypatch):
+    monkeypatch.setattr(cli, "_asked", [])
+    former = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with cli.stops_put_off():
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, former)
+    assert cli._asked == []
+
+
+@posix
 def test_a_hangup_that_nohup_ignores_stays_ignored():
     body = "print('ready', flush=True)\ntime.sleep(1)\nprint('done')"
     child = subprocess.Popen(
