@@ -181,22 +181,22 @@ def warnings(predictor) -> list[str]:
 def understand_paths(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """Puts what is to be read where it is looked for, whether by an option or without: images and folders of images
     go to `args.pictures`, else it is `args.video`, or `args.camera`."""
-    from age_gender.sources import VIDEO_SUFFIXES
+    from age_gender.sources import is_video
 
     args.pictures = [path for path in (args.image_dir, args.image) if path]
-    if any((video := path).suffix.lower() in VIDEO_SUFFIXES and not path.is_dir() for path in args.pictures):
-        parser.error(f"{video} is a video: name it by --video")
+    if videos := list(filter(is_video, args.pictures)):
+        parser.error(f"{videos[0]} is a video: name it by --video")
     if not args.paths:
         return
     if args.pictures or args.video or args.camera is not None:
         parser.error("name what to read by paths, or by --image_dir, --image, --video or --camera, not by both")
     paths = [path for text in args.paths for path in cli.expanded(text)]
     word, first, alone = args.paths[0], paths[0], len(paths) == 1
-    if any(path.suffix.lower() in VIDEO_SUFFIXES for path in paths) and not alone:
+    if any(map(is_video, paths)) and not alone:
         parser.error("one video at a time: run demo.py once for each")
     if alone and ("://" in word or (word.isdigit() and not first.exists())):
         args.camera = int(word) if word.isdigit() else word
-    elif first.suffix.lower() in VIDEO_SUFFIXES and not first.is_dir():
+    elif is_video(first):
         args.video = first
     else:
         args.pictures = paths

@@ -91,11 +91,11 @@ def main(argv: list[str] | None = None) -> int:
 def why_unread(name: str) -> str:
     """Why a file gave no picture."""
     from age_gender.faces import heic_remedy
-    from age_gender.sources import VIDEO_SUFFIXES
+    from age_gender.sources import is_video
 
     if not os.path.exists(name):
         return "is not there"
-    if name.lower().endswith(VIDEO_SUFFIXES):
+    if is_video(Path(name)):
         return "is a video; the suite's demo.py and the library's sources.Video read it (docs/api.md)"
     return f"is no photo that can be read, or it is damaged{heic_remedy(name)}"
 

@@ -35,10 +35,13 @@ class Paths(argparse.Action):
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
         # Where the default is no path, as of --exclude, what is given again adds up; else the last one counts.
         before = getattr(namespace, self.dest) if self.default == [] else []
-        named: dict[str | int, Path] = {}
-        for path in [*before, *(found for text in values for found in expanded(text))]:
-            named.setdefault(os.path.realpath(path) if option_string else len(named), path)
-        setattr(namespace, self.dest, list(named.values()))
+        paths = [*before, *(found for text in values for found in expanded(text))]
+        if option_string:  # photos that are named without one are answered as often as they are named
+            first: dict[str, Path] = {}
+            for path in paths:
+                first.setdefault(os.path.realpath(path), path)
+            paths = list(first.values())
+        setattr(namespace, self.dest, paths)
 
 
 # What add_argument takes for a file, for a folder, and for paths and wildcards.

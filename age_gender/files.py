@@ -303,9 +303,9 @@ def read_cells(path: Path, delimiter: str = "") -> Iterator[tuple[int, list[str]
     Raises:
         ValueError: if it is no file or no text, or a quote does not end on its line: its cells would be another row's.
     """
-    if (absent := why_absent(path)) != "is a file":  # a pipe would wait for who writes to it, and is read once
+    if not path.is_file():  # a pipe would wait for who writes to it, and is read once
         remedy = "; write it to a regular file" * path.exists()
-        raise ValueError(f"{path} cannot be read as a table: it {absent}{remedy}")
+        raise ValueError(f"{path} cannot be read as a table: it {why_absent(path)}{remedy}")
     try:
         refuse_pointer(path)
         with open(path, "rb") as file:

@@ -25,6 +25,11 @@ VIDEO_SUFFIXES = (
 )
 
 
+def is_video(path: Path) -> bool:
+    """Whether a path is named as a video is, and is no folder."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()
+
+
 class Frame(NamedTuple):
     """One picture.
 

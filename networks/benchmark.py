@@ -42,8 +42,10 @@ def folders_in(path: Path) -> dict[str, int]:
         ValueError: if it is no such file.
     """
     with reading(path, f"{path} is no database of the Facial Age Estimation Benchmark"):
-        if (absent := why_absent(path)) != "is a file":
-            raise (ValueError if path.exists() else FileNotFoundError)(f"{path} {absent}")
+        if not path.exists():
+            raise FileNotFoundError(f"{path} is not there")
+        if not path.is_file():
+            raise ValueError(f"{path} {why_absent(path)}")
         found: dict[str, int] = {}
         for entry in json.loads(path.read_text(encoding="utf-8-sig")):
             name, folder = plain_path(str(entry["img_path"])), entry["folder"]

@@ -339,6 +339,7 @@ def test_a_rate_that_the_film_cannot_hold_is_rounded(tmp_path):
         (["nowhere.jpg"], {"pictures": ["nowhere.jpg"]}),
         (["a.jpg", "photos"], {"pictures": ["a.jpg", "photos"]}),
         (["*.jpg"], {"pictures": ["a.jpg", "b.jpg"]}),
+        (["a.jpg", "stills.mp4"], {"pictures": ["a.jpg", "stills.mp4"]}),
         (["--image_dir", "photos"], {"pictures": ["photos"]}),
         (["--image", "a.jpg"], {"pictures": ["a.jpg"]}),
         ([], {}),
@@ -346,7 +347,8 @@ def test_a_rate_that_the_film_cannot_hold_is_rounded(tmp_path):
 )
 def test_what_is_named_without_an_option_is_understood(words, found, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "photos").mkdir()
+    for name in ("photos", "stills.mp4"):
+        (tmp_path / name).mkdir()
     for name in ("a.jpg", "b.jpg", "film.MP4"):
         (tmp_path / name).write_bytes(b"x")
     args = demo.build_parser().parse_args(words)

@@ -101,12 +101,9 @@ def test_photos_are_found_by_the_end_of_their_path_and_by_nothing_that_two_share
         (10**30, "folder 10+;"),
         (2, "two folders, 0 and 2"),
     ):
-        file.write_text(
-            json.dumps(
-                entries(["a/1.jpg", "b/1.jpg", "a/1.jpg"], [0, 1, 0])[:2]
-                + [{"img_path": "AFAD/AFAD-Full/a/1.jpg", "folder": folder}]
-            )
-        )
+        twice = entries(["a/1.jpg", "b/1.jpg", "a/1.jpg"], [0, 1, 0])
+        twice[2]["folder"] = folder
+        file.write_text(json.dumps(twice))
         with pytest.raises(ValueError, match=f"AFAD/AFAD-Full/a/1.jpg is in {message}"):
             benchmark.folders_in(file)
     with pytest.raises(ValueError, match="is a folder"):
