@@ -64,13 +64,13 @@ def picture_of(picture: Picture) -> np.ndarray:
     if isinstance(picture, str | os.PathLike):
         name = os.fsdecode(picture)
         image = read_image(Path(name))
-        if image is None and not os.path.exists(name):
+        if image is not None:
+            return image
+        if not os.path.exists(name):
             raise FileNotFoundError(f"{name or 'a picture without a name'} is not there")
-        if image is None and os.path.isdir(name):
+        if os.path.isdir(name):
             raise ValueError(f"{name} is a folder, no picture")
-        if image is None:
-            raise ValueError(f"{name} is no picture that can be read, or it is damaged{heic_remedy(name)}")
-        return image
+        raise ValueError(f"{name} is no picture that can be read, or it is damaged{heic_remedy(name)}")
     if isinstance(picture, bytes | bytearray | memoryview):
         content = bytes(picture)
         image = decode(content)
