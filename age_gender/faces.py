@@ -75,7 +75,7 @@ def picture_of(picture: Picture) -> np.ndarray:
         content = bytes(picture)
         image = decode(content)
         if image is None:
-            remedy = heic_remedy(".heic") if content[4:10] == b"ftyphe" else ""
+            remedy = heic_remedy(".heic") if content[4:10] == b"ftyphe" else ""  # heic, heix, hevc
             raise ValueError(
                 f"these {len(content):,} bytes are no picture that can be read, or they are damaged{remedy}"
             )
