@@ -15,15 +15,16 @@ from conftest import noise, stopped_state
 from matplotlib.figure import Figure
 
 from age_gender.description import Description
+from age_gender.labels import AGE_SCALES
 from mixup_generator import NO_AUGMENTATION, Augmentation, Labels, MixupGenerator
 from networks.checkpoints import seal
 from training.augmentations import AUGMENTATIONS
-from training.callbacks import Journal, KeepBest, Resume, StopAtNan, epochs_of
+from training.callbacks import Journal, KeepBest, PlainValidationLoss, Resume, StopAtNan, epochs_of
 from training.curve import save_training_curve
 from training.losses import age_loss
 from training.metrics import AgeError, AgeSpread, MaleShare, weighted_metrics
 from training.resume import RESUME_ATTRIBUTE, read_resume
-from training.run import writer
+from training.run import compile_model, writer
 from training.schedules import Phase, StepDecay, learning_rate
 from wide_resnet import two_heads
 
@@ -320,6 +321,25 @@ def test_evaluation_reports_what_numpy_computes():
     assert values["pred_age_spread"] == pytest.approx(expected.std(), rel=1e-2)
     assert values["pred_gender_accuracy"] == pytest.approx((p_gender.argmax(axis=1) == gender)[sexed].mean(), rel=1e-4)
     assert values["pred_gender_male_share"] == pytest.approx(p_gender.argmax(axis=1).mean(), rel=1e-4)
+
+
+def test_the_losses_of_an_epoch_are_means_of_faces_not_of_batches():
+    options = SimpleNamespace(opt="adam", ema=0, weight_decay=0.1, gender_weight=2.0, age_scale=AGE_SCALES["years"])
+    options.__dict__.update(age_loss="cross_entropy", age_sigma=2.0, age_error_weight=1.0)
+    model = small_model()
+    compile_model(model, options, 0.0)  # the weights stay; what Keras compiles does not know how large batches are
+    gender, age = np.arange(17) % 3 - 1, np.where(np.arange(17) % 4, np.arange(17) * 6, -1)  # batches of 8, 8 and 1
+    images = noise(17)
+    batches = MixupGenerator(images, Labels(gender, age), batch_size=8, shuffle=False)
+    plain, rows = PlainValidationLoss(options.gender_weight), []
+    keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: rows.append(logs))
+    model.fit(batches, validation_data=batches, shuffle=False, verbose=0, callbacks=[plain, keep])
+    means = [
+        -np.where(labels >= 0, np.log(said[np.arange(17), labels]), 0).mean()
+        for labels, said in zip((gender, age), model.predict(images, verbose=0), strict=True)
+    ]
+    assert [rows[0][f"val_pred_{head}_loss"] for head in ("gender", "age")] == pytest.approx(means, rel=1e-4)
+    assert rows[0]["val_loss"] == pytest.approx(2.0 * means[0] + means[1], rel=1e-4)
 
 
 # ------------------------------------------------------------------------------------------------ masked labels

@@ -16,6 +16,7 @@ from age_gender.files import replacing
 from mixup_generator import MixupGenerator
 from networks import backend
 from training.curve import save_training_curve
+from training.metrics import LOSS_OF_EACH
 from training.resume import RESUME_FILE, write_resume
 
 SCORES = ("mae", "accuracy", "one_off")  # how the names end of values that say how well a head does
@@ -52,8 +53,9 @@ def epochs_of(batches: MixupGenerator) -> keras.callbacks.Callback:
 
 
 class PlainValidationLoss(keras.callbacks.Callback):
-    """Takes the L2 penalty out of `val_loss`. The penalty says nothing of the faces, and Keras counts it for trainable
-    kernels alone: with it, phases of a run could not be compared. It stands before all that use `val_loss`.
+    """Puts the heads' mean losses over all faces in place of Keras's (see LossOfEach), and takes the L2 penalty out of
+    `val_loss`. The penalty says nothing of the faces, and Keras counts it for trainable kernels alone: with it, phases
+    of a run could not be compared. It stands before all that use these losses.
 
     Args:
         gender_weight: of the gender loss; the age loss has 1.
@@ -65,9 +67,9 @@ class PlainValidationLoss(keras.callbacks.Callback):
         self.gender_weight, self.padding = gender_weight, padding
 
     def on_epoch_end(self, epoch, logs=None):
-        for name in ("val_pred_gender_loss", "val_pred_age_loss"):
-            logs[name] *= self.padding
         for head in ("pred_gender", "val_pred_gender", "pred_age", "val_pred_age"):
+            padding = self.padding if head.startswith("val_") else 1.0
+            logs[f"{head}_loss"] = logs.pop(f"{head}_{LOSS_OF_EACH}") * padding
             if logs[f"{head}_loss"] == 0:  # no face has the label: Keras makes 0 of 0 / 0
                 logs.update({name: math.nan for name in logs if name.startswith(f"{head}_") and name.endswith(SCORES)})
         logs["val_loss"] = self.gender_weight * logs["val_pred_gender_loss"] + logs["val_pred_age_loss"]

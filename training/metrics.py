@@ -1,11 +1,15 @@
 """What each epoch reports beside the losses: errors in years, and whether every face gets the same answer."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 from keras import ops
 
 from age_gender.labels import MALE, YEARS, AgeScale
 from training.losses import expected_age
+
+LOSS_OF_EACH = "loss_of_each"
 
 
 class AgeError(keras.metrics.MeanMetricWrapper):
@@ -48,6 +52,18 @@ class MaleShare(keras.metrics.Mean):
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         return super().update_state(ops.cast(ops.argmax(y_pred, axis=-1) == MALE, "float32"))
+
+
+class LossOfEach(keras.metrics.Mean):
+    """Mean loss of all faces, of which those without a label add 0. Keras's own mean is of the batches, where it does
+    not know their size beforehand (TensorFlow): each face of a smaller last batch would count for more."""
+
+    def __init__(self, loss: Callable):
+        super().__init__(name=LOSS_OF_EACH)
+        self.loss = loss
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        return super().update_state(self.loss(y_true, y_pred) * (1.0 if sample_weight is None else sample_weight))
 
 
 def weighted_metrics(scale: AgeScale = YEARS) -> list[list]:

@@ -30,7 +30,7 @@ from training.callbacks import (
 )
 from training.data import Data, split_of
 from training.losses import age_loss
-from training.metrics import weighted_metrics
+from training.metrics import LossOfEach, weighted_metrics
 from training.named import NameCheckpoints
 from training.options import MONITORS, WIDE_RESNET_ARGUMENTS, Options
 from training.reports import Outcome
@@ -118,11 +118,13 @@ def compile_model(model, options: Options, rate) -> None:
     else:
         optimizer = keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, **average)
     of_age = age_loss(options.age_loss, options.age_sigma, options.age_error_weight, options.age_scale)
+    losses = [keras.losses.categorical_crossentropy, of_age]
+    metrics = zip(losses, weighted_metrics(options.age_scale), strict=True)
     model.compile(
         optimizer,
-        loss=["categorical_crossentropy", of_age],
+        loss=losses,
         loss_weights=[options.gender_weight, 1.0],
-        weighted_metrics=weighted_metrics(options.age_scale),
+        weighted_metrics=[[LossOfEach(loss), *others] for loss, others in metrics],
     )
 
 
