@@ -9,7 +9,7 @@ from tabulate import tabulate
 from age_gender.files import write_text
 from evaluation.comparisons import Comparison, deviations
 from evaluation.scoring import Evaluation
-from evaluation.tables import FOREMOST, badness, heading, number, shown, tabulated, with_interval, write_csv
+from evaluation.tables import FOREMOST, badness, faces_of, heading, number, shown, tabulated, with_interval, write_csv
 from networks.checkpoints import BEST, best_of, choose, is_exported, runs_in
 
 CHECKPOINTS = (".hdf5", ".h5", ".keras")
@@ -80,7 +80,7 @@ def runs_table(evaluations: list[Evaluation], comparisons: list[Comparison]) -> 
             cells += [with_interval(names[0], difference, signed=True) + common, f"{difference.p:.3f}"]
         else:
             cells += ["", ""]
-        rows.append((title, each.set.name, each.overall.n, *cells))
+        rows.append((title, each.set.name, faces_of(each.overall), *cells))
     titles = ("run", "faces", "n", *map(heading, names), f"{heading(names[0])}, difference from the first", "p")
     faces: dict[tuple, list[str]] = {}  # those of two folds are said in the same words
     for title, each in zip(names_of(evaluations), evaluations, strict=True):
@@ -93,26 +93,26 @@ def runs_table(evaluations: list[Evaluation], comparisons: list[Comparison]) -> 
 
 
 def write_paper_tables(folder: Path, evaluations: list[Evaluation], means: bool = True) -> None:
-    """Writes table.csv, a number a cell, and table.tex, booktabs: if asked for, the mean and the deviation over
+    """Writes table.csv, a number a cell or none, and table.tex, booktabs: if asked for, the mean and the deviation over
     checkpoints, where several were scored on one kind of faces; then each model with its 95% intervals."""
     names = shown(evaluations[0].overall, FOREMOST)
     plain, cells = [], []
     for faces, count, found in deviations(evaluations) if means else ():
-        row = {"model": f"mean of {count}", "faces": faces, "n": ""}
+        row = {"model": f"mean of {count}", "faces": faces, "n": "", "n by age": ""}
         pairs = {name: [number(name, value) for value in found[name]] for name in names}
         for name, pair in pairs.items():
             row |= dict(zip((heading(name), f"{heading(name)} deviation"), pair, strict=True))
         plain.append(row)
         cells.append((row["model"], faces, "", *map(" ± ".join, pairs.values())))
     for title, each in zip(names_of(evaluations), evaluations, strict=True):
-        row = {"model": title, "faces": each.set.name, "n": each.overall.n}
+        row = {"model": title, "faces": each.set.name, "n": each.overall.n, "n by age": each.overall.aged}
         for name in names:
             value, low, high = (number(name, end) for end in each.overall[name][:3])
             row |= {heading(name): value, f"{heading(name)} low": low, f"{heading(name)} high": high}
         plain.append(row)
         intervals = [re.sub(r"(?<=\d)-(?=\d)", "--", with_interval(name, each.overall[name])) for name in names]
-        cells.append((title, each.set.name, f"{each.overall.n:,}", *intervals))
+        cells.append((title, each.set.name, faces_of(each.overall), *intervals))
     titles = ("model", "faces", "n", *map(heading, names))
     tex = tabulate(cells, titles, "latex_booktabs", stralign="right", colalign=("left",), disable_numparse=True)
-    write_csv(folder / "table.csv", pd.DataFrame(plain))
+    write_csv(folder / "table.csv", pd.DataFrame(plain).replace("-", ""))
     write_text(folder / "table.tex", tex + "\n")

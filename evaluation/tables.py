@@ -63,6 +63,11 @@ def with_interval(name: str, estimate: Estimate | Difference, signed: bool = Fal
     return f"{value} ({low}{between}{high})"
 
 
+def faces_of(scores: Scores) -> str:
+    """'400'; '400, 26 by age' where the others have no age that is scored."""
+    return f"{scores.n}" + f", {scores.aged} by age" * (0 < scores.aged < scores.n)
+
+
 def tabulated(rows: list, headings: Iterable[str]) -> str:
     """A table for the terminal, its first column to the left."""
     return tabulate(rows, tuple(headings), stralign="right", colalign=("left",), disable_numparse=True)
@@ -76,7 +81,7 @@ def interval_rows(evaluation: Evaluation) -> tuple[list[tuple], list[str]] | Non
         return None
     bands = [(f"age {name}", scores) for axis, name, scores in evaluation.groups if axis == "age"]
     rows = [
-        (title, scores.n, *(with_interval(name, scores[name]) for name in names))
+        (title, faces_of(scores), *(with_interval(name, scores[name]) for name in names))
         for title, scores in [("all", evaluation.overall), *bands]
     ]
     return rows, ["faces", "n", *map(heading, names)]
@@ -93,7 +98,7 @@ def score_rows(overall: Scores, groups: list, factor_sign: str = "%") -> tuple[l
             estimate, sign = scores[name], factor_sign * (HEADINGS[name][1] != "years")
             unknown = math.isnan(estimate.trivial) or math.isnan(estimate.value)
             cells += [with_interval(name, estimate), "-" if unknown else number(name, estimate.trivial) + sign]
-        return (title, scores.n, *cells)
+        return (title, faces_of(scores), *cells)
 
     rows = [row("all", overall)]
     rows += [row(name if is_crossed(axis) else f"{axis} {name}", scores) for axis, name, scores in groups]
@@ -203,7 +208,7 @@ def across(evaluations: list[Evaluation], comparisons: list[Comparison]) -> list
     names = shown(evaluations[0].overall, FOREMOST)
     titles = ("checkpoint", "faces", "n", *map(heading, names))
     rows = [
-        (each.weight_file, each.set.name, each.overall.n, *(with_interval(name, each.overall[name]) for name in names))
+        (each.weight_file, each.set.name, faces_of(each.overall), *(with_interval(k, each.overall[k]) for k in names))
         for each in evaluations
     ]
     tables = [("", titles, rows)]
@@ -263,7 +268,7 @@ def metrics_of(evaluation: Evaluation) -> dict[str, object]:
             found |= {f"cs{CS_YEARS}": curve[CS_YEARS], "cs_curve": curve}
         elif curve:
             found[f"cs{CS_YEARS}"] = curve[0]
-        return {"n": scores.n, **found}
+        return {"n": scores.n, "aged": scores.aged, **found}
 
     probabilities = reliabilities(evaluation)
     return {

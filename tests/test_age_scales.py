@@ -324,7 +324,9 @@ def test_folds_are_scored_each_on_its_own_faces_with_mean_and_deviation(fold_run
             rows = list(csv.DictReader(file))
         hits = [row["group"] == row["said"] for row in rows if row["group"]]
         assert {row["group"] for row in rows} <= {"", *ADIENCE.names}
-        assert said["evaluations"][int(number) - 1]["exact"]["value"] == pytest.approx(np.mean(hits))
+        one = said["evaluations"][int(number) - 1]
+        assert one["exact"]["value"] == pytest.approx(np.mean(hits)) and one["aged"] == len(hits) < 12
+        assert f" 12, {len(hits)} by age " in (tmp_path / "table.txt").read_text()
         assert (folder / "age_group_confusion.png").stat().st_size > 5000
     table = (tmp_path / "table.txt").read_text()
     assert "one-off (%)" in table and "standard deviation" in table

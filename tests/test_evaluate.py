@@ -458,6 +458,8 @@ def test_labels_that_are_intervals_are_spoken_of_and_shown(runs, tmp_path, quick
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "age intervals" not in page and all(f"<div>{label} → " in page for label in ("25-32, F", "?, M", "38-43, M"))
     assert [row["label_low"] for row in rows_of(tmp_path / "out" / "predictions.csv")] == ["25", "-1", "38"]
+    (row,) = rows_of(tmp_path / "out" / "table.csv")
+    assert (row["n"], row["n by age"], row["age MAE (years)"], row["CS@5 (%) low"]) == ("3", "0", "", "")
 
 
 def test_one_face_is_no_faces(runs, tmp_path, capsys, quick_report):
