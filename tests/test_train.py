@@ -30,7 +30,7 @@ from training.losses import age_loss
 from training.options import DEFAULT_RATES, Options
 from training.resume import RESUME_ATTRIBUTE, RESUME_FILE
 from training.schedules import Phase, StepDecay, learning_rate
-from training.starting import Start
+from training.starting import Start, say_if_faces_differ
 from training.teachers import ask_teachers, write_answers
 from utils import open_database
 
@@ -362,7 +362,7 @@ def test_a_run_starts_from_the_weights_of_another_and_says_where_it_comes_from(f
     assert train.main([*still, *options, "--output_dir", str(second)]) == 0
     said = capsys.readouterr().out
     assert f"{checkpoints.choose(first)}: the weights of 8 of 8 layers; new: none\n" in said
-    assert "have trained it" not in said and "another split" not in said
+    assert "have trained it" not in said and "another split" not in said and "warning: the faces" not in said
     # Only batch norm's statistics have moved at such a rate.
     models_of = [checkpoints.load(checkpoints.choose(folder))[0] for folder in (first, second)]
     for one, other in zip(*(model.trainable_variables for model in models_of), strict=True):
@@ -700,6 +700,17 @@ def test_a_run_says_what_its_start_is_worth_and_what_it_gained(faces, tmp_path, 
     value, low, high, gender = map(float, gain.groups())
     assert value == pytest.approx(after[0] - before[0], abs=0.01) and low <= value <= high
     assert gender == pytest.approx(100 * (after[1] - before[1]), abs=0.1)
+
+
+def test_faces_that_are_not_as_those_of_the_start_are_warned_of(capsys):
+    earlier = Description("wide_resnet", {}, 128, margin=0.1, detector="dlib")
+    say_if_faces_differ(earlier, SimpleNamespace(database=SimpleNamespace(**vars(earlier))))
+    faces = SimpleNamespace(image_size=64, margin=0.4, detector="dlib", align=False)
+    say_if_faces_differ(earlier, SimpleNamespace(database=faces))
+    assert capsys.readouterr().out == (
+        "  warning: the faces here are cut with a margin of 0.4, those of the training with 0.1; of 64 pixels, "
+        "those of the training of 128. create_db.py --detector dlib --margin 0.1 --img_size 128 cuts them alike\n"
+    )
 
 
 def test_a_start_of_another_size_and_other_groups_is_worth_what_it_says(tmp_path, tiny_checkpoint_file):

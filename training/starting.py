@@ -79,7 +79,22 @@ def start_from(start: Start, model, options: Options, data: Data) -> None:
             )
         weighty = sum(bool(layer.weights) for layer in model.layers)
         print(f"{path}: the weights of {weighty - len(fresh)} of {weighty} layers; new: {shortened(fresh)}")
+        say_if_faces_differ(earlier, data)
         say_if_it_saw(earlier, data)
+
+
+def say_if_faces_differ(earlier: Description, data: Data) -> None:
+    """Warns where the faces are not as those that the model which a run starts from was trained on."""
+    faces = data.database
+    unlike = earlier.differs_from(faces.margin, faces.detector, faces.align)
+    if faces.image_size != earlier.image_size:
+        unlike.append(f"of {faces.image_size} pixels, those of the training of {earlier.image_size}")
+    if unlike:
+        aligned = " --align" * earlier.align
+        print(
+            f"  warning: the faces here are {'; '.join(unlike)}. create_db.py --detector {earlier.detector}{aligned} "
+            f"--margin {earlier.margin:g} --img_size {earlier.image_size} cuts them alike"
+        )
 
 
 def say_if_it_saw(earlier: Description, data: Data) -> None:
