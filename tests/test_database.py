@@ -422,6 +422,15 @@ def test_content_that_is_no_face_database_is_refused(tmp_path, change, message):
         open_database(path)
 
 
+def test_values_at_their_bounds_are_taken(tmp_path):
+    """An interval of one year, and none; the first and the last age; a spread of nothing and of the most."""
+    columns = {"age": [-1, 0, 100], "gender": [-1, 0, 1], "age_low": [7, -1, -1], "age_high": [7, -1, -1]}
+    columns = {name: np.array(values) for name, values in columns.items()} | {"age_std": np.array([0, 999, np.nan])}
+    database = open_database(write_database(tmp_path / "a.mat", noise(3), **columns))
+    assert (database.label_low.tolist(), database.label_high.tolist()) == ([7, -1, -1], [7, -1, -1])
+    assert database.age.tolist() == [-1, 0, 100] and database.age_std[1] == 999
+
+
 # ------------------------------------------------------------------------------------------------- metadata
 
 

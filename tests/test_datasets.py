@@ -630,6 +630,20 @@ def test_a_face_score_at_the_limit_is_kept_and_none_is_none(score, kept):
     assert len(rows) == kept and sum(dropped.values()) == 1 - kept
 
 
+def test_a_record_counts_for_its_first_fault_and_an_interval_by_both_its_ends():
+    records = Records(
+        [f"{row}.jpg" for row in range(4)],
+        np.full(4, -1),
+        np.array([-1, 1, 1, 1]),
+        np.array([20, 20, 10, 20]),
+        np.array([30, 40, 20, 30]),
+        face_score=np.array([0.0, 2, 2, 2]),
+    )
+    rows, dropped = clean(records, 1.0, 15, 35, set(), True, True)
+    assert rows.tolist() == [3]
+    assert dropped == {"face score below 1": 1, "age outside 15..35": 2, "gender unknown": 0}
+
+
 def test_a_header_may_hold_quoted_commas(tmp_path):
     write(tmp_path / "faces.csv", '"path","age, in years","gender"', "a.jpg,30,f")
     options = {"table": tmp_path / "faces.csv", "columns": [("age", "age, in years")]}
