@@ -177,6 +177,12 @@ def test_a_path_that_is_recorded_twice_does_not_lose_its_only_file():
     photo = duplicates.Photo(b"same", "", duplicates.NOTHING, 7)
     _, listed, _ = duplicates.find(records, [photo] * 3)
     assert listed == {"b.jpg": ("byte-identical, labels agree", "a.jpg")}
+    # Before the one outside of subfolders, the one whose labels create_db.py takes is kept.
+    records = Records(["a.jpg", "in/b.jpg", "c.jpg"], np.array([-1, 30, 30]), np.array([1, 1, 1]))
+    _, listed, _ = duplicates.find(records, [photo] * 3)
+    assert listed == {name: ("byte-identical, labels agree", "c.jpg") for name in ("a.jpg", "in/b.jpg")}
+    _, listed, _ = duplicates.find(records.take(np.array([0, 1])), [photo] * 2)
+    assert listed == {"a.jpg": ("byte-identical, labels agree", "in/b.jpg")}
 
 
 @pytest.mark.parametrize(
@@ -454,6 +460,12 @@ def test_near_identical_pairs_are_those_of_all_pairs_compared():
     assert not any(odd[row] for row in of)
 
 
+def test_thumbnails_are_compared_apart_from_the_brightness_of_each_pair():
+    dark = np.random.default_rng(0).integers(0, 150, (2, 256), np.uint8)
+    thumbnails, pairs = np.concatenate([dark, dark + np.uint8([[60], [0]])]), np.array([[0, 3, 0], [2, 1, 1]])
+    assert duplicates.look_alike(thumbnails, pairs).tolist() == [True, True, False]
+
+
 def test_the_difference_hash_says_where_it_becomes_brighter_to_the_right():
     rising = np.tile(np.arange(0, 180, 20, np.uint8), (8, 1))
     assert duplicates.difference_hash(rising) == 2**64 - 1
@@ -466,6 +478,7 @@ def test_the_difference_hash_says_where_it_becomes_brighter_to_the_right():
 def test_blank_pictures_are_one_group_however_many_they_are():
     blank = [duplicates.Photo(b"%d" % n, "", duplicates.NOTHING, 5) for n in range(2_000)]
     assert duplicates.near_identical(blank[:1] * 98_000) == []  # one file
+    assert duplicates.near_identical(blank[:2]) == [[0, 1]]
     assert duplicates.near_identical(blank[:1] * 98_000 + blank) == [list(range(100_000))]
 
 
