@@ -144,6 +144,11 @@ def test_unknown_subjects_stand_alone():
     assert side_of([database], 0.5).sum() == 4
 
 
+def test_who_would_pass_the_share_by_as_much_as_it_falls_short_stays_out():
+    database = make_database(8, subject=[1, 1, 2, 2, 3, 3, 4, 4])
+    assert side_of([database], 3 / 8).sum() == 2
+
+
 @given(databases_of_acquaintances(), st.integers(0, 2**31), st.sampled_from([0.1, 0.25, 0.4]))
 def test_nobody_stands_on_two_of_three_sides(databases, seed, test_share):
     try:
