@@ -465,6 +465,20 @@ def test_the_last_checkpoints_of_the_run_are_kept_and_those_of_others_are_never_
     assert {path.name for path in tmp_path.iterdir()} == {other.name, *names[-left:]}
 
 
+def test_the_validation_loss_is_of_the_faces_that_count():
+    logs = {f"{side}pred_{head}_loss": 0.5 for side in ("", "val_") for head in ("gender", "age")}
+    logs |= {
+        "val_pred_age_loss": 2.0,
+        "pred_gender_loss": 0,
+        "pred_gender_accuracy": 0.0,
+        "val_pred_gender_accuracy": 1,
+    }
+    PlainValidationLoss(3.0, padding=1.5).on_epoch_end(0, logs)  # three faces, of which two count
+    assert (logs["val_pred_gender_loss"], logs["val_pred_age_loss"], logs["val_loss"]) == (0.75, 3.0, 5.25)
+    assert logs["pred_age_loss"] == 0.5 and logs["val_pred_gender_accuracy"] == 1
+    assert np.isnan(logs["pred_gender_accuracy"])  # no face has the label
+
+
 def test_patience_counts_the_epochs_since_the_best(tmp_path, capsys):
     callback, _ = keep_best(tmp_path, patience=3)
     assert run_epochs(callback, [5.0, 6.0, 6.0, 4.0, 7.0, 7.0, 7.0, 7.0]) == 7
