@@ -167,6 +167,12 @@ def played(path, head, times, rate, promised, monkeypatch):
     return path
 
 
+def test_where_a_reader_does_not_know_the_time_it_comes_from_the_rate(tmp_path, monkeypatch):
+    for times in ([0.0] * 4, [0.0, 0.04, 0.08, 0.12]):
+        video = Video(played(tmp_path / "v", AVI, times, 25, 4, monkeypatch))
+        assert [frame.seconds for frame in video] == pytest.approx([0, 0.04, 0.08, 0.12])
+
+
 @pytest.mark.parametrize("every", [1, 3])
 @pytest.mark.parametrize(
     ("head", "times", "rate", "promised", "lost"),
