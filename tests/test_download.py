@@ -725,6 +725,11 @@ def test_labels_that_shrink_to_a_tenth_and_small_archives_are_no_bombs(tmp_path,
     archive = tmp_path / "labels.zip"
     archive.write_bytes(zip_of({"small": bytes(8_000_000)}))  # a thousand times its size, but little
     assert archives.unpack(archive, None) == 1
+    monkeypatch.setattr(archives, "FLOOR", 8_000_000)  # and no byte more
+    assert archives.unpack(archive, None) == 1
+    monkeypatch.setattr(archives, "FLOOR", 7_999_999)
+    with pytest.raises(ValueError, match="unpacks to more than 7,999,999 bytes"):
+        archives.unpack(archive, None)
     monkeypatch.setattr(archives, "FLOOR", 1000)
     archive.write_bytes(zip_of({"labels.csv": ("30,1\n" * 1000 + noise(2000).hex()).encode()}))
     assert archive.stat().st_size < 9000 / 3 and archives.unpack(archive, None) == 1

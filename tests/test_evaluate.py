@@ -22,7 +22,7 @@ from age_gender.labels import AGE_SCALES, YEARS, expected_age
 from age_gender.predictor import Predictor
 from evaluation import pictures, protocols, reports, tables
 from evaluation.calibration import fit
-from evaluation.scoring import calibrated
+from evaluation.scoring import calibrated, identities
 from networks import checkpoints, open_model
 from networks.split import split
 from utils import ImageStack, open_database
@@ -72,6 +72,13 @@ def runs(databases, tmp_path_factory):
 
 def copy_of(path, folder):
     return shutil.copy(path, folder / path.name)
+
+
+def test_a_face_is_the_same_whatever_database_stands_before_its_own():
+    one, other = make_database(3, 4), make_database(2, 4, seed=1)
+    names = [f"{each.fingerprint()} {row}" for each in (one, other) for row in range(len(each))]
+    assert identities([one, other], np.arange(5)).tolist() == names
+    assert identities([other, one], np.arange(5)).tolist() == names[3:] + names[:3]
 
 
 def rows_of(path):

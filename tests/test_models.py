@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shutil
+from contextlib import nullcontext
 from dataclasses import asdict
 
 import h5py
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from conftest import give_every_weight_a_value, noise, write_database
 
-from age_gender.description import KEY, ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description
+from age_gender.description import KEY, ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description, checked
 from age_gender.labels import AGE_SCALES
 from evaluation.runs import runs_among
 from networks import backbones, checkpoints, open_model
@@ -208,6 +209,12 @@ def test_a_checkpoint_from_before_mirror_stages_and_test_split_is_loaded(tiny_mo
     model, checkpoint = load(path)
     assert checkpoint.mirror is False and checkpoint.split == split
     assert_same_predictions(model, tiny_model)
+
+
+@pytest.mark.parametrize(("size", "good"), [(7, False), (8, True), (1024, True), (1025, False)])
+def test_an_image_has_8_to_1024_pixels(size, good):
+    with nullcontext() if good else pytest.raises(ValueError, match="not a number of pixels from 8 to 1024"):
+        checked(Description("wide_resnet", {}, size))
 
 
 @pytest.mark.parametrize(
