@@ -22,7 +22,7 @@ from training.augmentations import AUGMENTATIONS
 from training.callbacks import Journal, KeepBest, PlainValidationLoss, Resume, StopAtNan, epochs_of
 from training.curve import save_training_curve
 from training.losses import age_loss
-from training.metrics import AgeError, AgeSpread, MaleShare, weighted_metrics
+from training.metrics import LOSS_OF_EACH, AgeError, AgeSpread, MaleShare, weighted_metrics
 from training.resume import RESUME_ATTRIBUTE, read_resume
 from training.run import compile_model, writer
 from training.schedules import Phase, StepDecay, learning_rate
@@ -466,13 +466,9 @@ def test_the_last_checkpoints_of_the_run_are_kept_and_those_of_others_are_never_
 
 
 def test_the_validation_loss_is_of_the_faces_that_count():
-    logs = {f"{side}pred_{head}_loss": 0.5 for side in ("", "val_") for head in ("gender", "age")}
-    logs |= {
-        "val_pred_age_loss": 2.0,
-        "pred_gender_loss": 0,
-        "pred_gender_accuracy": 0.0,
-        "val_pred_gender_accuracy": 1,
-    }
+    logs = {f"{side}pred_{head}_{LOSS_OF_EACH}": 0.5 for side in ("", "val_") for head in ("gender", "age")}
+    logs |= {f"val_pred_age_{LOSS_OF_EACH}": 2.0, f"pred_gender_{LOSS_OF_EACH}": 0}
+    logs |= {"pred_gender_accuracy": 0.0, "val_pred_gender_accuracy": 1}
     PlainValidationLoss(3.0, padding=1.5).on_epoch_end(0, logs)  # three faces, of which two count
     assert (logs["val_pred_gender_loss"], logs["val_pred_age_loss"], logs["val_loss"]) == (0.75, 3.0, 5.25)
     assert logs["pred_age_loss"] == 0.5 and logs["val_pred_gender_accuracy"] == 1
