@@ -290,6 +290,11 @@ def files_below(folder: Path) -> list[str]:
     return sorted(found)
 
 
+def is_hidden(name: str) -> bool:
+    """Whether a file, relative to a folder with forward slashes, or a folder on its way is hidden: a desktop's bin."""
+    return any(part.startswith(".") for part in name.split("/"))
+
+
 def read_cells(path: Path, delimiter: str = "") -> Iterator[tuple[int, list[str]]]:
     """The rows of a table as spreadsheets write it: UTF-8 or UTF-16, with comma, tabulator or semicolon.
 

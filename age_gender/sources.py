@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from age_gender.faces import IMAGE_SUFFIXES, read_image
-from age_gender.files import files_below, real
+from age_gender.files import files_below, is_hidden, real
 from age_gender.machine import held_back_stderr, native_stderr_from, native_stderr_size
 
 TABLE, TABLE_BEGINS = "predictions.csv", b"input,frame,face,"  # a folder that holds one is of results
@@ -84,7 +84,7 @@ def find_images(folder: Path, leave_out: Path | None = None) -> Found:
         path = folder / name
         if name.endswith("/"):
             sort = "folder that cannot be read"
-        elif any(part.startswith(".") for part in name.split("/")):
+        elif is_hidden(name):
             sort = "hidden"
         elif name.startswith(results) or within and real(path).is_relative_to(avoided):
             sort = "results of an earlier run"

@@ -7,9 +7,8 @@ photo is not known, but the faces of one photo must not stand on two sides of a 
 import re
 from pathlib import Path
 
-from age_gender.files import files_below
 from age_gender.labels import FEMALE, MALE
-from readers.records import Records, require
+from readers.records import Records, require, visible_files
 from readers.sources import CHECKED_HERE, Expected, Source
 
 AFAD = Source(
@@ -34,12 +33,13 @@ NAME = re.compile(r"(?:.*/)?(\d{1,3})/(111|112)/(\d{1,18})-\d+\.jpe?g", re.IGNOR
 def read_afad(folder: Path) -> Records:
     """AFAD's records, in the order of their paths; AFAD-Lite's, which is laid out alike, too. See `Records`."""
     require(folder.is_dir(), folder, "AFAD-Full, the folder with one folder for each age")
+    files, hidden = visible_files(folder)
     rows, malformed = [], []
-    for path in files_below(folder):
+    for path in files:
         if match := NAME.fullmatch(path):
             rows.append((path, int(match[1]), GENDER[match[2]], int(match[3])))
         else:
             malformed.append(path)
     if not rows:
         raise ValueError(f"no file under {folder} stands where AFAD's do, such as 15/111/109008-0.jpg")
-    return Records.of(rows, ("path", "age", "gender", "subject"), {"malformed name": malformed})
+    return Records.of(rows, ("path", "age", "gender", "subject"), {"malformed name": malformed, "hidden": hidden})

@@ -7,9 +7,8 @@ Technology 24(3), 2019. Serial numbers up to 07380 are female, the others male.
 import re
 from pathlib import Path
 
-from age_gender.files import files_below
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records
+from readers.records import Records, visible_files
 from readers.sources import UNPACKED_HERE, Expected, Source
 
 ALL_AGE_FACES = Source(
@@ -50,8 +49,9 @@ def read_all_age_faces(folder: Path) -> Records:
         if listed.is_file():  # lines such as "00000A02.jpg 0"
             lines = listed.read_text(encoding="utf-8-sig", errors="replace").splitlines()
             parts.update({line.split()[0]: number for line in lines if line.strip()})
+    files, hidden = visible_files(folder / faces)
     rows, malformed = [], []
-    for path in files_below(folder / faces):
+    for path in files:
         match = NAME.fullmatch(path.rsplit("/", 1)[-1])
         if match:
             serial, age = int(match[1]), int(match[2])
@@ -61,5 +61,6 @@ def read_all_age_faces(folder: Path) -> Records:
             malformed.append(f"{faces}/{path}")
     if not rows:
         raise ValueError(f"no file in {folder / faces} is named like All-Age-Faces', 00000A02.jpg")
-    columns, skipped = ("path", "age", "gender", "subject", "part"), {"malformed name": malformed}
+    columns = "path", "age", "gender", "subject", "part"
+    skipped = {"malformed name": malformed, "hidden": [f"{faces}/{path}" for path in hidden]}
     return Records.of(rows, columns, skipped, () if parts else ("part",), part_names=PARTS if parts else ())

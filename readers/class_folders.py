@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from age_gender.files import files_below
 from age_gender.labels import UNKNOWN
 from readers.csv_table import AGE, GENDER, age_of, without_intervals
-from readers.records import Records, require
+from readers.records import Records, require, visible_files
 from readers.sources import Source
 
 FOLDERS = Source("a folder for each class: 25/ 26/ or 20-29/ for ages, F/ and M/ for genders, F/25/ for both", "", "")
@@ -21,8 +20,9 @@ def read_class_folders(folder: Path) -> Records:
     from age_gender.faces import IMAGE_SUFFIXES  # with OpenCV, which --help does without
 
     require(folder.is_dir(), folder, "the folder that holds the classes' folders")
-    rows, skipped = [], {}
-    for path in files_below(folder):
+    files, hidden = visible_files(folder)
+    rows, skipped = [], {"hidden": hidden}
+    for path in files:
         if not path.lower().endswith(IMAGE_SUFFIXES):
             skipped.setdefault("no photo", []).append(path)
             continue

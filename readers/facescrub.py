@@ -7,9 +7,8 @@ they are looked for as <name>/<name>_<face_id>.*, blanks or underscores in the n
 import hashlib
 from pathlib import Path
 
-from age_gender.files import files_below
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records, person_number, whole_number
+from readers.records import Records, person_number, visible_files, whole_number
 from readers.sources import CHECKED_HERE, Expected, Source
 
 FACESCRUB = Source(
@@ -68,7 +67,7 @@ def read_facescrub(folder: Path) -> Records:
 def _find(folder: Path, names: list[tuple[str, str]], fingerprints: list[str]) -> list[str | None]:
     """The file of each face: by its name, with the face's number or the image's, whichever finds more, as trees of both
     kinds are about; else, among the files that bear no such name, by its sha256."""
-    files = [path for path in files_below(folder) if not path.lower().endswith(LIST_SUFFIXES)]
+    files = [path for path in visible_files(folder)[0] if not path.lower().endswith(LIST_SUFFIXES)]
     by_name = {_plain(path.rsplit("/", 1)[-1].rsplit(".", 1)[0]): path for path in files}
     by_kind = ([by_name.get(_plain(name)) for name in kind] for kind in zip(*names, strict=True))
     found = max(by_kind, key=lambda paths: sum(map(bool, paths)), default=[])

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.files import files_below
 from age_gender.labels import UNKNOWN
-from readers.records import Records, box_over_landmarks, require
+from readers.records import Records, box_over_landmarks, require, visible_files
 from readers.sources import Expected, Source
 
 FGNET = Source(
@@ -32,7 +31,7 @@ def read_fgnet(folder: Path) -> Records:
     """FG-NET's records, in the order of their names. See `Records`."""
     require(folder.is_dir(), folder, "the folder that FGNET.zip unpacks to, with images/")
     rows, malformed = [], []
-    files = files_below(folder)
+    files, hidden = visible_files(folder)
     points = {Path(path).stem.lower(): folder / path for path in files if path.lower().endswith(".pts")}
     if not points:
         raise FileNotFoundError(f"{folder} holds no landmarks, points/001a02.pts and so on, by which the faces are cut")
@@ -45,7 +44,9 @@ def read_fgnet(folder: Path) -> Records:
             malformed.append(path)
     if not rows:
         raise ValueError(f"no file under {folder} is named like FG-NET's, 001A02.JPG")
-    return Records.of(rows, ("path", "age", "gender", "subject", "box"), {"malformed name": malformed})
+    return Records.of(
+        rows, ("path", "age", "gender", "subject", "box"), {"malformed name": malformed, "hidden": hidden}
+    )
 
 
 def _box(path: Path | None) -> np.ndarray:

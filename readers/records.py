@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.files import digest, read_cells, why_absent
+from age_gender.files import digest, files_below, is_hidden, read_cells, why_absent
 from age_gender.labels import UNKNOWN
 
 
@@ -99,6 +99,12 @@ def require(found: bool, path: Path, named: str) -> None:
     """Raises FileNotFoundError unless what a reader needs was found at a path; says what --data_dir must name."""
     if not found:
         raise FileNotFoundError(f"{path} {why_absent(path)}: --data_dir must name {named}")
+
+
+def visible_files(folder: Path) -> tuple[list[str], list[str]]:
+    """What `files_below` finds, and apart from it what is hidden."""
+    files = files_below(folder)
+    return [path for path in files if not is_hidden(path)], list(filter(is_hidden, files))
 
 
 def person_number(name: str) -> int:

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.files import files_below
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records, box_over_landmarks, require
+from readers.records import Records, box_over_landmarks, require, visible_files
 from readers.sources import CHECKED_HERE, UNPACKED_HERE, Expected, Source
 
 PAGE = "https://susanqq.github.io/UTKFace/"
@@ -55,7 +54,7 @@ INCOMPLETE = re.compile(r"(\d{1,3})_(?:[0-4]_)?_?\d{8,}\.jpe?g", re.IGNORECASE)
 def read_utkface(folder: Path) -> Records:
     """The aligned and cropped faces, in the order of their names, subfolders included. See `Records`."""
     require(folder.is_dir(), folder, "the folder that UTKFace.tar.gz unpacks to")
-    return _read(folder, files_below(folder))
+    return _read(folder, *visible_files(folder))
 
 
 def read_utkface_wild(folder: Path) -> Records:
@@ -65,7 +64,8 @@ def read_utkface_wild(folder: Path) -> Records:
     are of the photos give each its box.
     """
     require(any(folder.glob("part[0-9]*")), folder / "part1", "the folder that holds UTKFace's part1 to part3")
-    records = _read(folder, [path for path in files_below(folder) if re.match(r"part\d+/", path)])
+    files = ([path for path in paths if re.match(r"part\d+/", path)] for paths in visible_files(folder))
+    records = _read(folder, *files)
     lists = sorted(folder.glob("landmark_list_part*.txt"))
     boxes = {path.stem.removeprefix("landmark_list_"): _landmark_boxes(path) for path in lists}
     if not boxes or _of_the_aligned([box for part in boxes.values() for box in part.values()]):
@@ -80,7 +80,7 @@ def _of_the_aligned(boxes: list[np.ndarray]) -> bool:
     return len(boxes) >= ENOUGH and float(np.max(boxes)) < 1.3 * ALIGNED
 
 
-def _read(folder: Path, paths: list[str]) -> Records:
+def _read(folder: Path, paths: list[str], hidden: list[str]) -> Records:
     rows, malformed = [], []
     for path in paths:
         name = path.rsplit("/", 1)[-1]
@@ -93,7 +93,8 @@ def _read(folder: Path, paths: list[str]) -> Records:
             malformed.append(path)
     if not rows:
         raise ValueError(f"no file under {folder} is named like UTKFace's, age_gender_race_date.jpg")
-    return Records.of(rows, ("path", "age", "gender", "race"), {"malformed name": malformed}, race_names=RACES)
+    skipped = {"malformed name": malformed, "hidden": hidden}
+    return Records.of(rows, ("path", "age", "gender", "race"), skipped, race_names=RACES)
 
 
 def _landmark_boxes(path: Path) -> dict[str, np.ndarray]:

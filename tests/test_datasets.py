@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import shutil
 
 import cv2
 import numpy as np
@@ -147,7 +148,7 @@ TREES = {
     "wiki": (imdb_wiki, {}, 4, {}),
     "imdb": (imdb_wiki, {}, 4, {}),
     "utkface": (utkface, {}, 2, {"malformed name": 2}),
-    "utkface_wild": (utkface_wild, {}, 3, {"malformed name": 1}),
+    "utkface_wild": (utkface_wild, {}, 3, {"hidden": 1}),
     "appa_real": (appa_real, {}, 4, {"malformed row": 2, "in ignore_list.csv": 1}),
     "appa_real_apparent": (appa_real, {}, 4, {"malformed row": 2, "in ignore_list.csv": 1}),
     "adience": (
@@ -228,6 +229,20 @@ def test_a_reader_keeps_its_contract(name, tmp_path):
         assert np.isnan(records.box[~known]).all()
     again = read(name, tmp_path)
     assert again.path == records.path and np.array_equal(again.age, records.age) and again.skipped == records.skipped
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_what_a_desktop_keeps_in_hidden_folders_is_no_data(name, tmp_path):
+    dataset, deleted = tmp_path / "dataset", tmp_path / "deleted"
+    for folder in (dataset, deleted):
+        folder.mkdir()
+        TREES[name][0](folder)
+    before = read(name, dataset)
+    for folder in [dataset, *(path for path in dataset.iterdir() if path.is_dir())]:
+        shutil.copytree(deleted, folder / ".Trash-1000" / "files")
+    after = read(name, dataset)
+    assert after.path == before.path and after.fingerprint() == before.fingerprint()
+    assert {**after.skipped, "hidden": []} == {**before.skipped, "hidden": []}
 
 
 @pytest.mark.parametrize("name", READERS)
