@@ -114,6 +114,8 @@ class Predictor:
         age_scale: AgeScale | str | None = None,
         unsure_below: float = UNSURE_BELOW,
     ):
+        path = os.path.abspath(model) if isinstance(model, str | os.PathLike) else model
+        self._arguments = path, detector, margin, age_scale, unsure_below
         self._model = _model_of(model)
         self.description: Description = self._model.description
         self.device = self._model.device
@@ -127,6 +129,10 @@ class Predictor:
             raise ValueError(f"'{self.detector}' is no detector; there are {', '.join(DETECTORS)}")
         self.align = self.description.align and self.detector in WITH_LANDMARKS
         self._detect = in_any_thread(self.detector)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is made anew, from the file of its model."""
+        return type(self), self._arguments
 
     def __call__(self, picture: Picture) -> list[Face]:
         """The faces of one picture, the surest first; [] for none.

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import os
+import pickle
 import subprocess
 import sys
 import warnings
@@ -210,6 +211,15 @@ def test_a_picture_shows_no_warning_of_another_program_again():
             picture_of(png)
             warnings.warn("once", UserWarning, stacklevel=1)
     assert len(shown) == 1
+
+
+def test_a_predictor_travels_to_other_processes(drawn, tmp_path, monkeypatch):
+    monkeypatch.chdir(SHIPPED.parent)
+    predict = Predictor(SHIPPED.name, detector="none", margin=0.3, age_scale="adience", unsure_below=0.9)
+    sent = pickle.dumps(predict)
+    monkeypatch.chdir(tmp_path)
+    photo = drawn / "photos" / "girl.jpg"
+    assert pickle.loads(sent)(photo) == predict(photo)
 
 
 def test_an_unknown_detector_is_refused():
