@@ -77,6 +77,31 @@ def test_what_a_tracker_raises_is_said_in_one_line(tmp_path, monkeypatch):
         callback.on_train_begin()
 
 
+def test_a_tracker_that_fails_once_it_has_begun_does_not_end_the_training(tmp_path, monkeypatch, capsys):
+    told, starts = [], iter([SimpleNamespace(info=SimpleNamespace(run_id="seven"))])  # and none of the second phase
+
+    def log_metrics(values, step):
+        told.append(step)
+        raise ConnectionError("the server\nwent away")
+
+    functions = {"start_run": lambda **_: next(starts), "log_params": dict, "log_metrics": log_metrics}
+    stand_in(monkeypatch, "mlflow", **functions, end_run=lambda: 1 / 0)
+    (callback,) = tracker(tmp_path / "mine", training_options("-i", "x.mat", "--track", "mlflow"))
+    two_phases(callback)
+    warnings = capsys.readouterr().out.splitlines()
+    assert told == [1, 2] and len(warnings) == 5
+    assert warnings[0] == r"warning: --track mlflow: the server\nwent away; history.csv has every epoch"
+
+
+@pytest.mark.parametrize("name", ["mlflow", "wandb"])
+def test_a_tracker_whose_installation_is_broken_is_said_in_one_line(tmp_path, monkeypatch, name):
+    (tmp_path / f"{name}.py").write_text("raise RuntimeError('made for another protobuf')")
+    monkeypatch.syspath_prepend(tmp_path)
+    (callback,) = tracker(tmp_path / "mine", training_options("-i", "x.mat", "--track", name))
+    with pytest.raises(OSError, match=f"--track {name}: made for another protobuf"):
+        callback.on_train_begin()
+
+
 def test_a_tracker_that_is_not_installed_is_refused_with_what_installs_it(monkeypatch, capsys):
     monkeypatch.setattr("training.arguments.find_spec", lambda name: None)
     with pytest.raises(SystemExit):

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from age_gender.description import Description
 from age_gender.labels import AGE_SCALES
 from mixup_generator import NO_AUGMENTATION, Augmentation, Labels, MixupGenerator
+from networks import backend
 from networks.checkpoints import seal
 from training.augmentations import AUGMENTATIONS
 from training.callbacks import Journal, KeepBest, PlainValidationLoss, Resume, StopAtNan, epochs_of
@@ -24,7 +25,7 @@ from training.curve import save_training_curve
 from training.losses import age_loss
 from training.metrics import LOSS_OF_EACH, AgeError, AgeSpread, MaleShare, weighted_metrics
 from training.resume import RESUME_ATTRIBUTE, read_resume
-from training.run import compile_model, writer
+from training.run import compile_model, tensorboard, writer
 from training.schedules import Phase, StepDecay, learning_rate
 from wide_resnet import two_heads
 
@@ -340,6 +341,28 @@ def test_the_losses_of_an_epoch_are_means_of_faces_not_of_batches():
     ]
     assert [rows[0][f"val_pred_{head}_loss"] for head in ("gender", "age")] == pytest.approx(means, rel=1e-4)
     assert rows[0]["val_loss"] == pytest.approx(2.0 * means[0] + means[1], rel=1e-4)
+
+
+def test_tensorboard_shows_the_losses_of_the_history_and_no_others(tmp_path):
+    if not backend.can_write_tensorboard():
+        pytest.skip("TensorBoard's logs need tensorflow and tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.util.tensor_util import make_ndarray
+
+    options = SimpleNamespace(opt="adam", ema=0, weight_decay=0, gender_weight=2.0, age_scale=AGE_SCALES["years"])
+    options.__dict__.update(age_loss="cross_entropy", age_sigma=2.0, age_error_weight=1.0)
+    model, rows = small_model(), []
+    compile_model(model, options, 0.001)
+    batches = MixupGenerator(noise(17), Labels(np.arange(17) % 3 - 1, np.arange(17)), batch_size=8, shuffle=False)
+    keep = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: rows.append(dict(logs)))
+    watching = [PlainValidationLoss(2.0), keep, *tensorboard(tmp_path)]
+    model.fit(batches, validation_data=batches, epochs=2, shuffle=False, verbose=0, callbacks=watching)
+    events = EventAccumulator(str(tmp_path / "tensorboard" / "validation"))
+    events.Reload()
+    found = {tag: [float(make_ndarray(each.tensor_proto)) for each in events.Tensors(tag)]
+             for tag in events.Tags()["tensors"]}  # fmt: skip
+    names = [name.removeprefix("val_") for name in rows[0] if name.startswith("val_")]
+    assert found == {f"epoch_{name}": pytest.approx([row[f"val_{name}"] for row in rows]) for name in names}
 
 
 # ------------------------------------------------------------------------------------------------ masked labels

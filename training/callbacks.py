@@ -75,6 +75,13 @@ class PlainValidationLoss(keras.callbacks.Callback):
         logs["val_loss"] = self.gender_weight * logs["val_pred_gender_loss"] + logs["val_pred_age_loss"]
 
 
+class Curves(keras.callbacks.TensorBoard):
+    """TensorBoard's logs without the curves over steps, whose losses are Keras's own, see PlainValidationLoss."""
+
+    def on_test_end(self, logs=None):
+        super().on_test_end({})
+
+
 class StopWhereAsked(keras.callbacks.Callback):
     """Ends a training that was asked to stop, where the signal's exception was lost."""
 

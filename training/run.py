@@ -19,6 +19,7 @@ from networks.backbones import STAGES, build
 from networks.checkpoints import save
 from networks.split import sides_of
 from training.callbacks import (
+    Curves,
     Journal,
     KeepBest,
     PlainValidationLoss,
@@ -240,8 +241,8 @@ def writer(model, description: Description, averaged: list):
 
 
 def tensorboard(folder: Path) -> list:
-    """Keras's TensorBoard callback; none where TensorFlow, which it writes with, is not installed."""
+    """What writes TensorBoard's logs; none where TensorFlow, which it writes with, is not installed."""
     if not backend.can_write_tensorboard():
         print("TensorBoard's logs are left out: they need the packages tensorflow and tensorboard")
         return []
-    return [keras.callbacks.TensorBoard(folder / TENSORBOARD, write_graph=False)]
+    return [Curves(folder / TENSORBOARD, write_graph=False)]

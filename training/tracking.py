@@ -4,37 +4,42 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import keras
+from tqdm import tqdm
 
+from age_gender.cli import one_line
 from training.options import TRACKERS, Options
 
 PROJECT = "age-gender-estimation"
 
 
 @contextmanager
-def telling(tracker: str):
-    """Makes one line of whatever a tracker raises, such as for want of a login or of its server."""
+def telling(tracker: str, begun: bool = True):
+    """Makes one line of whatever a tracker raises, such as for want of a login or of its server. Once it has begun a
+    run, that is a warning: the training goes on."""
     try:
         yield
     except Exception as error:
-        raise OSError(f"--track {tracker}: {error}") from None
+        if not begun:
+            raise OSError(f"--track {tracker}: {error}") from None
+        tqdm.write(one_line(f"warning: --track {tracker}: {error}; history.csv has every epoch"))
 
 
 class MlflowTracker(keras.callbacks.Callback):
-    """Writes a run to MLflow: to mlruns, or where MLFLOW_TRACKING_URI says."""
+    """Writes a run to MLflow: where MLFLOW_TRACKING_URI says, or where it is by default."""
 
     def __init__(self, folder: Path, options: Options):
         super().__init__()
-        self.name, self.arguments, self.run_id = folder.name, options.plain(), None
-        import mlflow
+        self.name, self.arguments, self.run_id, self.mlflow = folder.name, options.plain(), None, None
 
-        self.mlflow = mlflow
-
-    @telling("mlflow")
     def on_train_begin(self, logs=None):
         anew = self.run_id is None  # else this is a later phase of the run
-        self.run_id = self.mlflow.start_run(run_id=self.run_id, run_name=self.name if anew else None).info.run_id
-        if anew:
-            self.mlflow.log_params(self.arguments)
+        with telling("mlflow", begun=not anew):
+            import mlflow
+
+            self.mlflow = mlflow
+            self.run_id = mlflow.start_run(run_id=self.run_id, run_name=self.name if anew else None).info.run_id
+            if anew:
+                mlflow.log_params(self.arguments)
 
     @telling("mlflow")
     def on_epoch_end(self, epoch, logs=None):
@@ -52,13 +57,13 @@ class WandbTracker(keras.callbacks.Callback):
         super().__init__()
         self.folder, self.arguments, self.run_id, self.run = folder, options.plain(), None, None
 
-    @telling("wandb")
     def on_train_begin(self, logs=None):
-        import wandb
+        with telling("wandb", begun=self.run_id is not None):
+            import wandb
 
-        where = {"project": PROJECT, "name": self.folder.name, "dir": str(self.folder)}
-        self.run = wandb.init(**where, id=self.run_id, resume="allow", config=self.arguments)
-        self.run_id = self.run.id
+            where = {"project": PROJECT, "name": self.folder.name, "dir": str(self.folder)}
+            self.run = wandb.init(**where, id=self.run_id, resume="allow", config=self.arguments)
+            self.run_id = self.run.id
 
     @telling("wandb")
     def on_epoch_end(self, epoch, logs=None):
