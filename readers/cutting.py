@@ -12,7 +12,7 @@ import numpy as np
 from age_gender import cluster
 from age_gender.cli import heed
 from age_gender.detectors import CHOICES, Detection, face_at, in_any_thread
-from age_gender.machine import done_ahead, native_stderr_size
+from age_gender.machine import native_stderr_size
 from readers.records import Records
 
 BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
@@ -95,31 +95,22 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, w
     ours, theirs = (BLOCK_BYTES, SEARCHED, len(kept)), (SENT_BYTES, cluster.SEARCHED, cluster.BLOCK)
     size, searched, most = theirs if client else ours  # of a block: bytes, photos to search, photos
     count = max(1, min(searched if cut.find else most, size // (3 * cut.image_size**2)))
-    blocks = [kept[start : start + count] for start in range(0, len(kept), count)]
-    if client:
-        nothing = np.array([], np.int64), np.empty((0, cut.image_size, cut.image_size, 3), np.uint8), []
-        plain, place = replace(records, skipped={}), folder.absolute()
-        answers = cluster.in_order(
-            client,
-            decode_taken,
-            blocks,
-            given=lambda rows: (plain.take(rows), rows, place, cut),
-            deadly=lambda row: Block(*nothing, [(DEADLY, records.path[row])], [], 0, 0),
-        )
-    else:
-        answers = done_ahead(lambda rows: decode_block(records, rows, folder, cut), blocks, workers, 2 * workers)
+    nothing = np.array([], np.int64), np.empty((0, cut.image_size, cut.image_size, 3), np.uint8), []
+    plain, place = replace(records, skipped={}), folder.absolute()
+    answers = cluster.in_order(
+        client,
+        decode_block,
+        [kept[start : start + count] for start in range(0, len(kept), count)],
+        given=lambda rows: (plain.take(rows), rows, place, cut),
+        deadly=lambda row: Block(*nothing, [(DEADLY, records.path[row])], [], 0, 0),
+        folder=folder,
+        threads=workers,
+    )
     with tqdm(total=len(kept), unit="face", smoothing=0.1) as progress:
         for answer in answers:
             heed()
             progress.update(len(answer.rows) + len(answer.failures))
             yield answer
-
-
-def decode_taken(taken: Records, rows: np.ndarray, folder: Path, cut: Cut) -> Block:
-    """`decode_block` on another process or machine: of records that were taken from others, where they are `rows`."""
-    cluster.begin(folder)
-    block = decode_block(taken, np.arange(len(taken)), folder, cut)
-    return block._replace(rows=rows[block.rows], doubted=rows[block.doubted].tolist())
 
 
 def why_not_read(path: str) -> str:
@@ -152,7 +143,7 @@ class StillThere:
 
 
 def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> Block:
-    """Reads, cuts and resizes some photos."""
+    """Reads, cuts and resizes the photos of some records, which were taken from others, where they are `rows`."""
     from age_gender.faces import cut_face, decode, heic_remedy, read_bytes
     from age_gender.files import digest
 
@@ -160,23 +151,23 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> 
     images = np.empty((len(rows), size, size, 3), np.uint8)
     good, digests, failures, doubted, taken_whole, oblong = [], [], [], [], 0, 0
     said = native_stderr_size()
-    for row in rows:
-        path = os.path.join(folder, records.path[row])
+    for place, (row, name) in enumerate(zip(rows, records.path, strict=True)):
+        path = os.path.join(folder, name)
         content = read_bytes(path)
-        box, eyes = None if cut.whole else records.face_box(row), None
+        box, eyes = None if cut.whole else records.face_box(place), None
         image = None if content is None else decode(content, at_least=None if box or cut.find else size)
         if (now := native_stderr_size()) != said:
             said = now
             doubted.append(int(row))
         if image is None:
             reason = f"unreadable image{heic_remedy(path)}" if content else why_not_read(path)
-            failures.append((reason, records.path[row]))
+            failures.append((reason, name))
             continue
         if cut.find:
             known = box if box and np.isfinite(box).all() else None
             found = cut.find(image, known)
             if found is None and (known or not cut.else_whole):
-                failures.append(("no face found at its box" if known else "no face found", records.path[row]))
+                failures.append(("no face found at its box" if known else "no face found", name))
                 continue
             if found:
                 box, eyes = found.box, found.landmarks[:2] if cut.align else None
@@ -184,7 +175,7 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> 
                 box, taken_whole = None, taken_whole + 1
         face = cut_face(image, box, cut.margin, size, eyes)
         if face is None:
-            failures.append(("face box does not fit the photo", records.path[row]))
+            failures.append(("face box does not fit the photo", name))
             continue
         oblong += box is None and max(image.shape[:2]) >= OBLONG * min(image.shape[:2])
         images[len(good)] = face

@@ -2,9 +2,6 @@
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +15,7 @@ from readers.cleaning import conflict, rows_alike
 from readers.cutting import DEADLY, MISSING, UNREADABLE, StillThere, why_not_read
 from readers.records import Records
 
-BLOCK = 1024  # files that are handed to the threads at a time
+FILES, PAIRS = 32, 1024  # that a thread looks at, and that are compared, at a time
 EMPTY, NO_IMAGE, NO_FACE = "empty file", "no image", "face box does not fit"
 THUMBNAIL = 16  # pixels a side, grey: what near-identical images are compared by
 NEAR_BITS = 3  # of the 64 of a difference hash, in which near-identical images may differ
@@ -52,19 +49,18 @@ def look_at(folder: Path, records: Records, margin: float, workers: int, client=
     paths = records.path
     boxes = [None] * len(paths) if records.box is None else records.box.tolist()
     photos, there = [], StillThere(folder, paths)
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(paths), unit="file", disable=None) as progress:
-        if client:
-            place, step = folder.absolute(), cluster.BLOCK
-            found = cluster.in_order(
-                client,
-                look_taken,
-                (range(start, min(start + step, len(paths))) for start in range(0, len(paths), step)),
-                given=lambda rows: (place, [(paths[row], boxes[row]) for row in rows], margin),
-                deadly=lambda row: [Photo(b"", DEADLY, NOTHING, 0)],
-            )
-        else:
-            parts = [slice(start, start + BLOCK) for start in range(0, len(paths), BLOCK)]
-            found = (list(pool.map(partial(look, folder), paths[part], boxes[part], repeat(margin))) for part in parts)
+    files, place = list(zip(paths, boxes, strict=True)), folder.absolute()
+    step = cluster.BLOCK if client else FILES
+    found = cluster.in_order(
+        client,
+        look_at_some,
+        [files[start : start + step] for start in range(0, len(files), step)],
+        given=lambda some: (place, some, margin),
+        deadly=lambda file: [Photo(b"", DEADLY, NOTHING, 0)],
+        folder=folder,
+        threads=workers,
+    )
+    with tqdm(total=len(paths), unit="file", disable=None) as progress:
         for block in found:
             heed()
             photos.extend(block)
@@ -78,9 +74,8 @@ def look_at(folder: Path, records: Records, margin: float, workers: int, client=
     return photos
 
 
-def look_taken(folder: Path, files: list[tuple[str, list[float] | None]], margin: float) -> list[Photo]:
-    """`look` on another process or machine, at some files and their boxes."""
-    cluster.begin(folder)
+def look_at_some(folder: Path, files: list[tuple[str, list[float] | None]], margin: float) -> list[Photo]:
+    """`look` at some files and their boxes."""
     return [look(folder, path, box, margin) for path, box in files]
 
 
@@ -219,11 +214,11 @@ def near_identical(photos: list[Photo]) -> list[list[int]]:
 def look_alike(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Whether the thumbnails of pairs differ by no more than NEAR_GREY: (n, 256) uint8, (2, k) rows -> (k,) bool."""
     alike = np.zeros(pairs.shape[1], bool)
-    for start in range(0, len(alike), BLOCK):
-        one, other = (thumbnails[side[start : start + BLOCK]].astype(np.float32) for side in pairs)
+    for start in range(0, len(alike), PAIRS):
+        one, other = (thumbnails[side[start : start + PAIRS]].astype(np.float32) for side in pairs)
         apart = one - other
         apart -= apart.mean(axis=1, keepdims=True)
-        alike[start : start + BLOCK] = np.abs(apart).mean(axis=1) <= NEAR_GREY
+        alike[start : start + PAIRS] = np.abs(apart).mean(axis=1) <= NEAR_GREY
     return alike
 
 
