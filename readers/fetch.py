@@ -142,16 +142,15 @@ def ask(url: str, start: int, known: Part | None):
         response: of requests, to be read and closed.
         goes_on: whether it begins at `start`; otherwise it begins at 0.
     """
-    if start and known.validator:
+    if start:
         response = send(url, {"Range": f"bytes={start}-", "If-Range": known.validator})
-        if response is not None and response.status_code != 206:
+        if response.status_code == 200:
             return response, False
-        if response is not None and goes_on_from(response, start, known):
+        if goes_on_from(response, start, known):
             return response, True
-        if response is not None:
-            response.close()
+        response.close()
     response = send(url, {})
-    if response is None or response.status_code != 200:
+    if response.status_code != 200:
         raise ValueError(f"{url} answers a plain request with a part of the file; --url names another address")
     return response, False
 
@@ -178,7 +177,7 @@ def goes_on_from(response, start: int, known: Part) -> bool:
 
 
 def send(url: str, headers: dict[str, str]):
-    """The response to a GET request, redirects followed; None if the server cannot begin where it was asked to.
+    """The response to a GET request, redirects followed: what was asked for, or 416, that it cannot begin there.
 
     Only http and https are spoken, whatever a redirect says.
 
@@ -198,10 +197,7 @@ def send(url: str, headers: dict[str, str]):
         raise Lost(f"{urlsplit(url).netloc} cannot be reached ({_reason(error)})") from None
     except requests.RequestException as error:  # such as an unknown scheme, of a redirect
         raise ValueError(f"{url} cannot be opened: {_reason(error)}") from None
-    if response.status_code == 416:
-        response.close()
-        return None
-    if response.status_code >= 400:
+    if response.status_code >= 400 and response.status_code != 416:
         response.close()
         answer = f"{url} answers {response.status_code} {' '.join(str(response.reason).split())}"
         if response.status_code in (408, 429) or response.status_code >= 500:
