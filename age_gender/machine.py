@@ -45,31 +45,24 @@ def done_ahead(work: Callable[[Any], R], items: Iterable[Any], threads: int, ahe
 @contextmanager
 def held_back_stderr() -> Iterator[Callable[[], str]]:
     """Keeps what native code writes to stderr: TensorFlow greets before it reads its own log level."""
-    try:
-        terminal = os.dup(2)
-    except OSError:  # a program without a console has no stderr
-        yield lambda: ""
-        return
-    if sys.stderr:
-        sys.stderr.flush()
-    try:
-        kept = tempfile.TemporaryFile()
-    except OSError:  # nothing can be written anywhere, as in a container that is read-only
-        os.close(terminal)
-        yield lambda: ""
-        return
-    with kept as held:
+    with ExitStack() as stack:
+        try:
+            terminal = os.dup(2)
+            stack.callback(os.close, terminal)
+            held = stack.enter_context(tempfile.TemporaryFile())
+        except OSError:  # a program without a console has no stderr, a read-only container nowhere to write
+            yield lambda: ""
+            return
+        if sys.stderr:
+            sys.stderr.flush()
         os.dup2(held.fileno(), 2)
+        stack.callback(os.dup2, terminal, 2)
 
         def said() -> str:
             held.seek(0)
             return held.read().decode(errors="replace")
 
-        try:
-            yield said
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
+        yield said
 
 
 # Control characters of a file's name, but for the line's end and the tabulator, would command the terminal.
