@@ -316,24 +316,16 @@ def read_cells(path: Path, delimiter: str = "") -> Iterator[tuple[int, list[str]
                 delimiter = delimiter or said[1]
             else:
                 file.seek(0)
-            rows = csv.reader(file, delimiter=delimiter or max(DELIMITERS, key=first.count), strict=True)
-            above = 1 if said else 0
-            while True:
-                line = rows.line_num + above + 1
+            delimiter = delimiter or max(DELIMITERS, key=first.count)
+            for line, text in enumerate(file, start=2 if said else 1):
                 try:
-                    cells = next(rows)
+                    cells = next(csv.reader([text], delimiter=delimiter, strict=True))
                 except csv.Error as error:
-                    what = "a quote is not closed, or text follows it"
-                    if "field larger" in str(error) and rows.line_num + above == line:
+                    what = 'a quote (") is not closed on its line, or text follows it; close it or leave it out'
+                    if "field larger" in str(error):
                         what = "a cell is too long"
                     raise ValueError(f"{path}, line {line}: {what} ({error})") from None
-                except StopIteration:
-                    return
-                if rows.line_num + above > line:
-                    raise ValueError(
-                        f'{path}, line {line}: a quote (") is not closed on its line; close it or leave it out'
-                    )
-                if any("\0" in cell for cell in cells):
+                if "\0" in text:
                     raise ValueError(f"{path}, line {line}: this is no text; save the table as CSV in UTF-8")
                 if any(cells := [unguarded(cell.strip()) for cell in cells]):
                     yield line, cells
@@ -348,7 +340,7 @@ def guarded(cell: Any) -> Any:
 
 def unguarded(cell: str) -> str:
     """What `guarded` was given."""
-    return cell[1:] if re.match(r"'+[=+\-@\t\r]", cell) else cell
+    return cell[1:] if cell.startswith("'") and re.match(r"'+[=+\-@\t\r]", cell) else cell
 
 
 def write_text(path: Path, text: str) -> None:
