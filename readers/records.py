@@ -173,3 +173,11 @@ def box_over_landmarks(points: np.ndarray) -> np.ndarray:
     left, right, bottom = points[:, 0].min(), points[:, 0].max(), points[:, 1].max()
     top = min(points[:, 1].min(), bottom - (right - left))
     return np.array([left, top, right, bottom], np.float64)
+
+
+def box_of_landmarks(texts: list[str]) -> np.ndarray:
+    """`box_over_landmarks` of x and y of 68 landmarks, as texts; NaN if they are something else."""
+    try:
+        return box_over_landmarks(np.array(texts, np.float64).reshape(68, 2))
+    except ValueError:
+        return np.full(4, np.nan)
