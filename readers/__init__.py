@@ -5,6 +5,7 @@ cannot be understood is skipped and counted by reason) and translates labels int
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 from readers.adience import ADIENCE, read_adience
 from readers.afad import AFAD, read_afad
 from readers.all_age_faces import ALL_AGE_FACES, read_all_age_faces
-from readers.appa_real import APPA_REAL, read_appa_real, read_appa_real_apparent
+from readers.appa_real import APPA_REAL, read_appa_real
 from readers.class_folders import FOLDERS, read_class_folders
 from readers.cleaning import MIN_SCORE, clean
 from readers.csv_table import CSV, IMDB_CLEAN, read_csv_table
@@ -68,7 +69,9 @@ READERS = {
     "utkface": Reader(read_utkface, UTKFACE, 0.1, both=True),
     "utkface_wild": Reader(read_utkface_wild, UTKFACE_WILD, 0.1, both=True),
     "appa_real": Reader(read_appa_real, APPA_REAL, more=": real, genders from allcategories_*.csv beside"),
-    "appa_real_apparent": Reader(read_appa_real_apparent, APPA_REAL, more=": apparent, and their spread", same=True),
+    "appa_real_apparent": Reader(
+        partial(read_appa_real, apparent=True), APPA_REAL, more=": apparent, and their spread", same=True
+    ),
     "adience": Reader(read_adience, ADIENCE),
     "facescrub": Reader(read_facescrub, FACESCRUB),
     "all_age_faces": Reader(read_all_age_faces, ALL_AGE_FACES, both=True),

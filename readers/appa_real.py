@@ -38,17 +38,8 @@ COLUMNS = ("file_name", "apparent_age_avg", "apparent_age_std", "real_age")
 IGNORED = "ignore_list.csv"  # the well-known list of images with no face, a wrong one, or several
 
 
-def read_appa_real(folder: Path) -> Records:
-    """The real ages. See `Records`."""
-    return _read(folder, apparent=False)
-
-
-def read_appa_real_apparent(folder: Path) -> Records:
-    """The apparent ages, rounded to years, and their spread. See `Records`."""
-    return _read(folder, apparent=True)
-
-
-def _read(folder: Path, apparent: bool) -> Records:
+def read_appa_real(folder: Path, apparent: bool = False) -> Records:
+    """The real ages, or the apparent ones, rounded to years, and their spread. See `Records`."""
     listed = table_rows(folder / IGNORED, ("img_name",), {}) if (folder / IGNORED).is_file() else ()
     ignored = {row["img_name"] for _, row in listed}
     rows, skipped = [], {}
