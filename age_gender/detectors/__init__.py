@@ -162,13 +162,10 @@ def in_any_thread(name: str) -> Detect:
     Raises:
         FileNotFoundError, ValueError: if it cannot be used here.
     """
-    own = threading.local()
-    own.detect = DETECTORS[name]()
 
-    def detect(image: np.ndarray) -> list[Detection]:
-        if not hasattr(own, "detect"):
-            own.detect = DETECTORS[name]()
-        found: list[Detection] = own.detect(image)
-        return found
+    class Own(threading.local):  # each thread that comes to it runs __init__
+        def __init__(self) -> None:
+            self.detect = DETECTORS[name]()
 
-    return detect
+    own = Own()
+    return lambda image: own.detect(image)
