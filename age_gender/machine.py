@@ -65,6 +65,24 @@ def held_back_stderr() -> Iterator[Callable[[], str]]:
         yield said
 
 
+_opencv = threading.Lock()
+
+
+@contextmanager
+def silent_opencv() -> Iterator[None]:
+    """Keeps back what OpenCV itself says on stderr, in one thread at a time."""
+    import cv2  # here, since --help needs none of it
+
+    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it
+    with _opencv:
+        level = logging.getLogLevel()
+        logging.setLogLevel(0)
+        try:
+            yield
+        finally:
+            logging.setLogLevel(level)
+
+
 # Control characters of a file's name, but for the line's end and the tabulator, would command the terminal.
 SHOWN = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160)) if chr(code) != "\r"}
 
