@@ -35,15 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser_for(__doc__, "create_db.py [--db NAME] [--data_dir DIR] [--output FILE] [options]")
     cli.add_dataset_arguments(parser, READERS)
-    add_what_to_write(parser.add_argument_group("what to write"))
-    add_faces(parser.add_argument_group("faces (as the dataset cuts them, if not said otherwise)"))
-    add_what_to_leave_out(parser.add_argument_group("what to leave out"))
-    cli.add_workers(parser, "decode")
-    return parser
-
-
-def add_what_to_write(what) -> None:
-    """The database, and the size and margin of its faces."""
+    what = parser.add_argument_group("what to write")
     what.add_argument("--output", "-o", type=Path, metavar="FILE", help="database (default: data/{db}_db.mat)")
     what.add_argument("--overwrite", action="store_true", help="replace the database if it is there")
     what.add_argument(
@@ -65,10 +57,7 @@ def add_what_to_write(what) -> None:
         "draws them; of a table without boxes, how far its faces are cut (default: 0.4, as IMDB-WIKI is, and 0.1 for "
         "utkface and utkface_wild)",
     )
-
-
-def add_faces(faces) -> None:
-    """How faces are found."""
+    faces = parser.add_argument_group("faces (as the dataset cuts them, if not said otherwise)")
     faces.add_argument(
         "--detector",
         choices=DETECTORS,
@@ -91,16 +80,13 @@ def add_faces(faces) -> None:
         action="store_true",
         help=f"turn each face until its eyes are level, with --detector {' or '.join(WITH_LANDMARKS)}",
     )
-
-
-def add_what_to_leave_out(clean) -> None:
-    """Which records are dropped."""
-    clean.add_argument(
+    left_out = parser.add_argument_group("what to leave out")
+    left_out.add_argument(
         "--min_score", type=float, default=MIN_SCORE, metavar="SCORE", help="least face score (WIKI, IMDB)"
     )
-    clean.add_argument("--min_age", **cli.numeric("YEARS", int, 0, MAX_AGE, default=0), help="least age")
-    clean.add_argument("--max_age", **cli.numeric("YEARS", int, 0, MAX_AGE, default=MAX_AGE), help="greatest age")
-    clean.add_argument(
+    left_out.add_argument("--min_age", **cli.numeric("YEARS", int, 0, MAX_AGE, default=0), help="least age")
+    left_out.add_argument("--max_age", **cli.numeric("YEARS", int, 0, MAX_AGE, default=MAX_AGE), help="greatest age")
+    left_out.add_argument(
         "--exclude",
         **cli.PATHS,
         default=[],
@@ -108,6 +94,8 @@ def add_what_to_leave_out(clean) -> None:
         help="files that list photos to leave out, one a line: a path below the dataset's folder or a "
         "bare file name; of a CSV, the first column",
     )
+    cli.add_workers(parser, "decode")
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
