@@ -146,7 +146,7 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
         number = None if reason == NO_FACE else list_files(reason, [(name, "") for name in names])
         findings.append((reason, None, len(names), number))
 
-    identical = identical_files([photo.fingerprint for photo in photos])
+    identical = [rows for rows in rows_alike(photo.fingerprint or None for photo in photos) if len(rows) > 1]
     near = [group for group in near_identical(photos) if len({path[row] for row in group}) > 1]  # not of one photo
     for what, groups, is_listed in (("byte-identical", identical, True), ("near-identical", near, list_near)):
         kinds = {"ages conflict": [], "genders conflict": [], "labels agree": []}
@@ -154,13 +154,10 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
             # First comes the file to keep: if possible one whose labels create_db.py takes, then one outside of
             # subfolders.
             group.sort(key=lambda row: (wrong_age[row] or no_gender[row], "/" in path[row]))
-            ages_conflict, genders_conflict = conflict(low[group], high[group]), conflict(gender[group], gender[group])
-            if ages_conflict:
-                kinds["ages conflict"].append(group)
-            if genders_conflict:
-                kinds["genders conflict"].append(group)
-            if not ages_conflict and not genders_conflict:
-                kinds["labels agree"].append(group)
+            of_age, of_gender = conflict(low[group], high[group]), conflict(gender[group], gender[group])
+            for kind, holds in zip(kinds, (of_age, of_gender, not of_age and not of_gender), strict=True):
+                if holds:
+                    kinds[kind].append(group)
         findings.append((what, len(groups), sum(map(len, groups)), None))
         for kind, chosen in kinds.items():
             pairs = [(path[row], path[group[0]]) for group in chosen for row in group]
@@ -174,11 +171,6 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
     findings.append(("gender unknown" if both else "neither age nor gender", None, int(np.sum(no_gender)), None))
     findings += on_both_sides(records, identical, near)
     return findings, listed, shown
-
-
-def identical_files(fingerprints: list[bytes]) -> list[list[int]]:
-    """Groups of two or more rows with the same fingerprint, in the order of the records."""
-    return [rows for rows in rows_alike(fingerprint or None for fingerprint in fingerprints) if len(rows) > 1]
 
 
 def near_identical(photos: list[Photo]) -> list[list[int]]:
@@ -232,6 +224,5 @@ def on_both_sides(records: Records, identical: list[list[int]], near: list[list[
 
     subjects = [] if records.subject is None else records.subject.tolist()
     people = rows_alike(None if subject == UNKNOWN else subject for subject in subjects)
-    kinds = (("people", people), ("byte-identical files", identical), ("near-identical images", near))
-    rows = [(f"{what} in several parts", torn(groups)) for what, groups in kinds]
-    return [(what, len(groups), sum(map(len, groups)), None) for what, groups in rows]
+    kinds = {"people": torn(people), "byte-identical files": torn(identical), "near-identical images": torn(near)}
+    return [(f"{what} in several parts", len(groups), sum(map(len, groups)), None) for what, groups in kinds.items()]
