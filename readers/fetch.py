@@ -118,13 +118,12 @@ def fetch_once(source: Source, part: Path, unpacks: bool) -> None:
     start = length(part) if known else 0
     if known and start == known.size:
         return
-    response, goes_on = ask(source.url, start, known)
+    there, (response, start) = start, ask(source.url, start, known)
     with response:
-        begun, start = start, start if goes_on else 0
         size = announced_size(response, start, known)
         refuse_another_file(response, size, source)
         require_room(part.parent, (size or 0) - start, size if unpacks else 0)
-        if begun and not start:
+        if there and not start:
             print(f"going on is not possible, as the file has changed or the server cannot: {part} begins anew")
         if not start:
             part.write_bytes(b"")  # before the note: it must never speak of another file's beginning
@@ -140,19 +139,17 @@ def ask(url: str, start: int, known: Part | None):
 
     Returns:
         response: of requests, to be read and closed.
-        goes_on: whether it begins at `start`; otherwise it begins at 0.
+        start: the byte that it begins at, or 0 where the server cannot go on.
     """
-    if start:
-        response = send(url, {"Range": f"bytes={start}-", "If-Range": known.validator})
-        if response.status_code == 200:
-            return response, False
-        if goes_on_from(response, start, known):
-            return response, True
+    response = send(url, {"Range": f"bytes={start}-", "If-Range": known.validator} if start else {})
+    if start and goes_on_from(response, start, known):
+        return response, start
+    if start and response.status_code != 200:
         response.close()
-    response = send(url, {})
+        response = send(url, {})
     if response.status_code != 200:
         raise ValueError(f"{url} answers a plain request with a part of the file; --url names another address")
-    return response, False
+    return response, 0
 
 
 def announced_size(response, start: int, known: Part | None) -> int | None:
