@@ -63,7 +63,7 @@ class Caption(NamedTuple):
 class Placed(NamedTuple):
     """Where a caption goes: x1, y1, x2, y2 in whole pixels, the scale of its large letters, and what is written."""
 
-    box: tuple[int, int, int, int]
+    box: tuple[int, ...]
     scale: float
     caption: Caption
 
@@ -172,11 +172,11 @@ def _place(caption: Caption, others: np.ndarray, taken: np.ndarray, width: int, 
     for start in range(0, len(clear), BLOCK):  # mostly a near one will do
         crossed = _crossed(caption.box, clear[start : start + BLOCK], others)
         if not crossed.all():
-            return Placed(_whole(clear[start + crossed.argmin()]), scale, caption)
+            return Placed(tuple(clear[start + crossed.argmin()].tolist()), scale, caption)
     if inside := _inside(caption, foreign, scale, least, width, height):
         return inside
     if len(clear) and _distances(caption.box, clear[:1])[0] <= LEASH * (caption.box[3] - caption.box[1]):
-        return Placed(_whole(clear[0]), scale, caption)
+        return Placed(tuple(clear[0].tolist()), scale, caption)
     # Boxes overlap all over. Then the interval is given up before the age, the rims of faces before their middles, and
     # nearness before another caption: two captions over each other say nothing.
     shorter = caption._replace(small="")
@@ -184,7 +184,7 @@ def _place(caption: Caption, others: np.ndarray, taken: np.ndarray, width: int, 
     spots = np.vstack([kind(caption.box, extent, width, height) for kind in (_within_box, _beside, _everywhere)])
     covered = _covered(spots, _middles(np.vstack([others, caption.box]))) + 4 * _covered(spots, taken)
     cost = covered + extent[1] * _distances(caption.box, spots) / 2
-    return Placed(_whole(spots[cost.argmin()]), scale, shorter)
+    return Placed(tuple(spots[cost.argmin()].tolist()), scale, shorter)
 
 
 def _inside(
@@ -207,10 +207,10 @@ def _inside(
     return None
 
 
-def _free(spots: np.ndarray, boxes: np.ndarray) -> tuple[int, int, int, int] | None:
+def _free(spots: np.ndarray, boxes: np.ndarray) -> tuple[int, ...] | None:
     """The first place that no box covers; None if there is none."""
     free = _covered(spots, boxes) == 0
-    return _whole(spots[free.argmax()]) if free.any() else None
+    return tuple(spots[free.argmax()].tolist()) if free.any() else None
 
 
 def _crossed(box: Box, spots: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -237,11 +237,6 @@ def _meets(start: np.ndarray, end: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         first = np.maximum(first, np.minimum(enters, leaves))
         last = np.minimum(last, np.maximum(enters, leaves))
     return np.asarray(first < last)
-
-
-def _whole(spot: np.ndarray) -> tuple[int, int, int, int]:
-    x1, y1, x2, y2 = spot.tolist()
-    return x1, y1, x2, y2
 
 
 def _beside(box: Box, extent: tuple[int, int], width: int, height: int) -> np.ndarray:
