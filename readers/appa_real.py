@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records, require, table_rows, whole_number, whole_years
+from readers.records import Records, real_number, require, table_rows, whole_number, whole_years
 from readers.sources import Expected, Source
 
 APPA_REAL = Source(
@@ -67,11 +67,10 @@ def _age(row: dict[str, str], apparent: bool) -> tuple[int | None, float]:
     """Age in years, None if it cannot be read, and its spread, NaN if it cannot."""
     if not apparent:
         return whole_number(row["real_age"]), np.nan
-    try:
-        age, std = float(row["apparent_age_avg"]), float(row["apparent_age_std"])
-    except ValueError:
+    age, std = real_number(row["apparent_age_avg"]), real_number(row["apparent_age_std"])
+    if age is None or std is None or not 0 <= age < 200:
         return None, np.nan
-    return (whole_years(age), std if 0 < std < 100 else np.nan) if 0 <= age < 200 else (None, np.nan)
+    return whole_years(age), std if 0 < std < 100 else np.nan
 
 
 def _categories(path: Path) -> dict[str, tuple[int, int]]:
