@@ -86,12 +86,7 @@ def caption_of(face: Face, track: int | None = None) -> Caption:
 
 
 def draw(image: np.ndarray, captions: list[Caption]) -> None:
-    """Draws the boxes of faces and their captions, on the picture itself.
-
-    Args:
-        image: (height, width, 3) uint8, BGR; changed.
-        captions: of its faces.
-    """
+    """Draws the boxes of faces and their captions on the picture itself, (height, width, 3) uint8 BGR."""
     height, width = image.shape[:2]
     line = max(1, round(min(height, width) / 400))
     for caption in captions:
@@ -137,16 +132,12 @@ def _write(image: np.ndarray, placed: Placed) -> None:
 
 
 def places(captions: list[Caption], width: int, height: int) -> list[Placed]:
-    """Where captions go in a picture: within it, over no other face and over no other caption.
+    """Where captions go in a picture of this size, in pixels: within it, over no other face and over no other caption.
 
     The largest face comes first. A caption is tried above its face, below and beside it, then smaller, then at the
     nearest free place to which a line leads over no face. Where there is none it stands within its own face's box, at
     the lower edge or the upper one, small and if need be shortened. Where boxes overlap so that even this covers
     another face, it covers as little as it can.
-
-    Args:
-        captions: of the faces of one picture.
-        width, height: of the picture, in pixels.
     """
     faces = np.array([caption.box for caption in captions], float).reshape(-1, 4)
     taken = np.empty((0, 4))

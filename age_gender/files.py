@@ -84,18 +84,9 @@ def real(path: Path) -> Path:
 
 
 def reserve(temporary: Path, size: int, path: Path, written: bool = True) -> None:
-    """Makes sure that `size` more bytes can be written to `temporary`, which is left as it was, for libraries that end
-    the process where they cannot.
-
-    Args:
-        temporary: the file, which need not be there.
-        size: in bytes.
-        path: the name that it will have, for the message.
-        written: whether they are written, since a full disk is noticed only then; else a limit on its size is tried.
-
-    Raises:
-        OSError: if the disk, a quota or a limit does not allow it.
-    """
+    """Raises OSError unless `size` more bytes can be written to `temporary`, which is left as it was, or not there: for
+    libraries that end the process where they cannot. The message names `path`. Where the bytes are not `written`, no
+    full disk is noticed, but a limit on the size of files."""
     with open(temporary, "ab", buffering=0) as file:
         end, left = file.tell(), size if written else 0
         try:

@@ -88,12 +88,8 @@ SHOWN = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(1
 
 
 class Stderr(io.TextIOWrapper):
-    """A stderr that ends no run because it cannot be written, as on a full disk: what is said then goes to stdout, but
-    for progress, of which the next replaces the last.
-
-    Args:
-        like: a stream whose encoding it takes.
-    """
+    """A stderr, with another stream's encoding, that ends no run because it cannot be written, as on a full disk: what
+    is said then goes to stdout, but for progress, of which the next replaces the last."""
 
     def __init__(self, like: Any):
         file = open(os.dup(2), "wb", buffering=0)  # which stays the terminal's while native code's words are kept

@@ -233,14 +233,8 @@ class Output:
             temporary.write_bytes(encoded.tobytes())
 
     def close(self, people: list[dict[str, Any]] | None = None) -> None:
-        """Completes the tables and the film.
-
-        Args:
-            people: rows of Tracker.summary, for summary.csv; None writes none.
-
-        Raises:
-            OSError: if the film lacks frames, as on a full disk; what was there before stays.
-        """
+        """Completes the tables, summary.csv among them where there are people, the rows of Tracker.summary; and the
+        film. Raises OSError if the film lacks frames, as on a full disk; what was there before stays."""
         with self._tables:
             self._json.write("\n]" if self._rows else "[]")
             if people is not None:

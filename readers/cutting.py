@@ -119,12 +119,8 @@ def why_not_read(path: str) -> str:
 
 
 class StillThere:
-    """Tells photos that go away while they are read, as from a disk that is unplugged, from those that never were.
-
-    Args:
-        folder: the dataset's.
-        paths: of its photos; a sample of them is looked for.
-    """
+    """Tells photos that go away while they are read, as from a disk that is unplugged, from those that never were, by a
+    sample of a dataset's."""
 
     SAMPLE, FEW = 1000, 0.01  # the share of the sample that may go without notice
 

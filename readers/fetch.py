@@ -78,12 +78,8 @@ def fetch_archive(source: Source, archive: Path, overwrite: bool, unpacks: bool)
 
 
 def fetch(source: Source, part: Path, unpacks: bool) -> None:
-    """Fetches a file into `part`, goes on with what is there, and tries again where the connection is lost.
-
-    Raises:
-        ValueError: if the server has no such file, or another one.
-        OSError: if the connection fails again and again, or the disk is full; `part` is kept.
-    """
+    """Fetches a file into `part`, goes on with what is there, and tries again where the connection is lost. Raises as
+    `fetch_archive` does."""
     furthest, waits = length(part), list(WAITS)
     while True:
         try:
@@ -109,11 +105,7 @@ def fetch(source: Source, part: Path, unpacks: bool) -> None:
 
 
 def fetch_once(source: Source, part: Path, unpacks: bool) -> None:
-    """One try to fetch what is missing of a file. See `fetch`.
-
-    Raises:
-        Lost: if the connection fails or ends before the announced end.
-    """
+    """One try to fetch what is missing of a file; raises Lost if the connection fails or ends before the end."""
     known = read_note(part, source.url)
     start = length(part) if known else 0
     if known and start == known.size:
