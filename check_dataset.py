@@ -138,7 +138,7 @@ def check_photos(args: argparse.Namespace) -> Check:
     """Reads the labels and looks at every photo."""
     from readers.duplicates import find, look_at
 
-    reader, folder = READERS[args.db], cli.dataset_folder(args, READERS)
+    reader, folder = READERS[args.db], args.data_dir
     records = read_records(args.db, folder, vars(args))
     margin = reader.margin if args.margin is None else args.margin
     with connected(args.scheduler, "readers.duplicates", args.workers) as client:

@@ -104,8 +104,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     cli.check_dataset_arguments(parser, args, READERS)
     refuse_what_contradicts(parser, args)
-    reader = READERS[args.db]
-    folder = cli.dataset_folder(args, READERS)
+    reader, folder = READERS[args.db], args.data_dir
     whole = args.output or Path("data") / f"{args.db}_db.mat"
     output = args.part.path(whole) if args.part else whole
     if output.exists() and not args.overwrite:
