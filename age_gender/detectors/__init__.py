@@ -110,12 +110,7 @@ def _centre(box: Sequence[float]) -> np.ndarray:
 
 def _from(module: str) -> Callable[[], Detect]:
     """The factory in a module of this folder, which is imported when a detector is made: it has packages of its own."""
-
-    def load() -> Detect:
-        made: Detect = import_module(f"{__name__}.{module}").load()
-        return made
-
-    return load
+    return lambda: import_module(f"{__name__}.{module}").load()
 
 
 def _none() -> Detect:
