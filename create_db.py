@@ -25,6 +25,7 @@ from age_gender.files import alone
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
+from readers.cleaning import in_lines
 from readers.cutting import Block, Cut, Find, StillThere, decoded_blocks
 from readers.damaged import complaints_of, how_listed, list_damaged, write_list
 from readers.excluded import read_exclusions
@@ -273,12 +274,7 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
     """Prints what was dropped for which reason, and who is in the database."""
     from tabulate import tabulate
 
-    table = [
-        ("records", records.total),
-        *((f"- {reason}", count) for reason, count in dropped.items()),
-        ("kept", len(written)),
-    ]
-    print(tabulate(table, headers=("", "faces"), intfmt=","))
+    print(tabulate(in_lines(records, dropped, len(written)), headers=("", "faces"), intfmt=","))
     gender, (low, high) = records.gender[written], records.age_interval()
     age = np.where(low == UNKNOWN, UNKNOWN, (low + high) / 2)[written]  # the middle of an interval
     groups = {GENDERS[FEMALE]: gender == FEMALE, GENDERS[MALE]: gender == MALE, "unknown": gender == UNKNOWN}
