@@ -341,16 +341,9 @@ def legend_height(width: int) -> int:
 
 
 def annotated(image: np.ndarray, faces: list[Face], tracked: list[Tracked | None] | None = None) -> np.ndarray:
-    """A copy of a picture with a box and a caption for each face, and a line below that says what captions mean.
-
-    Args:
-        image: (height, width, 3) uint8, BGR.
-        faces: in it.
-        tracked: for each face who it is, with the answer that is written then; None where nobody is tracked.
-
-    Returns:
-        (height + legend_height(width), width, 3) uint8, BGR.
-    """
+    """A copy of a picture with a box and a caption for each face, and a line below that says what captions mean:
+    (height, width, 3) uint8 BGR -> (height + legend_height(width), width, 3). `tracked` says of each face who it is,
+    with the answer that is written then; None where nobody is tracked."""
     height, width = image.shape[:2]
     texts: tuple[str, ...] = GROUP_LEGENDS if any(face.group for face in faces) else LEGENDS
     if not faces:

@@ -390,12 +390,8 @@ def plain_path(text: str) -> str:
 
 
 def newest(paths: Iterable[Path], time_of: Callable[[Path], float] | None = None) -> Path | None:
-    """The path whose time, in seconds, is the latest; None of none. What a wrong clock dated into the future is last.
-
-    Args:
-        paths: in any order. Hidden ones are not finished, or nobody's business, and are not taken.
-        time_of: gives a path's time; None takes when the file was changed.
-    """
+    """The path that `time_of`, in seconds, or its last change says to be the latest; None of none. Hidden ones are not
+    taken: they are not finished. What a wrong clock dated into the future is last."""
     now = time.time() + CLOCKS_DIFFER
 
     def age(path: Path) -> tuple[bool, float]:

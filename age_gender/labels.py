@@ -22,17 +22,11 @@ DECADES = tuple((low, low + 9) for low in range(0, MAX_AGE - 10, 10)) + ((MAX_AG
 
 
 def expected_age(probabilities: np.ndarray, centres: np.ndarray | None = None) -> np.ndarray:
-    """Expected age in years under a distribution over the ages 0..100, or over the groups of another scale.
+    """Expected age in years under distributions over the ages 0..100, or over groups with these centres, (k,) years:
+    (..., k) -> (...) float.
 
     The expectation of the softmax outputs beats their maximum (Rothe et al., "DEX: Deep EXpectation of apparent
     age from a single image", ICCV workshops 2015, section 3.3).
-
-    Args:
-        probabilities: (..., k) float, each row sums to 1; k is 101 without `centres`.
-        centres: (k,) years, the middle of each group (`AgeScale.centres`); None means the ages 0..100.
-
-    Returns:
-        (...) float, years in 0..100.
 
     Raises:
         ValueError: if the last axis does not have k entries.
@@ -180,13 +174,8 @@ def age_scale(text: str) -> AgeScale:
 
 
 def fold_ages(probabilities: np.ndarray, scale: AgeScale, onto: AgeScale) -> tuple[np.ndarray, np.ndarray]:
-    """Distributions over one scale's groups as distributions over a coarser one's.
-
-    Args:
-        probabilities: (n, k) float, rows sum to 1, over the groups of `scale`.
-        scale: their scale.
-        onto: the coarser scale, or the same, which changes nothing; each group of `scale` lies within one of its
-            groups, or in a gap between them.
+    """Distributions over one scale's groups, (n, k), as distributions over those of a coarser scale, or of the same,
+    which changes nothing.
 
     Returns:
         (n, m) float, renormalised; and (n,) float64, the probability that fell into gaps. A row all of which fell

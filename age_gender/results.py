@@ -136,13 +136,8 @@ def refuse_to_replace(folder: Path | None, names: list[str]) -> None:
 
 
 class Output:
-    """Writes annotated pictures or a film, and the tables of predictions, as they come: nothing is kept in memory.
-
-    Args:
-        folder: where they go.
-        source: of the frames; a Video or a Camera makes a film, anything else pictures.
-        tracked: whether `add` is told who is tracked.
-    """
+    """Writes annotated pictures, or of a Video or a Camera a film, and the tables of predictions into a folder, as they
+    come: nothing is kept in memory. `tracked`: whether `add` is told who is tracked."""
 
     def __init__(self, folder: Path, source: Any, tracked: bool = False):
         self.folder = folder

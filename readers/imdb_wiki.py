@@ -109,17 +109,11 @@ def _numbers(path: Path, name: str, fields: dict[str, np.ndarray]) -> np.ndarray
 
 
 def age_in_year(birth_serials: np.ndarray, years: np.ndarray) -> np.ndarray:
-    """Age in the middle of a calendar year, from MATLAB serial birth days.
+    """Age in the middle of a calendar year, from MATLAB serial birth days (day 1 is 1 January of year 0): (n,), (n,) ->
+    (n,) int64, whole years; nonsense dates give nonsense ages, negative ones among them.
 
-    The photo is assumed to be taken at mid-year: who was born in July or later has not had a birthday yet.
-
-    Args:
-        birth_serials: (n,) numbers, MATLAB's datenum (day 1 is 1 January of year 0). Serials below 367, which
-            stand for no date of our calendar, and NaN count as 1 January of year 1.
-        years: (n,) integers, the year each photo was taken. WIKI and IMDB store them unsigned.
-
-    Returns:
-        (n,) int64, whole years; nonsense dates give nonsense ages, negative ones among them.
+    The photo is assumed to be taken at mid-year: who was born in July or later has not had a birthday yet. Serials
+    below 367, which stand for no date of our calendar, and NaN count as 1 January of year 1.
     """
     serials = np.clip(np.nan_to_num(np.asarray(birth_serials, np.float64)), 367, LAST_SERIAL)
     days = serials.astype(np.int64) - 367  # since 0001-01-01
