@@ -45,19 +45,12 @@ SHRINK = (1.0, 0.8, 0.64, 0.5)  # of a caption that finds no room
 
 
 class Caption(NamedTuple):
-    """What is written of one face.
+    """What is written of one face."""
 
-    Attributes:
-        box: the face's, in pixels.
-        large: what matters: '27 F'.
-        small: what comes with it: '21-36'.
-        letter: a key of COLOURS.
-    """
-
-    box: Box
-    large: str
-    small: str
-    letter: str
+    box: Box  # the face's, in pixels
+    large: str  # what matters: '27 F'
+    small: str  # what comes with it: '21-36'
+    letter: str  # a key of COLOURS
 
 
 class Placed(NamedTuple):

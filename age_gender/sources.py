@@ -47,15 +47,10 @@ class Frame(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a folder holds.
+    """What a folder holds."""
 
-    Attributes:
-        images: paths of the image files, sorted.
-        passed_over: what sort of file was not taken -> names, relative to the folder.
-    """
-
-    images: list[Path]
-    passed_over: dict[str, list[str]]
+    images: list[Path]  # the image files, sorted
+    passed_over: dict[str, list[str]]  # what sort of file was not taken -> names, relative to the folder
 
     def __str__(self) -> str:
         """'3 .mp4 (such as a.mp4), 2 results of an earlier run (such as found/b.jpg)'; '' where all was taken."""

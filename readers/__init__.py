@@ -31,25 +31,18 @@ __all__ = ["MIN_SCORE", "READERS", "Reader", "Records", "clean", "read_records"]
 class Reader(NamedTuple):
     """A dataset that create_db.py can read.
 
-    Attributes:
-        read: dataset folder -> Records. Raises FileNotFoundError or ValueError with a message for the user.
-        source: where it comes from.
-        margin: how far the faces reach beyond the detected face, as a share of its size: of a dataset that comes
-            cropped, its own (published for WIKI, IMDB and APPA-REAL, measured for UTKFace, else assumed); of photos
-            with boxes, the margin that they are cut with.
-        both: whether a record needs age and gender; otherwise one of them is enough.
-        options: arguments of create_db.py that `read` takes beside the folder.
-        more: what sets it apart from another dataset of the same source, in words.
-        same: whether its source is listed under another dataset's name.
+    The margin is how far the faces reach beyond the detected face, as a share of its size: of a dataset that comes
+    cropped, its own (published for WIKI, IMDB and APPA-REAL, measured for UTKFace, else assumed); of photos with boxes,
+    the one that they are cut with.
     """
 
-    read: Callable[..., Records]
-    source: Source
+    read: Callable[..., Records]  # of its folder; raises FileNotFoundError or ValueError with a message for the user
+    source: Source  # where it comes from
     margin: float = 0.4
-    both: bool = False
-    options: tuple[str, ...] = ()
-    more: str = ""
-    same: bool = False
+    both: bool = False  # whether a record needs age and gender; otherwise one of them is enough
+    options: tuple[str, ...] = ()  # arguments of create_db.py that `read` takes beside the folder
+    more: str = ""  # what sets it apart from another dataset of the same source, in words
+    same: bool = False  # whether its source is listed under another dataset's name
 
     @property
     def folder(self) -> str:

@@ -24,15 +24,10 @@ OBLONG = 1.3  # one side of a photo over the other: photos of cameras are so, cr
 
 
 class Find(NamedTuple):
-    """Finds the face of a photo anew, in any thread and, sent there, in any process.
+    """Finds the face of a photo anew, in any thread and, sent there, in any process."""
 
-    Attributes:
-        detector: a name in DETECTORS, but "none".
-        face: a name in CHOICES: which of several, where the photo comes without a box.
-    """
-
-    detector: str
-    face: str
+    detector: str  # a name in DETECTORS, but "none"
+    face: str  # a name in CHOICES: which of several, where the photo comes without a box
 
     def __call__(self, image: np.ndarray, box: list[float] | None) -> Detection | None:
         """(h, w, 3) uint8 BGR, and the record's box or None -> the face; None where there is none."""
@@ -41,47 +36,28 @@ class Find(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """How faces are cut from photos.
+    """How faces are cut from photos."""
 
-    Attributes:
-        image_size: height and width of the faces, in pixels.
-        margin: around the box, as a share of its size; of faces that come cropped, how far they were cut.
-        whole: whether photos are taken as they are, although they have boxes.
-        find: ((h, w, 3) uint8 BGR, the record's box or None) -> a Detection, None where there is no face; for use in
-            any thread. None where nothing has to be found.
-        align: whether faces are turned until their eyes are level.
-        else_whole: whether a photo without a box in which no face is found is taken whole: it is cut already.
-    """
-
-    image_size: int
-    margin: float
-    whole: bool
-    find: Callable | None
-    align: bool
-    else_whole: bool = False
+    image_size: int  # height and width of the faces, in pixels
+    margin: float  # around the box, as a share of its size; of faces that come cropped, how far they were cut
+    whole: bool  # whether photos are taken as they are, although they have boxes
+    find: Callable | None  # as `Find` is called; None where nothing has to be found
+    align: bool  # whether faces are turned until their eyes are level
+    else_whole: bool = False  # whether photos without a box in which no face is found are taken whole: cut already
 
 
 class Block(NamedTuple):
-    """What some photos gave.
+    """What some photos gave."""
 
-    Attributes:
-        rows: (k,) of the records, those that succeeded.
-        images: (k, size, size, 3) uint8 BGR.
-        digests: of the k photos' bytes.
-        failures: the reason and the path of each other photo.
-        doubted: rows during whose decoding something was written to stderr. Decoders name no file, so that it may be
-            of a photo in another thread.
-        taken_whole: how many photos were taken whole, since no face was found in them.
-        oblong: how many of the images were squeezed: whole photos, of which one side is OBLONG times the other.
-    """
-
-    rows: np.ndarray
-    images: np.ndarray
-    digests: list[int]
-    failures: list[tuple[str, str]]
+    rows: np.ndarray  # (k,) of the records, those that succeeded
+    images: np.ndarray  # (k, size, size, 3) uint8 BGR
+    digests: list[int]  # of the k photos' bytes
+    failures: list[tuple[str, str]]  # the reason and the path of each other photo
+    # Rows during whose decoding something was written to stderr: decoders name no file, so that it may be of a photo in
+    # another thread.
     doubted: list[int]
-    taken_whole: int
-    oblong: int
+    taken_whole: int  # how many photos were taken whole, since no face was found in them
+    oblong: int  # how many of the images were squeezed: whole photos, of which one side is OBLONG times the other
 
 
 def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, workers: int, client=None):

@@ -30,18 +30,12 @@ class Lost(ConnectionError):
 
 
 class Part(NamedTuple):
-    """What must be known of a file of which a part has been fetched, to go on with it.
+    """What must be known of a file of which a part has been fetched, to go on with it."""
 
-    Attributes:
-        url: where it came from.
-        size: bytes of the whole file, as announced; None if the server did not.
-        etag, modified: the headers ETag and Last-Modified; "" if the server sent none.
-    """
-
-    url: str
-    size: int | None
-    etag: str
-    modified: str
+    url: str  # where it came from
+    size: int | None  # bytes of the whole file, as announced; None if the server did not
+    etag: str  # the header ETag; "" if the server sent none
+    modified: str  # and Last-Modified
 
     @property
     def validator(self) -> str:
