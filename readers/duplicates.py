@@ -38,10 +38,8 @@ NOTHING = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
 
 
 def look_at(folder: Path, records: Records, margin: float, workers: int, client=None) -> list[Photo]:
-    """Reads and decodes every file; of a photo with a face box, what is within it and the margin.
-
-    That is done in as many threads as there are workers, or by a Dask client's.
-    """
+    """Reads and decodes every file, in threads or by a Dask client's workers; of a photo with a face box, what is in
+    it and the margin."""
     import cv2
     from tqdm import tqdm
 
