@@ -37,6 +37,7 @@ from age_gender.files import alone, can_be_listed, replacing, write_rows
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN, likelier_gender
 from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
+from readers.cleaning import in_lines
 from readers.damaged import complaints_of, list_damaged
 
 SHOWN_FACES, SHOWN_GROUPS, SHOWN_DOUBTS = 60, 40, 200  # on the page
@@ -138,7 +139,7 @@ def check_photos(args: argparse.Namespace) -> Check:
     """Reads the labels and looks at every photo."""
     from readers.duplicates import find, look_at
 
-    reader, folder = READERS[args.db], cli.dataset_folder(args, READERS)
+    reader, folder = READERS[args.db], args.data_dir
     records = read_records(args.db, folder, vars(args))
     margin = reader.margin if args.margin is None else args.margin
     with connected(args.scheduler, "readers.duplicates", args.workers) as client:
@@ -281,11 +282,7 @@ def write_report(path: Path, check: Check) -> None:
         title=f"What is in {check.folder}",
         source=f"Read by --db {check.name}{f': {reader.says}' if reader.source.page else ''}. Before any cleaning",
         labelled=in_words(records, slice(None)),
-        cleaning=[
-            ("records", records.total),
-            *((f"- {reason}", n) for reason, n in check.dropped.items()),
-            ("kept", len(kept)),
-        ],
+        cleaning=in_lines(records, check.dropped, len(kept)),
         kept=in_words(records, kept),
         ages=ages,
         scores=scores,

@@ -25,6 +25,7 @@ from age_gender.files import alone
 from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
+from readers.cleaning import in_lines
 from readers.cutting import Block, Cut, Find, StillThere, decoded_blocks
 from readers.damaged import complaints_of, how_listed, list_damaged, write_list
 from readers.excluded import read_exclusions
@@ -35,15 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line."""
     parser = cli.parser_for(__doc__, "create_db.py [--db NAME] [--data_dir DIR] [--output FILE] [options]")
     cli.add_dataset_arguments(parser, READERS)
-    add_what_to_write(parser.add_argument_group("what to write"))
-    add_faces(parser.add_argument_group("faces (as the dataset cuts them, if not said otherwise)"))
-    add_what_to_leave_out(parser.add_argument_group("what to leave out"))
-    cli.add_workers(parser, "decode")
-    return parser
-
-
-def add_what_to_write(what) -> None:
-    """The database, and the size and margin of its faces."""
+    what = parser.add_argument_group("what to write")
     what.add_argument("--output", "-o", type=Path, metavar="FILE", help="database (default: data/{db}_db.mat)")
     what.add_argument("--overwrite", action="store_true", help="replace the database if it is there")
     what.add_argument(
@@ -65,10 +58,7 @@ def add_what_to_write(what) -> None:
         "draws them; of a table without boxes, how far its faces are cut (default: 0.4, as IMDB-WIKI is, and 0.1 for "
         "utkface and utkface_wild)",
     )
-
-
-def add_faces(faces) -> None:
-    """How faces are found."""
+    faces = parser.add_argument_group("faces (as the dataset cuts them, if not said otherwise)")
     faces.add_argument(
         "--detector",
         choices=DETECTORS,
@@ -91,16 +81,13 @@ def add_faces(faces) -> None:
         action="store_true",
         help=f"turn each face until its eyes are level, with --detector {' or '.join(WITH_LANDMARKS)}",
     )
-
-
-def add_what_to_leave_out(clean) -> None:
-    """Which records are dropped."""
-    clean.add_argument(
+    left_out = parser.add_argument_group("what to leave out")
+    left_out.add_argument(
         "--min_score", type=float, default=MIN_SCORE, metavar="SCORE", help="least face score (WIKI, IMDB)"
     )
-    clean.add_argument("--min_age", **cli.numeric("YEARS", int, 0, MAX_AGE, default=0), help="least age")
-    clean.add_argument("--max_age", **cli.numeric("YEARS", int, 0, MAX_AGE, default=MAX_AGE), help="greatest age")
-    clean.add_argument(
+    left_out.add_argument("--min_age", **cli.numeric("YEARS", int, 0, MAX_AGE, default=0), help="least age")
+    left_out.add_argument("--max_age", **cli.numeric("YEARS", int, 0, MAX_AGE, default=MAX_AGE), help="greatest age")
+    left_out.add_argument(
         "--exclude",
         **cli.PATHS,
         default=[],
@@ -108,6 +95,8 @@ def add_what_to_leave_out(clean) -> None:
         help="files that list photos to leave out, one a line: a path below the dataset's folder or a "
         "bare file name; of a CSV, the first column",
     )
+    cli.add_workers(parser, "decode")
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -116,8 +105,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     cli.check_dataset_arguments(parser, args, READERS)
     refuse_what_contradicts(parser, args)
-    reader = READERS[args.db]
-    folder = cli.dataset_folder(args, READERS)
+    reader, folder = READERS[args.db], args.data_dir
     whole = args.output or Path("data") / f"{args.db}_db.mat"
     output = args.part.path(whole) if args.part else whole
     if output.exists() and not args.overwrite:
@@ -286,12 +274,7 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
     """Prints what was dropped for which reason, and who is in the database."""
     from tabulate import tabulate
 
-    table = [
-        ("records", records.total),
-        *((f"- {reason}", count) for reason, count in dropped.items()),
-        ("kept", len(written)),
-    ]
-    print(tabulate(table, headers=("", "faces"), intfmt=","))
+    print(tabulate(in_lines(records, dropped, len(written)), headers=("", "faces"), intfmt=","))
     gender, (low, high) = records.gender[written], records.age_interval()
     age = np.where(low == UNKNOWN, UNKNOWN, (low + high) / 2)[written]  # the middle of an interval
     groups = {GENDERS[FEMALE]: gender == FEMALE, GENDERS[MALE]: gender == MALE, "unknown": gender == UNKNOWN}

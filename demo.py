@@ -75,12 +75,6 @@ def build_parser() -> argparse.ArgumentParser:
         **cli.numeric("P", float, *UNSURE_WITHIN, default=UNSURE_BELOW),
         help="write 'unsure' where the likelier gender has a smaller probability; 0.5: never",
     )
-    add_faces_and_output(parser)
-    return parser
-
-
-def add_faces_and_output(parser: argparse.ArgumentParser) -> None:
-    """How faces are found, and where results go."""
     faces = parser.add_argument_group("faces")
     faces.add_argument(
         "--detector",
@@ -100,6 +94,7 @@ def add_faces_and_output(parser: argparse.ArgumentParser) -> None:
     )
     output.add_argument("--no_display", action="store_true", help="open no window")
     cli.add_scheduler(parser, more=". The tables alone are written: no picture is annotated")
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -140,11 +140,7 @@ def get(name: str, source: Source, args: argparse.Namespace) -> int:
     with alone(archive):
         fetched = fetch_archive(source, archive, args.overwrite, unpacks)
         if unpacks:
-            say_where(name, target, install(source, archive, target))
-            if fetched and not args.keep_archive:
-                archive.unlink()
-            else:
-                print(f"{archive} is kept")
+            put_in_place(name, source, archive, target, keep=args.keep_archive or not fetched)
     return 0
 
 
@@ -156,8 +152,7 @@ def get_by_hand(name: str, source: Source, args: argparse.Namespace) -> int:
         with alone(archive):
             print(f"{archive}: {verify(archive, source)}")
             if not args.no_extract:
-                say_where(name, target, install(source, archive, target))
-                print(f"{archive} is kept")
+                put_in_place(name, source, archive, target, keep=True)
         return 0
     missing = lacking(target, source.expected) if there else ""
     if there and not missing:
@@ -174,14 +169,19 @@ def get_by_hand(name: str, source: Source, args: argparse.Namespace) -> int:
     return 1
 
 
-def say_where(name: str, target: Path, files: int) -> None:
-    """Says where a dataset now is, and what reads it, if anything here does."""
+def put_in_place(name: str, source: Source, archive: Path, target: Path, keep: bool) -> None:
+    """Unpacks an archive; says where the dataset now is, and what reads it, if anything here does."""
+    files = install(source, archive, target)
     reads = ""
     if name in READERS:
         there = target == Path(READERS[name].folder)
         reads = f"; create_db.py --db {name}" + ("" if there else f" --data_dir {target}")
     print(f"{target}: {files:,} files{reads}")
     cli.result(folder=target, files=files)
+    if keep:
+        print(f"{archive} is kept")
+    else:
+        archive.unlink()
 
 
 if __name__ == "__main__":

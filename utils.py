@@ -27,7 +27,7 @@ from age_gender.hdf5 import MOST_COMPRESSED, own_dataset, read_values
 from age_gender.labels import FEMALE, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import available_cores
 
-BLOCK = 256  # faces that a digest is of
+BLOCK = 256  # faces that a digest is of, and that are copied at a time
 BLOCK_DIGESTS, LABEL_DIGEST = "block_crc32", "label_digest"
 EARLIER_DIGESTS = "block_digest"  # the first 64 bits of SHA-256, in databases of versions 0.7 to 0.9
 LABELS = ("age", "gender", "digest", "subject", "age_low", "age_high", "age_std", "race", "part")  # what it is of
@@ -137,7 +137,6 @@ def writing_database(path: Path, rows: int, image_size: int):
         except BaseException:
             writer.discard()
             raise
-        writer.close()
 
 
 class DatabaseWriter:
@@ -146,8 +145,6 @@ class DatabaseWriter:
     A contiguous dataset cannot shrink: where fewer rows arrive than were announced, the images are copied once, to
     the exact size.
     """
-
-    COPY_ROWS = 256
 
     def __init__(self, path: Path, rows: int, image_size: int, final: Path):
         self.path, self.final = path, final
@@ -222,15 +219,10 @@ class DatabaseWriter:
             self._add_numbers(name, np.full((1, 1), number, np.float64))
         for name, text in texts.items():
             self._add_text(name, [text] if isinstance(text, str) else list(text))
-        self.close()
+        self._file.close()
         header = b"MATLAB 7.3 MAT-file, face database of the age and gender suite".ljust(116)
         with open(self.path, "r+b") as file:
             file.write(header + bytes(8) + b"\x00\x02IM")
-
-    def close(self) -> None:
-        """Closes the file; a second call does nothing."""
-        self._block.close()
-        self._file.close()
 
     def discard(self) -> None:
         """Closes a file that is not to be kept, as where the disk is full: then HDF5 needs what its images took."""
@@ -269,8 +261,8 @@ class DatabaseWriter:
 
         with replacing(self.path) as smaller_path:
             smaller = self._create(smaller_path, self.written)
-            for start in range(0, self.written, self.COPY_ROWS):
-                end = min(start + self.COPY_ROWS, self.written)
+            for start in range(0, self.written, BLOCK):
+                end = min(start + BLOCK, self.written)
                 smaller["image"][start:end] = self._file["image"][start:end]
             smaller.close()
             self._file.close()

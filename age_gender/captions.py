@@ -45,25 +45,18 @@ SHRINK = (1.0, 0.8, 0.64, 0.5)  # of a caption that finds no room
 
 
 class Caption(NamedTuple):
-    """What is written of one face.
+    """What is written of one face."""
 
-    Attributes:
-        box: the face's, in pixels.
-        large: what matters: '27 F'.
-        small: what comes with it: '21-36'.
-        letter: a key of COLOURS.
-    """
-
-    box: Box
-    large: str
-    small: str
-    letter: str
+    box: Box  # the face's, in pixels
+    large: str  # what matters: '27 F'
+    small: str  # what comes with it: '21-36'
+    letter: str  # a key of COLOURS
 
 
 class Placed(NamedTuple):
     """Where a caption goes: x1, y1, x2, y2 in whole pixels, the scale of its large letters, and what is written."""
 
-    box: tuple[int, int, int, int]
+    box: tuple[int, ...]
     scale: float
     caption: Caption
 
@@ -86,12 +79,7 @@ def caption_of(face: Face, track: int | None = None) -> Caption:
 
 
 def draw(image: np.ndarray, captions: list[Caption]) -> None:
-    """Draws the boxes of faces and their captions, on the picture itself.
-
-    Args:
-        image: (height, width, 3) uint8, BGR; changed.
-        captions: of its faces.
-    """
+    """Draws the boxes of faces and their captions on the picture itself, (height, width, 3) uint8 BGR."""
     height, width = image.shape[:2]
     line = max(1, round(min(height, width) / 400))
     for caption in captions:
@@ -137,16 +125,12 @@ def _write(image: np.ndarray, placed: Placed) -> None:
 
 
 def places(captions: list[Caption], width: int, height: int) -> list[Placed]:
-    """Where captions go in a picture: within it, over no other face and over no other caption.
+    """Where captions go in a picture of this size, in pixels: within it, over no other face and over no other caption.
 
     The largest face comes first. A caption is tried above its face, below and beside it, then smaller, then at the
     nearest free place to which a line leads over no face. Where there is none it stands within its own face's box, at
     the lower edge or the upper one, small and if need be shortened. Where boxes overlap so that even this covers
     another face, it covers as little as it can.
-
-    Args:
-        captions: of the faces of one picture.
-        width, height: of the picture, in pixels.
     """
     faces = np.array([caption.box for caption in captions], float).reshape(-1, 4)
     taken = np.empty((0, 4))
@@ -172,11 +156,11 @@ def _place(caption: Caption, others: np.ndarray, taken: np.ndarray, width: int, 
     for start in range(0, len(clear), BLOCK):  # mostly a near one will do
         crossed = _crossed(caption.box, clear[start : start + BLOCK], others)
         if not crossed.all():
-            return Placed(_whole(clear[start + crossed.argmin()]), scale, caption)
+            return Placed(tuple(clear[start + crossed.argmin()].tolist()), scale, caption)
     if inside := _inside(caption, foreign, scale, least, width, height):
         return inside
     if len(clear) and _distances(caption.box, clear[:1])[0] <= LEASH * (caption.box[3] - caption.box[1]):
-        return Placed(_whole(clear[0]), scale, caption)
+        return Placed(tuple(clear[0].tolist()), scale, caption)
     # Boxes overlap all over. Then the interval is given up before the age, the rims of faces before their middles, and
     # nearness before another caption: two captions over each other say nothing.
     shorter = caption._replace(small="")
@@ -184,7 +168,7 @@ def _place(caption: Caption, others: np.ndarray, taken: np.ndarray, width: int, 
     spots = np.vstack([kind(caption.box, extent, width, height) for kind in (_within_box, _beside, _everywhere)])
     covered = _covered(spots, _middles(np.vstack([others, caption.box]))) + 4 * _covered(spots, taken)
     cost = covered + extent[1] * _distances(caption.box, spots) / 2
-    return Placed(_whole(spots[cost.argmin()]), scale, shorter)
+    return Placed(tuple(spots[cost.argmin()].tolist()), scale, shorter)
 
 
 def _inside(
@@ -207,10 +191,10 @@ def _inside(
     return None
 
 
-def _free(spots: np.ndarray, boxes: np.ndarray) -> tuple[int, int, int, int] | None:
+def _free(spots: np.ndarray, boxes: np.ndarray) -> tuple[int, ...] | None:
     """The first place that no box covers; None if there is none."""
     free = _covered(spots, boxes) == 0
-    return _whole(spots[free.argmax()]) if free.any() else None
+    return tuple(spots[free.argmax()].tolist()) if free.any() else None
 
 
 def _crossed(box: Box, spots: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -237,11 +221,6 @@ def _meets(start: np.ndarray, end: np.ndarray, boxes: np.ndarray) -> np.ndarray:
         first = np.maximum(first, np.minimum(enters, leaves))
         last = np.minimum(last, np.maximum(enters, leaves))
     return np.asarray(first < last)
-
-
-def _whole(spot: np.ndarray) -> tuple[int, int, int, int]:
-    x1, y1, x2, y2 = spot.tolist()
-    return x1, y1, x2, y2
 
 
 def _beside(box: Box, extent: tuple[int, int], width: int, height: int) -> np.ndarray:
@@ -355,16 +334,9 @@ def legend_height(width: int) -> int:
 
 
 def annotated(image: np.ndarray, faces: list[Face], tracked: list[Tracked | None] | None = None) -> np.ndarray:
-    """A copy of a picture with a box and a caption for each face, and a line below that says what captions mean.
-
-    Args:
-        image: (height, width, 3) uint8, BGR.
-        faces: in it.
-        tracked: for each face who it is, with the answer that is written then; None where nobody is tracked.
-
-    Returns:
-        (height + legend_height(width), width, 3) uint8, BGR.
-    """
+    """A copy of a picture with a box and a caption for each face, and a line below that says what captions mean:
+    (height, width, 3) uint8 BGR -> (height + legend_height(width), width, 3). `tracked` says of each face who it is,
+    with the answer that is written then; None where nobody is tracked."""
     height, width = image.shape[:2]
     texts: tuple[str, ...] = GROUP_LEGENDS if any(face.group for face in faces) else LEGENDS
     if not faces:

@@ -263,15 +263,12 @@ def add_dataset_arguments(parser: argparse.ArgumentParser, readers: Mapping[str,
 
 
 def check_dataset_arguments(parser: argparse.ArgumentParser, args: Any, readers: Mapping[str, Any]) -> None:
-    """Refuses options that the dataset's reader does not take."""
+    """Refuses options that the dataset's reader does not take; where no folder is named, it is the table's, else the
+    reader's own."""
     for name in ("table", "columns", "genders"):
         if getattr(args, name) and name not in readers[args.db].options:
             parser.error(f"--{name} is for --db csv; {args.db} has labels of its own")
-
-
-def dataset_folder(args: argparse.Namespace, readers: Mapping[str, Any]) -> Path:
-    """Where the dataset is: the folder that is named, else the table's, else the reader's own."""
-    return args.data_dir or (args.table.parent if args.table else Path(readers[args.db].folder))
+    args.data_dir = args.data_dir or (args.table.parent if args.table else Path(readers[args.db].folder))
 
 
 def _column(text: str) -> tuple[str, str]:

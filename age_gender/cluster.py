@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from age_gender import __version__
 from age_gender.cli import stops_put_off
-from age_gender.machine import native_lines
+from age_gender.machine import done_ahead, native_lines
 
 BLOCK = 256  # photos that a worker gets at a time; of fewer, the way there and back costs more
 SEARCHED = 32  # photos that one is to search for faces: that takes so long that the way costs nothing
@@ -142,18 +142,22 @@ def in_order(
     blocks: Iterable[Any],
     given: Callable[[Any], tuple[Any, ...]],
     deadly: Callable[[Any], R],
+    folder: Path,
+    threads: int = 1,
 ) -> Iterator[R]:
-    """What the workers make of each block, in order; a few blocks for each worker are under way.
+    """What the workers, or threads of this process, make of each block, in order; a few for each are under way.
 
     A block that ends its worker is done again in parts, when nothing else is under way, until the item that does it is
     known. So a worker that someone kills changes nothing, and an item that kills its worker costs itself alone.
 
     Args:
-        client: of `connected`.
+        client: of `connected`; None has threads do the work.
         work: a function of a module of the suite.
         blocks: sequences that can be sliced.
         given: block -> the arguments of `work`.
         deadly: an item that ends each worker that works on it -> the answer for it.
+        folder: the photos', which each worker must see.
+        threads: how many, without a client.
 
     Yields:
         An answer for each block, or for each part of one that ended its worker.
@@ -162,10 +166,13 @@ def in_order(
         ValueError: if the scheduler goes away, or there is no worker any more, or one cannot import the suite; or for
             what `work` raises that is wrong with the input.
     """
+    if client is None:
+        yield from done_ahead(lambda block: work(*given(block)), blocks, threads, 2 * threads)
+        return
     from distributed import KilledWorker
 
     def start(block: Any) -> tuple[Any, Any]:
-        return block, client.submit(_outcome, work, *given(block), pure=False)
+        return block, client.submit(_outcome, folder.absolute(), work, *given(block), pure=False)
 
     def alone(block: Any, tries: int = 0) -> Iterator[R]:
         """The answers for a block that ended its worker, in ever smaller parts, one at a time; an item alone again."""
@@ -216,12 +223,13 @@ def _settle(client: Any, futures: list[Any]) -> None:
             return
 
 
-def _outcome(work: Callable[..., R], *given: Any) -> tuple[R | None, str, str, list[str]]:
+def _outcome(folder: Path, work: Callable[..., R], *given: Any) -> tuple[R | None, str, str, list[str]]:
     """On a worker: an answer, or what is wrong with the input, or the trace of a fault of ours; and what native code
     said on stderr. Dask itself loses exceptions that it cannot send, and waits for ever."""
     answer, wrong, fault = None, "", ""
     with native_lines() as lines:
         try:
+            begin(folder)
             answer = work(*given)
         except (ValueError, OSError, MemoryError) as error:
             wrong = str(error) or "out of memory"
@@ -252,7 +260,7 @@ def _answer(future: Any) -> Any:
 
 
 def begin(folder: Path) -> None:
-    """What a function does first that workers run: OpenCV takes one core, and the photos' folder must be in sight.
+    """What a worker does first: OpenCV takes one core, and the photos' folder must be in sight.
 
     Raises:
         FileNotFoundError: if this worker does not see the folder; its photos would be counted as missing.

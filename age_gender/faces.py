@@ -376,15 +376,8 @@ def _levelled(box: Box, eyes: np.ndarray) -> tuple[np.ndarray, Box]:
 def cut_face(
     image: np.ndarray, box: Box | None, margin: float, size: int, eyes: np.ndarray | None = None
 ) -> np.ndarray | None:
-    """A dataset's face: what its box and the margin hold or, without a box, the whole picture, which is cut already.
-
-    Args:
-        image: (height, width, 3) uint8, BGR.
-        box, margin, size, eyes: as `crop_face` takes them; a box of NaN stands for none that is known.
-
-    Returns:
-        (size, size, 3) uint8, BGR; None if the box does not fit the picture.
-    """
+    """A dataset's face: `crop_face` or, where the box is None, the whole picture, which is cut already; None if the box
+    does not fit the picture, or is of NaN, since it is not known."""
     if box is None:
         return resize_square(image, size)
     try:

@@ -84,18 +84,9 @@ def real(path: Path) -> Path:
 
 
 def reserve(temporary: Path, size: int, path: Path, written: bool = True) -> None:
-    """Makes sure that `size` more bytes can be written to `temporary`, which is left as it was, for libraries that end
-    the process where they cannot.
-
-    Args:
-        temporary: the file, which need not be there.
-        size: in bytes.
-        path: the name that it will have, for the message.
-        written: whether they are written, since a full disk is noticed only then; else a limit on its size is tried.
-
-    Raises:
-        OSError: if the disk, a quota or a limit does not allow it.
-    """
+    """Raises OSError unless `size` more bytes can be written to `temporary`, which is left as it was, or not there: for
+    libraries that end the process where they cannot. The message names `path`. Where the bytes are not `written`, no
+    full disk is noticed, but a limit on the size of files."""
     with open(temporary, "ab", buffering=0) as file:
         end, left = file.tell(), size if written else 0
         try:
@@ -321,24 +312,16 @@ def read_cells(path: Path, delimiter: str = "") -> Iterator[tuple[int, list[str]
                 delimiter = delimiter or said[1]
             else:
                 file.seek(0)
-            rows = csv.reader(file, delimiter=delimiter or max(DELIMITERS, key=first.count), strict=True)
-            above = 1 if said else 0
-            while True:
-                line = rows.line_num + above + 1
+            delimiter = delimiter or max(DELIMITERS, key=first.count)
+            for line, text in enumerate(file, start=2 if said else 1):
                 try:
-                    cells = next(rows)
+                    cells = next(csv.reader([text], delimiter=delimiter, strict=True))
                 except csv.Error as error:
-                    what = "a quote is not closed, or text follows it"
-                    if "field larger" in str(error) and rows.line_num + above == line:
+                    what = 'a quote (") is not closed on its line, or text follows it; close it or leave it out'
+                    if "field larger" in str(error):
                         what = "a cell is too long"
                     raise ValueError(f"{path}, line {line}: {what} ({error})") from None
-                except StopIteration:
-                    return
-                if rows.line_num + above > line:
-                    raise ValueError(
-                        f'{path}, line {line}: a quote (") is not closed on its line; close it or leave it out'
-                    )
-                if any("\0" in cell for cell in cells):
+                if "\0" in text:
                     raise ValueError(f"{path}, line {line}: this is no text; save the table as CSV in UTF-8")
                 if any(cells := [unguarded(cell.strip()) for cell in cells]):
                     yield line, cells
@@ -353,7 +336,7 @@ def guarded(cell: Any) -> Any:
 
 def unguarded(cell: str) -> str:
     """What `guarded` was given."""
-    return cell[1:] if re.match(r"'+[=+\-@\t\r]", cell) else cell
+    return cell[1:] if cell.startswith("'") and re.match(r"'+[=+\-@\t\r]", cell) else cell
 
 
 def write_text(path: Path, text: str) -> None:
@@ -412,12 +395,8 @@ def plain_path(text: str) -> str:
 
 
 def newest(paths: Iterable[Path], time_of: Callable[[Path], float] | None = None) -> Path | None:
-    """The path whose time, in seconds, is the latest; None of none. What a wrong clock dated into the future is last.
-
-    Args:
-        paths: in any order. Hidden ones are not finished, or nobody's business, and are not taken.
-        time_of: gives a path's time; None takes when the file was changed.
-    """
+    """The path that `time_of`, in seconds, or its last change says to be the latest; None of none. Hidden ones are not
+    taken: they are not finished. What a wrong clock dated into the future is last."""
     now = time.time() + CLOCKS_DIFFER
 
     def age(path: Path) -> tuple[bool, float]:

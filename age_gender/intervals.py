@@ -19,23 +19,17 @@ EDGES = np.arange(NUM_AGES + 1) - 0.5  # the age 30 is 29.5 to 30.5
 
 
 class Calibration(NamedTuple):
-    """What turns a network's outputs into intervals and calibrated probabilities.
+    """What turns a network's outputs into intervals and calibrated probabilities."""
 
-    Attributes:
-        level: the share of faces whose age the interval is to hold.
-        widen: years by which the network's own interval is moved outward at both ends; negative moves inward; None
-            where too few faces had an age.
-        temperature: divides the log odds of gender; 1 changes nothing.
-        ages, genders: the number of faces that each was fitted on.
-        bands: (first age, years), ascending: how far to move instead where the expected age is this one or above, up to
-            the next band; () moves all by `widen`.
-    """
-
-    level: float = LEVEL
+    level: float = LEVEL  # the share of faces whose age the interval is to hold
+    # Years by which the network's own interval is moved outward at both ends; negative moves inward; None where too few
+    # faces had an age.
     widen: float | None = None
-    temperature: float = 1.0
-    ages: int = 0
-    genders: int = 0
+    temperature: float = 1.0  # divides the log odds of gender; 1 changes nothing
+    ages: int = 0  # the number of faces that `widen` was fitted on
+    genders: int = 0  # and the temperature
+    # (first age, years), ascending: how far to move instead where the expected age is this one or above, up to the next
+    # band; () moves all by `widen`.
     bands: tuple[tuple[float, float], ...] = ()
 
 

@@ -22,17 +22,11 @@ DECADES = tuple((low, low + 9) for low in range(0, MAX_AGE - 10, 10)) + ((MAX_AG
 
 
 def expected_age(probabilities: np.ndarray, centres: np.ndarray | None = None) -> np.ndarray:
-    """Expected age in years under a distribution over the ages 0..100, or over the groups of another scale.
+    """Expected age in years under distributions over the ages 0..100, or over groups with these centres, (k,) years:
+    (..., k) -> (...) float.
 
     The expectation of the softmax outputs beats their maximum (Rothe et al., "DEX: Deep EXpectation of apparent
     age from a single image", ICCV workshops 2015, section 3.3).
-
-    Args:
-        probabilities: (..., k) float, each row sums to 1; k is 101 without `centres`.
-        centres: (k,) years, the middle of each group (`AgeScale.centres`); None means the ages 0..100.
-
-    Returns:
-        (...) float, years in 0..100.
 
     Raises:
         ValueError: if the last axis does not have k entries.
@@ -131,33 +125,8 @@ class AgeScale(NamedTuple):
 YEARS = AgeScale("years", tuple((str(year), year, year) for year in range(NUM_AGES)))
 
 
-def _plain(name: str, *intervals: tuple[int, int], exact: bool = False) -> AgeScale:
-    return AgeScale(name, tuple((f"{low}-{high}", low, high) for low, high in intervals), exact)
-
-
-AGE_SCALES = {
-    scale.name: scale
-    for scale in (
-        YEARS,
-        # Eidinger, Enbar, Hassner: "Age and gender estimation of unfiltered faces", IEEE TIFS 9(12), 2014, table II.
-        _plain("adience", (0, 2), (4, 6), (8, 12), (15, 20), (25, 32), (38, 43), (48, 53), (60, MAX_AGE), exact=True),
-        _plain(
-            "nine_groups", (0, 4), (5, 10), (11, 15), (16, 21), (22, 28), (29, 39), (40, 50), (51, 60), (61, MAX_AGE)
-        ),
-        AgeScale("adult_child", (("under 18", 0, 17), ("adult", 18, MAX_AGE))),
-        AgeScale("child_adolescent_adult", (("child", 0, 12), ("adolescent", 13, 17), ("adult", 18, MAX_AGE))),
-    )
-}
-
-
-def age_scale(text: str) -> AgeScale:
-    """The scale that a user means: a name in AGE_SCALES, or groups, "0-12,13-17,18-100" or "minor:0-17,adult:18-100".
-
-    Raises:
-        ValueError: if it is neither.
-    """
-    if text in AGE_SCALES:
-        return AGE_SCALES[text]
+def _scale(name: str, text: str, exact: bool = False) -> AgeScale:
+    """A scale from its groups, "0-12,13-17,18-100" or "minor:0-17,adult:18-100"; raises ValueError."""
     groups: list[tuple[str, int, int]] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(?:(.*\S)\s*:)?\s*(\d{1,3})\s*-\s*(\d{1,3})\s*", part)
@@ -168,7 +137,7 @@ def age_scale(text: str) -> AgeScale:
         low, high = int(match[2]), int(match[3])
         groups.append((match[1] or f"{low}-{high}", low, high))
     check_groups(groups)
-    return AgeScale(text, tuple(groups))
+    return AgeScale(name, tuple(groups), exact)
 
 
 def check_groups(groups: Sequence[tuple[str, int, int]]) -> None:
@@ -182,14 +151,31 @@ def check_groups(groups: Sequence[tuple[str, int, int]]) -> None:
         raise ValueError(f"an age scale has two groups or more, each with a name of its own; received {len(groups)}")
 
 
-def fold_ages(probabilities: np.ndarray, scale: AgeScale, onto: AgeScale) -> tuple[np.ndarray, np.ndarray]:
-    """Distributions over one scale's groups as distributions over a coarser one's.
+AGE_SCALES = {
+    scale.name: scale
+    for scale in (
+        YEARS,
+        # Eidinger, Enbar, Hassner: "Age and gender estimation of unfiltered faces", IEEE TIFS 9(12), 2014, table II.
+        _scale("adience", "0-2,4-6,8-12,15-20,25-32,38-43,48-53,60-100", exact=True),
+        _scale("nine_groups", "0-4,5-10,11-15,16-21,22-28,29-39,40-50,51-60,61-100"),
+        _scale("adult_child", "under 18:0-17,adult:18-100"),
+        _scale("child_adolescent_adult", "child:0-12,adolescent:13-17,adult:18-100"),
+    )
+}
 
-    Args:
-        probabilities: (n, k) float, rows sum to 1, over the groups of `scale`.
-        scale: their scale.
-        onto: the coarser scale, or the same, which changes nothing; each group of `scale` lies within one of its
-            groups, or in a gap between them.
+
+def age_scale(text: str) -> AgeScale:
+    """The scale that a user means: a name in AGE_SCALES, or groups as `_scale` takes them.
+
+    Raises:
+        ValueError: if it is neither.
+    """
+    return AGE_SCALES.get(text) or _scale(text, text)
+
+
+def fold_ages(probabilities: np.ndarray, scale: AgeScale, onto: AgeScale) -> tuple[np.ndarray, np.ndarray]:
+    """Distributions over one scale's groups, (n, k), as distributions over those of a coarser scale, or of the same,
+    which changes nothing.
 
     Returns:
         (n, m) float, renormalised; and (n,) float64, the probability that fell into gaps. A row all of which fell

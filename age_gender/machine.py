@@ -45,31 +45,42 @@ def done_ahead(work: Callable[[Any], R], items: Iterable[Any], threads: int, ahe
 @contextmanager
 def held_back_stderr() -> Iterator[Callable[[], str]]:
     """Keeps what native code writes to stderr: TensorFlow greets before it reads its own log level."""
-    try:
-        terminal = os.dup(2)
-    except OSError:  # a program without a console has no stderr
-        yield lambda: ""
-        return
-    if sys.stderr:
-        sys.stderr.flush()
-    try:
-        kept = tempfile.TemporaryFile()
-    except OSError:  # nothing can be written anywhere, as in a container that is read-only
-        os.close(terminal)
-        yield lambda: ""
-        return
-    with kept as held:
+    with ExitStack() as stack:
+        try:
+            terminal = os.dup(2)
+            stack.callback(os.close, terminal)
+            held = stack.enter_context(tempfile.TemporaryFile())
+        except OSError:  # a program without a console has no stderr, a read-only container nowhere to write
+            yield lambda: ""
+            return
+        if sys.stderr:
+            sys.stderr.flush()
         os.dup2(held.fileno(), 2)
+        stack.callback(os.dup2, terminal, 2)
 
         def said() -> str:
             held.seek(0)
             return held.read().decode(errors="replace")
 
+        yield said
+
+
+_opencv = threading.Lock()
+
+
+@contextmanager
+def silent_opencv() -> Iterator[None]:
+    """Keeps back what OpenCV itself says on stderr, in one thread at a time."""
+    import cv2  # here, since --help needs none of it
+
+    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it
+    with _opencv:
+        level = logging.getLogLevel()
+        logging.setLogLevel(0)
         try:
-            yield said
+            yield
         finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
+            logging.setLogLevel(level)
 
 
 # Control characters of a file's name, but for the line's end and the tabulator, would command the terminal.
@@ -77,12 +88,8 @@ SHOWN = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(1
 
 
 class Stderr(io.TextIOWrapper):
-    """A stderr that ends no run because it cannot be written, as on a full disk: what is said then goes to stdout, but
-    for progress, of which the next replaces the last.
-
-    Args:
-        like: a stream whose encoding it takes.
-    """
+    """A stderr, with another stream's encoding, that ends no run because it cannot be written, as on a full disk: what
+    is said then goes to stdout, but for progress, of which the next replaces the last."""
 
     def __init__(self, like: Any):
         file = open(os.dup(2), "wb", buffering=0)  # which stays the terminal's while native code's words are kept

@@ -136,13 +136,8 @@ def refuse_to_replace(folder: Path | None, names: list[str]) -> None:
 
 
 class Output:
-    """Writes annotated pictures or a film, and the tables of predictions, as they come: nothing is kept in memory.
-
-    Args:
-        folder: where they go.
-        source: of the frames; a Video or a Camera makes a film, anything else pictures.
-        tracked: whether `add` is told who is tracked.
-    """
+    """Writes annotated pictures, or of a Video or a Camera a film, and the tables of predictions into a folder, as they
+    come: nothing is kept in memory. `tracked`: whether `add` is told who is tracked."""
 
     def __init__(self, folder: Path, source: Any, tracked: bool = False):
         self.folder = folder
@@ -233,14 +228,8 @@ class Output:
             temporary.write_bytes(encoded.tobytes())
 
     def close(self, people: list[dict[str, Any]] | None = None) -> None:
-        """Completes the tables and the film.
-
-        Args:
-            people: rows of Tracker.summary, for summary.csv; None writes none.
-
-        Raises:
-            OSError: if the film lacks frames, as on a full disk; what was there before stays.
-        """
+        """Completes the tables, summary.csv among them where there are people, the rows of Tracker.summary; and the
+        film. Raises OSError if the film lacks frames, as on a full disk; what was there before stays."""
         with self._tables:
             self._json.write("\n]" if self._rows else "[]")
             if people is not None:

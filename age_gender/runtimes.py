@@ -87,21 +87,13 @@ class Model:
 
 
 class Format(NamedTuple):
-    """A kind of exported model.
+    """A kind of exported model."""
 
-    Attributes:
-        suffix: of its file.
-        module, package: of its runtime, as it is imported and as it is installed.
-        open: function of a path and a number of threads that returns the model's function, its description as text,
-            and what computes.
-        title: the runtime's name.
-    """
-
-    suffix: str
-    module: str
-    package: str
-    open: Callable[[Path, int], tuple[Run, str, str]]
-    title: str
+    suffix: str  # of its file
+    module: str  # of its runtime, as it is imported
+    package: str  # as it is installed
+    open: Callable[[Path, int], tuple[Run, str, str]]  # path, threads -> function, description as text, what computes
+    title: str  # the runtime's name
 
 
 def format_of(path: Path) -> str | None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from age_gender.faces import IMAGE_SUFFIXES, read_image
 from age_gender.files import files_below, is_hidden, real
-from age_gender.machine import held_back_stderr, native_stderr_from, native_stderr_size
+from age_gender.machine import held_back_stderr, native_stderr_from, native_stderr_size, silent_opencv
 
 TABLE, TABLE_BEGINS = "predictions.csv", b"input,frame,face,"  # a folder that holds one is of results
 VIDEO_SUFFIXES = (
@@ -47,15 +47,10 @@ class Frame(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a folder holds.
+    """What a folder holds."""
 
-    Attributes:
-        images: paths of the image files, sorted.
-        passed_over: what sort of file was not taken -> names, relative to the folder.
-    """
-
-    images: list[Path]
-    passed_over: dict[str, list[str]]
+    images: list[Path]  # the image files, sorted
+    passed_over: dict[str, list[str]]  # what sort of file was not taken -> names, relative to the folder
 
     def __str__(self) -> str:
         """'3 .mp4 (such as a.mp4), 2 results of an earlier run (such as found/b.jpg)'; '' where all was taken."""
@@ -147,13 +142,8 @@ def quiet() -> Iterator[None]:
     words are kept anyway, FFmpeg's come there."""
     if native_stderr_size() is None:
         os.environ.setdefault(FFMPEG_LEVEL, "-8")  # AV_LOG_QUIET, for the whole process
-    logging = getattr(cv2.utils, "logging", cv2)  # OpenCV 5 moved it
-    level = logging.getLogLevel()
-    logging.setLogLevel(0)
-    try:
+    with silent_opencv():
         yield
-    finally:
-        logging.setLogLevel(level)
 
 
 def open_capture(what: int | str) -> cv2.VideoCapture:

@@ -103,15 +103,8 @@ class Tracker:
         self._people: dict[int, _Person] = {}  # by the tracker's own numbers, which have gaps
 
     def add(self, faces: list[Face], seconds: float) -> list[Tracked | None]:
-        """The people of one frame.
-
-        Args:
-            faces: found in it.
-            seconds: when.
-
-        Returns:
-            One for each face; None where a face was not seen twice in a row yet.
-        """
+        """The people of the frame at these seconds, one for each face; None where a face was not seen twice in a row
+        yet."""
         step = self._step
         if self._seconds is not None:
             seconds = max(seconds, self._seconds + 1e-6)  # else the tracker leaves the frame out

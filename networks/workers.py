@@ -50,15 +50,15 @@ def results_of_workers(client, reading: Reading, frames: Iterable[Frame], folder
         client,
         results_taken,
         blocks,
-        given=lambda block: (reading, block, folder),
+        given=lambda block: (reading, block),
         deadly=lambda frame: [Result(frame, None, [])],
+        folder=folder,
     ):
         yield from results
 
 
-def results_taken(reading: Reading, frames: list[Frame], folder: Path) -> list[Result]:
+def results_taken(reading: Reading, frames: list[Frame]) -> list[Result]:
     """The results of some frames, on a worker."""
-    cluster.begin(folder)
     predictor = cluster.once(Reading.predictor, reading)
     results = predictor.stream(frames, ahead=1)
     return [each if each.image is None else each._replace(image=LEFT_THERE) for each in results]

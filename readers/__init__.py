@@ -5,6 +5,7 @@ cannot be understood is skipped and counted by reason) and translates labels int
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ import numpy as np
 from readers.adience import ADIENCE, read_adience
 from readers.afad import AFAD, read_afad
 from readers.all_age_faces import ALL_AGE_FACES, read_all_age_faces
-from readers.appa_real import APPA_REAL, read_appa_real, read_appa_real_apparent
+from readers.appa_real import APPA_REAL, read_appa_real
 from readers.class_folders import FOLDERS, read_class_folders
 from readers.cleaning import MIN_SCORE, clean
 from readers.csv_table import CSV, IMDB_CLEAN, read_csv_table
@@ -30,25 +31,18 @@ __all__ = ["MIN_SCORE", "READERS", "Reader", "Records", "clean", "read_records"]
 class Reader(NamedTuple):
     """A dataset that create_db.py can read.
 
-    Attributes:
-        read: dataset folder -> Records. Raises FileNotFoundError or ValueError with a message for the user.
-        source: where it comes from.
-        margin: how far the faces reach beyond the detected face, as a share of its size: of a dataset that comes
-            cropped, its own (published for WIKI, IMDB and APPA-REAL, measured for UTKFace, else assumed); of photos
-            with boxes, the margin that they are cut with.
-        both: whether a record needs age and gender; otherwise one of them is enough.
-        options: arguments of create_db.py that `read` takes beside the folder.
-        more: what sets it apart from another dataset of the same source, in words.
-        same: whether its source is listed under another dataset's name.
+    The margin is how far the faces reach beyond the detected face, as a share of its size: of a dataset that comes
+    cropped, its own (published for WIKI, IMDB and APPA-REAL, measured for UTKFace, else assumed); of photos with boxes,
+    the one that they are cut with.
     """
 
-    read: Callable[..., Records]
-    source: Source
+    read: Callable[..., Records]  # of its folder; raises FileNotFoundError or ValueError with a message for the user
+    source: Source  # where it comes from
     margin: float = 0.4
-    both: bool = False
-    options: tuple[str, ...] = ()
-    more: str = ""
-    same: bool = False
+    both: bool = False  # whether a record needs age and gender; otherwise one of them is enough
+    options: tuple[str, ...] = ()  # arguments of create_db.py that `read` takes beside the folder
+    more: str = ""  # what sets it apart from another dataset of the same source, in words
+    same: bool = False  # whether its source is listed under another dataset's name
 
     @property
     def folder(self) -> str:
@@ -68,7 +62,9 @@ READERS = {
     "utkface": Reader(read_utkface, UTKFACE, 0.1, both=True),
     "utkface_wild": Reader(read_utkface_wild, UTKFACE_WILD, 0.1, both=True),
     "appa_real": Reader(read_appa_real, APPA_REAL, more=": real, genders from allcategories_*.csv beside"),
-    "appa_real_apparent": Reader(read_appa_real_apparent, APPA_REAL, more=": apparent, and their spread", same=True),
+    "appa_real_apparent": Reader(
+        partial(read_appa_real, apparent=True), APPA_REAL, more=": apparent, and their spread", same=True
+    ),
     "adience": Reader(read_adience, ADIENCE),
     "facescrub": Reader(read_facescrub, FACESCRUB),
     "all_age_faces": Reader(read_all_age_faces, ALL_AGE_FACES, both=True),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records, require, table_rows, whole_number, whole_years
+from readers.records import Records, real_number, require, table_rows, whole_number, whole_years
 from readers.sources import Expected, Source
 
 APPA_REAL = Source(
@@ -38,17 +38,8 @@ COLUMNS = ("file_name", "apparent_age_avg", "apparent_age_std", "real_age")
 IGNORED = "ignore_list.csv"  # the well-known list of images with no face, a wrong one, or several
 
 
-def read_appa_real(folder: Path) -> Records:
-    """The real ages. See `Records`."""
-    return _read(folder, apparent=False)
-
-
-def read_appa_real_apparent(folder: Path) -> Records:
-    """The apparent ages, rounded to years, and their spread. See `Records`."""
-    return _read(folder, apparent=True)
-
-
-def _read(folder: Path, apparent: bool) -> Records:
+def read_appa_real(folder: Path, apparent: bool = False) -> Records:
+    """The real ages, or the apparent ones, rounded to years, and their spread. See `Records`."""
     listed = table_rows(folder / IGNORED, ("img_name",), {}) if (folder / IGNORED).is_file() else ()
     ignored = {row["img_name"] for _, row in listed}
     rows, skipped = [], {}
@@ -76,11 +67,10 @@ def _age(row: dict[str, str], apparent: bool) -> tuple[int | None, float]:
     """Age in years, None if it cannot be read, and its spread, NaN if it cannot."""
     if not apparent:
         return whole_number(row["real_age"]), np.nan
-    try:
-        age, std = float(row["apparent_age_avg"]), float(row["apparent_age_std"])
-    except ValueError:
+    age, std = real_number(row["apparent_age_avg"]), real_number(row["apparent_age_std"])
+    if age is None or std is None or not 0 <= age < 200:
         return None, np.nan
-    return (whole_years(age), std if 0 < std < 100 else np.nan) if 0 <= age < 200 else (None, np.nan)
+    return whole_years(age), std if 0 < std < 100 else np.nan
 
 
 def _categories(path: Path) -> dict[str, tuple[int, int]]:

@@ -29,17 +29,11 @@ DAMAGES = (  # what is raised where an archive is damaged, encrypted, or none
 
 
 class Member(NamedTuple):
-    """A member of an archive.
+    """A member of an archive."""
 
-    Attributes:
-        name: its path, as the archive has it.
-        kind: "file", "folder", or what else it is.
-        open: opens a file's content for reading.
-    """
-
-    name: str
-    kind: str
-    open: Callable
+    name: str  # its path, as the archive has it
+    kind: str  # "file", "folder", or what else it is
+    open: Callable  # opens a file's content for reading
 
 
 def unpack(archive: Path, folder: Path | None) -> int:

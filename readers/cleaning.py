@@ -70,6 +70,11 @@ def clean(
     return np.flatnonzero(usable), dropped
 
 
+def in_lines(records: Records, dropped: dict[str, int], kept: int) -> list[tuple[str, int]]:
+    """What cleaning does, as lines of a table: all records, how many are dropped for each reason, and what is kept."""
+    return [("records", records.total), *((f"- {reason}", count) for reason, count in dropped.items()), ("kept", kept)]
+
+
 def repeated(records: Records, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which records are of a photo and a box that another record has too: (n,) bool each.
 

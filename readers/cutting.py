@@ -12,7 +12,7 @@ import numpy as np
 from age_gender import cluster
 from age_gender.cli import heed
 from age_gender.detectors import CHOICES, Detection, face_at, in_any_thread
-from age_gender.machine import done_ahead, native_stderr_size
+from age_gender.machine import native_stderr_size
 from readers.records import Records
 
 BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
@@ -24,15 +24,10 @@ OBLONG = 1.3  # one side of a photo over the other: photos of cameras are so, cr
 
 
 class Find(NamedTuple):
-    """Finds the face of a photo anew, in any thread and, sent there, in any process.
+    """Finds the face of a photo anew, in any thread and, sent there, in any process."""
 
-    Attributes:
-        detector: a name in DETECTORS, but "none".
-        face: a name in CHOICES: which of several, where the photo comes without a box.
-    """
-
-    detector: str
-    face: str
+    detector: str  # a name in DETECTORS, but "none"
+    face: str  # a name in CHOICES: which of several, where the photo comes without a box
 
     def __call__(self, image: np.ndarray, box: list[float] | None) -> Detection | None:
         """(h, w, 3) uint8 BGR, and the record's box or None -> the face; None where there is none."""
@@ -41,47 +36,28 @@ class Find(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """How faces are cut from photos.
+    """How faces are cut from photos."""
 
-    Attributes:
-        image_size: height and width of the faces, in pixels.
-        margin: around the box, as a share of its size; of faces that come cropped, how far they were cut.
-        whole: whether photos are taken as they are, although they have boxes.
-        find: ((h, w, 3) uint8 BGR, the record's box or None) -> a Detection, None where there is no face; for use in
-            any thread. None where nothing has to be found.
-        align: whether faces are turned until their eyes are level.
-        else_whole: whether a photo without a box in which no face is found is taken whole: it is cut already.
-    """
-
-    image_size: int
-    margin: float
-    whole: bool
-    find: Callable | None
-    align: bool
-    else_whole: bool = False
+    image_size: int  # height and width of the faces, in pixels
+    margin: float  # around the box, as a share of its size; of faces that come cropped, how far they were cut
+    whole: bool  # whether photos are taken as they are, although they have boxes
+    find: Callable | None  # as `Find` is called; None where nothing has to be found
+    align: bool  # whether faces are turned until their eyes are level
+    else_whole: bool = False  # whether photos without a box in which no face is found are taken whole: cut already
 
 
 class Block(NamedTuple):
-    """What some photos gave.
+    """What some photos gave."""
 
-    Attributes:
-        rows: (k,) of the records, those that succeeded.
-        images: (k, size, size, 3) uint8 BGR.
-        digests: of the k photos' bytes.
-        failures: the reason and the path of each other photo.
-        doubted: rows during whose decoding something was written to stderr. Decoders name no file, so that it may be
-            of a photo in another thread.
-        taken_whole: how many photos were taken whole, since no face was found in them.
-        oblong: how many of the images were squeezed: whole photos, of which one side is OBLONG times the other.
-    """
-
-    rows: np.ndarray
-    images: np.ndarray
-    digests: list[int]
-    failures: list[tuple[str, str]]
+    rows: np.ndarray  # (k,) of the records, those that succeeded
+    images: np.ndarray  # (k, size, size, 3) uint8 BGR
+    digests: list[int]  # of the k photos' bytes
+    failures: list[tuple[str, str]]  # the reason and the path of each other photo
+    # Rows during whose decoding something was written to stderr: decoders name no file, so that it may be of a photo in
+    # another thread.
     doubted: list[int]
-    taken_whole: int
-    oblong: int
+    taken_whole: int  # how many photos were taken whole, since no face was found in them
+    oblong: int  # how many of the images were squeezed: whole photos, of which one side is OBLONG times the other
 
 
 def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, workers: int, client=None):
@@ -95,31 +71,22 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, w
     ours, theirs = (BLOCK_BYTES, SEARCHED, len(kept)), (SENT_BYTES, cluster.SEARCHED, cluster.BLOCK)
     size, searched, most = theirs if client else ours  # of a block: bytes, photos to search, photos
     count = max(1, min(searched if cut.find else most, size // (3 * cut.image_size**2)))
-    blocks = [kept[start : start + count] for start in range(0, len(kept), count)]
-    if client:
-        nothing = np.array([], np.int64), np.empty((0, cut.image_size, cut.image_size, 3), np.uint8), []
-        plain, place = replace(records, skipped={}), folder.absolute()
-        answers = cluster.in_order(
-            client,
-            decode_taken,
-            blocks,
-            given=lambda rows: (plain.take(rows), rows, place, cut),
-            deadly=lambda row: Block(*nothing, [(DEADLY, records.path[row])], [], 0, 0),
-        )
-    else:
-        answers = done_ahead(lambda rows: decode_block(records, rows, folder, cut), blocks, workers, 2 * workers)
+    nothing = np.array([], np.int64), np.empty((0, cut.image_size, cut.image_size, 3), np.uint8), []
+    plain, place = replace(records, skipped={}), folder.absolute()
+    answers = cluster.in_order(
+        client,
+        decode_block,
+        [kept[start : start + count] for start in range(0, len(kept), count)],
+        given=lambda rows: (plain.take(rows), rows, place, cut),
+        deadly=lambda row: Block(*nothing, [(DEADLY, records.path[row])], [], 0, 0),
+        folder=folder,
+        threads=workers,
+    )
     with tqdm(total=len(kept), unit="face", smoothing=0.1) as progress:
         for answer in answers:
             heed()
             progress.update(len(answer.rows) + len(answer.failures))
             yield answer
-
-
-def decode_taken(taken: Records, rows: np.ndarray, folder: Path, cut: Cut) -> Block:
-    """`decode_block` on another process or machine: of records that were taken from others, where they are `rows`."""
-    cluster.begin(folder)
-    block = decode_block(taken, np.arange(len(taken)), folder, cut)
-    return block._replace(rows=rows[block.rows], doubted=rows[block.doubted].tolist())
 
 
 def why_not_read(path: str) -> str:
@@ -128,12 +95,8 @@ def why_not_read(path: str) -> str:
 
 
 class StillThere:
-    """Tells photos that go away while they are read, as from a disk that is unplugged, from those that never were.
-
-    Args:
-        folder: the dataset's.
-        paths: of its photos; a sample of them is looked for.
-    """
+    """Tells photos that go away while they are read, as from a disk that is unplugged, from those that never were, by a
+    sample of a dataset's."""
 
     SAMPLE, FEW = 1000, 0.01  # the share of the sample that may go without notice
 
@@ -152,7 +115,7 @@ class StillThere:
 
 
 def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> Block:
-    """Reads, cuts and resizes some photos."""
+    """Reads, cuts and resizes the photos of some records, which were taken from others, where they are `rows`."""
     from age_gender.faces import cut_face, decode, heic_remedy, read_bytes
     from age_gender.files import digest
 
@@ -160,23 +123,23 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> 
     images = np.empty((len(rows), size, size, 3), np.uint8)
     good, digests, failures, doubted, taken_whole, oblong = [], [], [], [], 0, 0
     said = native_stderr_size()
-    for row in rows:
-        path = os.path.join(folder, records.path[row])
+    for place, (row, name) in enumerate(zip(rows, records.path, strict=True)):
+        path = os.path.join(folder, name)
         content = read_bytes(path)
-        box, eyes = None if cut.whole else records.face_box(row), None
+        box, eyes = None if cut.whole else records.face_box(place), None
         image = None if content is None else decode(content, at_least=None if box or cut.find else size)
         if (now := native_stderr_size()) != said:
             said = now
             doubted.append(int(row))
         if image is None:
             reason = f"unreadable image{heic_remedy(path)}" if content else why_not_read(path)
-            failures.append((reason, records.path[row]))
+            failures.append((reason, name))
             continue
         if cut.find:
             known = box if box and np.isfinite(box).all() else None
             found = cut.find(image, known)
             if found is None and (known or not cut.else_whole):
-                failures.append(("no face found at its box" if known else "no face found", records.path[row]))
+                failures.append(("no face found at its box" if known else "no face found", name))
                 continue
             if found:
                 box, eyes = found.box, found.landmarks[:2] if cut.align else None
@@ -184,7 +147,7 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> 
                 box, taken_whole = None, taken_whole + 1
         face = cut_face(image, box, cut.margin, size, eyes)
         if face is None:
-            failures.append(("face box does not fit the photo", records.path[row]))
+            failures.append(("face box does not fit the photo", name))
             continue
         oblong += box is None and max(image.shape[:2]) >= OBLONG * min(image.shape[:2])
         images[len(good)] = face

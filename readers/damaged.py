@@ -14,9 +14,8 @@ def complaints_of(folder: Path, paths: list[str], client=None) -> dict[str, list
     paths = list(dict.fromkeys(paths))  # each once
     if client is None or not paths:
         return complaints(folder, paths)
-    said = cluster.in_order(
-        client, complaints, [paths], given=lambda some: (folder.absolute(), some), deadly=lambda path: {}
-    )
+    place = folder.absolute()
+    said = cluster.in_order(client, complaints, [paths], lambda some: (place, some), lambda path: {}, folder)
     return {path: lines for found in said for path, lines in found.items()}
 
 

@@ -2,9 +2,6 @@
 
 import hashlib
 import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +15,7 @@ from readers.cleaning import conflict, rows_alike
 from readers.cutting import DEADLY, MISSING, UNREADABLE, StillThere, why_not_read
 from readers.records import Records
 
-BLOCK = 1024  # files that are handed to the threads at a time
+FILES, PAIRS = 32, 1024  # that a thread looks at, and that are compared, at a time
 EMPTY, NO_IMAGE, NO_FACE = "empty file", "no image", "face box does not fit"
 THUMBNAIL = 16  # pixels a side, grey: what near-identical images are compared by
 NEAR_BITS = 3  # of the 64 of a difference hash, in which near-identical images may differ
@@ -41,10 +38,8 @@ NOTHING = np.zeros((THUMBNAIL, THUMBNAIL), np.uint8)
 
 
 def look_at(folder: Path, records: Records, margin: float, workers: int, client=None) -> list[Photo]:
-    """Reads and decodes every file; of a photo with a face box, what is within it and the margin.
-
-    That is done in as many threads as there are workers, or by a Dask client's.
-    """
+    """Reads and decodes every file, in threads or by a Dask client's workers; of a photo with a face box, what is in
+    it and the margin."""
     import cv2
     from tqdm import tqdm
 
@@ -52,19 +47,18 @@ def look_at(folder: Path, records: Records, margin: float, workers: int, client=
     paths = records.path
     boxes = [None] * len(paths) if records.box is None else records.box.tolist()
     photos, there = [], StillThere(folder, paths)
-    with ThreadPoolExecutor(workers) as pool, tqdm(total=len(paths), unit="file", disable=None) as progress:
-        if client:
-            place, step = folder.absolute(), cluster.BLOCK
-            found = cluster.in_order(
-                client,
-                look_taken,
-                (range(start, min(start + step, len(paths))) for start in range(0, len(paths), step)),
-                given=lambda rows: (place, [(paths[row], boxes[row]) for row in rows], margin),
-                deadly=lambda row: [Photo(b"", DEADLY, NOTHING, 0)],
-            )
-        else:
-            parts = [slice(start, start + BLOCK) for start in range(0, len(paths), BLOCK)]
-            found = (list(pool.map(partial(look, folder), paths[part], boxes[part], repeat(margin))) for part in parts)
+    files, place = list(zip(paths, boxes, strict=True)), folder.absolute()
+    step = cluster.BLOCK if client else FILES
+    found = cluster.in_order(
+        client,
+        look_at_some,
+        [files[start : start + step] for start in range(0, len(files), step)],
+        given=lambda some: (place, some, margin),
+        deadly=lambda file: [Photo(b"", DEADLY, NOTHING, 0)],
+        folder=folder,
+        threads=workers,
+    )
+    with tqdm(total=len(paths), unit="file", disable=None) as progress:
         for block in found:
             heed()
             photos.extend(block)
@@ -78,9 +72,8 @@ def look_at(folder: Path, records: Records, margin: float, workers: int, client=
     return photos
 
 
-def look_taken(folder: Path, files: list[tuple[str, list[float] | None]], margin: float) -> list[Photo]:
-    """`look` on another process or machine, at some files and their boxes."""
-    cluster.begin(folder)
+def look_at_some(folder: Path, files: list[tuple[str, list[float] | None]], margin: float) -> list[Photo]:
+    """`look` at some files and their boxes."""
     return [look(folder, path, box, margin) for path, box in files]
 
 
@@ -151,7 +144,7 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
         number = None if reason == NO_FACE else list_files(reason, [(name, "") for name in names])
         findings.append((reason, None, len(names), number))
 
-    identical = identical_files([photo.fingerprint for photo in photos])
+    identical = [rows for rows in rows_alike(photo.fingerprint or None for photo in photos) if len(rows) > 1]
     near = [group for group in near_identical(photos) if len({path[row] for row in group}) > 1]  # not of one photo
     for what, groups, is_listed in (("byte-identical", identical, True), ("near-identical", near, list_near)):
         kinds = {"ages conflict": [], "genders conflict": [], "labels agree": []}
@@ -159,13 +152,10 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
             # First comes the file to keep: if possible one whose labels create_db.py takes, then one outside of
             # subfolders.
             group.sort(key=lambda row: (wrong_age[row] or no_gender[row], "/" in path[row]))
-            ages_conflict, genders_conflict = conflict(low[group], high[group]), conflict(gender[group], gender[group])
-            if ages_conflict:
-                kinds["ages conflict"].append(group)
-            if genders_conflict:
-                kinds["genders conflict"].append(group)
-            if not ages_conflict and not genders_conflict:
-                kinds["labels agree"].append(group)
+            of_age, of_gender = conflict(low[group], high[group]), conflict(gender[group], gender[group])
+            for kind, holds in zip(kinds, (of_age, of_gender, not of_age and not of_gender), strict=True):
+                if holds:
+                    kinds[kind].append(group)
         findings.append((what, len(groups), sum(map(len, groups)), None))
         for kind, chosen in kinds.items():
             pairs = [(path[row], path[group[0]]) for group in chosen for row in group]
@@ -179,11 +169,6 @@ def find(records: Records, photos: list[Photo], list_near: bool = False, both: b
     findings.append(("gender unknown" if both else "neither age nor gender", None, int(np.sum(no_gender)), None))
     findings += on_both_sides(records, identical, near)
     return findings, listed, shown
-
-
-def identical_files(fingerprints: list[bytes]) -> list[list[int]]:
-    """Groups of two or more rows with the same fingerprint, in the order of the records."""
-    return [rows for rows in rows_alike(fingerprint or None for fingerprint in fingerprints) if len(rows) > 1]
 
 
 def near_identical(photos: list[Photo]) -> list[list[int]]:
@@ -219,11 +204,11 @@ def near_identical(photos: list[Photo]) -> list[list[int]]:
 def look_alike(thumbnails: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """Whether the thumbnails of pairs differ by no more than NEAR_GREY: (n, 256) uint8, (2, k) rows -> (k,) bool."""
     alike = np.zeros(pairs.shape[1], bool)
-    for start in range(0, len(alike), BLOCK):
-        one, other = (thumbnails[side[start : start + BLOCK]].astype(np.float32) for side in pairs)
+    for start in range(0, len(alike), PAIRS):
+        one, other = (thumbnails[side[start : start + PAIRS]].astype(np.float32) for side in pairs)
         apart = one - other
         apart -= apart.mean(axis=1, keepdims=True)
-        alike[start : start + BLOCK] = np.abs(apart).mean(axis=1) <= NEAR_GREY
+        alike[start : start + PAIRS] = np.abs(apart).mean(axis=1) <= NEAR_GREY
     return alike
 
 
@@ -237,6 +222,5 @@ def on_both_sides(records: Records, identical: list[list[int]], near: list[list[
 
     subjects = [] if records.subject is None else records.subject.tolist()
     people = rows_alike(None if subject == UNKNOWN else subject for subject in subjects)
-    kinds = (("people", people), ("byte-identical files", identical), ("near-identical images", near))
-    rows = [(f"{what} in several parts", torn(groups)) for what, groups in kinds]
-    return [(what, len(groups), sum(map(len, groups)), None) for what, groups in rows]
+    kinds = {"people": torn(people), "byte-identical files": torn(identical), "near-identical images": torn(near)}
+    return [(f"{what} in several parts", len(groups), sum(map(len, groups)), None) for what, groups in kinds.items()]

@@ -30,18 +30,12 @@ class Lost(ConnectionError):
 
 
 class Part(NamedTuple):
-    """What must be known of a file of which a part has been fetched, to go on with it.
+    """What must be known of a file of which a part has been fetched, to go on with it."""
 
-    Attributes:
-        url: where it came from.
-        size: bytes of the whole file, as announced; None if the server did not.
-        etag, modified: the headers ETag and Last-Modified; "" if the server sent none.
-    """
-
-    url: str
-    size: int | None
-    etag: str
-    modified: str
+    url: str  # where it came from
+    size: int | None  # bytes of the whole file, as announced; None if the server did not
+    etag: str  # the header ETag; "" if the server sent none
+    modified: str  # and Last-Modified
 
     @property
     def validator(self) -> str:
@@ -78,12 +72,8 @@ def fetch_archive(source: Source, archive: Path, overwrite: bool, unpacks: bool)
 
 
 def fetch(source: Source, part: Path, unpacks: bool) -> None:
-    """Fetches a file into `part`, goes on with what is there, and tries again where the connection is lost.
-
-    Raises:
-        ValueError: if the server has no such file, or another one.
-        OSError: if the connection fails again and again, or the disk is full; `part` is kept.
-    """
+    """Fetches a file into `part`, goes on with what is there, and tries again where the connection is lost. Raises as
+    `fetch_archive` does."""
     furthest, waits = length(part), list(WAITS)
     while True:
         try:
@@ -109,22 +99,17 @@ def fetch(source: Source, part: Path, unpacks: bool) -> None:
 
 
 def fetch_once(source: Source, part: Path, unpacks: bool) -> None:
-    """One try to fetch what is missing of a file. See `fetch`.
-
-    Raises:
-        Lost: if the connection fails or ends before the announced end.
-    """
+    """One try to fetch what is missing of a file; raises Lost if the connection fails or ends before the end."""
     known = read_note(part, source.url)
     start = length(part) if known else 0
     if known and start == known.size:
         return
-    response, goes_on = ask(source.url, start, known)
+    there, (response, start) = start, ask(source.url, start, known)
     with response:
-        begun, start = start, start if goes_on else 0
         size = announced_size(response, start, known)
         refuse_another_file(response, size, source)
         require_room(part.parent, (size or 0) - start, size if unpacks else 0)
-        if begun and not start:
+        if there and not start:
             print(f"going on is not possible, as the file has changed or the server cannot: {part} begins anew")
         if not start:
             part.write_bytes(b"")  # before the note: it must never speak of another file's beginning
@@ -140,20 +125,17 @@ def ask(url: str, start: int, known: Part | None):
 
     Returns:
         response: of requests, to be read and closed.
-        goes_on: whether it begins at `start`; otherwise it begins at 0.
+        start: the byte that it begins at, or 0 where the server cannot go on.
     """
-    if start and known.validator:
-        response = send(url, {"Range": f"bytes={start}-", "If-Range": known.validator})
-        if response is not None and response.status_code != 206:
-            return response, False
-        if response is not None and goes_on_from(response, start, known):
-            return response, True
-        if response is not None:
-            response.close()
-    response = send(url, {})
-    if response is None or response.status_code != 200:
+    response = send(url, {"Range": f"bytes={start}-", "If-Range": known.validator} if start else {})
+    if start and goes_on_from(response, start, known):
+        return response, start
+    if start and response.status_code != 200:
+        response.close()
+        response = send(url, {})
+    if response.status_code != 200:
         raise ValueError(f"{url} answers a plain request with a part of the file; --url names another address")
-    return response, False
+    return response, 0
 
 
 def announced_size(response, start: int, known: Part | None) -> int | None:
@@ -178,7 +160,7 @@ def goes_on_from(response, start: int, known: Part) -> bool:
 
 
 def send(url: str, headers: dict[str, str]):
-    """The response to a GET request, redirects followed; None if the server cannot begin where it was asked to.
+    """The response to a GET request, redirects followed: what was asked for, or 416, that it cannot begin there.
 
     Only http and https are spoken, whatever a redirect says.
 
@@ -198,10 +180,7 @@ def send(url: str, headers: dict[str, str]):
         raise Lost(f"{urlsplit(url).netloc} cannot be reached ({_reason(error)})") from None
     except requests.RequestException as error:  # such as an unknown scheme, of a redirect
         raise ValueError(f"{url} cannot be opened: {_reason(error)}") from None
-    if response.status_code == 416:
-        response.close()
-        return None
-    if response.status_code >= 400:
+    if response.status_code >= 400 and response.status_code != 416:
         response.close()
         answer = f"{url} answers {response.status_code} {' '.join(str(response.reason).split())}"
         if response.status_code in (408, 429) or response.status_code >= 500:

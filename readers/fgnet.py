@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.labels import UNKNOWN
-from readers.records import Records, box_over_landmarks, require, visible_files
+from readers.records import Records, box_of_landmarks, require, visible_files
 from readers.sources import Expected, Source
 
 FGNET = Source(
@@ -50,12 +50,6 @@ def read_fgnet(folder: Path) -> Records:
 
 
 def _box(path: Path | None) -> np.ndarray:
-    """The box over the landmarks of a .pts file, lines of x and y between braces; NaN if it cannot be read."""
-    if path is None:
-        return np.full(4, np.nan)
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    numbers = text.partition("{")[2].partition("}")[0].split()
-    try:
-        return box_over_landmarks(np.array(numbers, np.float64).reshape(68, 2))
-    except ValueError:
-        return np.full(4, np.nan)
+    """The box over the landmarks of a .pts file, lines of x and y between braces; NaN if it has none."""
+    text = path.read_text(encoding="utf-8-sig", errors="replace") if path else ""
+    return box_of_landmarks(text.partition("{")[2].partition("}")[0].split())

@@ -4,6 +4,7 @@ Rothe, Timofte, Van Gool: "Deep expectation of real and apparent age from a sing
 IJCV 2018. Genders are 0 = female, 1 = male, NaN unknown; no face is a score of -Inf, no second face is NaN.
 """
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -59,17 +60,8 @@ LAST_SERIAL = 3_652_425  # the end of the year 9999: nobody was born later, and 
 GENDER = {**dict.fromkeys(("0", "0.0", "f", "female"), FEMALE), **dict.fromkeys(("1", "1.0", "m", "male"), MALE)}
 
 
-def read_wiki(folder: Path) -> Records:
-    """WIKI's records, in the order of wiki.mat. See `Records`."""
-    return _read(folder, "wiki")
-
-
-def read_imdb(folder: Path) -> Records:
-    """IMDB's records, in the order of imdb.mat; the celebrity is the subject. See `Records`."""
-    return _read(folder, "imdb")
-
-
 def _read(folder: Path, name: str) -> Records:
+    """The records in the order of wiki.mat or imdb.mat; where celebrities have numbers these are the subjects."""
     metadata = folder / f"{name}.mat"
     require(metadata.is_file(), metadata, f"the folder that {name}_crop.tar unpacks to, which holds {name}.mat")
     wanted = ["dob", "photo_taken", "full_path", "gender", "face_score", "second_face_score"]
@@ -87,6 +79,9 @@ def _read(folder: Path, name: str) -> Records:
         second_face_score=_numbers(metadata, "second_face_score", fields),
         subject=subject,
     )
+
+
+read_wiki, read_imdb = partial(_read, name="wiki"), partial(_read, name="imdb")
 
 
 def _text(value: object) -> str:
@@ -114,17 +109,11 @@ def _numbers(path: Path, name: str, fields: dict[str, np.ndarray]) -> np.ndarray
 
 
 def age_in_year(birth_serials: np.ndarray, years: np.ndarray) -> np.ndarray:
-    """Age in the middle of a calendar year, from MATLAB serial birth days.
+    """Age in the middle of a calendar year, from MATLAB serial birth days (day 1 is 1 January of year 0): (n,), (n,) ->
+    (n,) int64, whole years; nonsense dates give nonsense ages, negative ones among them.
 
-    The photo is assumed to be taken at mid-year: who was born in July or later has not had a birthday yet.
-
-    Args:
-        birth_serials: (n,) numbers, MATLAB's datenum (day 1 is 1 January of year 0). Serials below 367, which
-            stand for no date of our calendar, and NaN count as 1 January of year 1.
-        years: (n,) integers, the year each photo was taken. WIKI and IMDB store them unsigned.
-
-    Returns:
-        (n,) int64, whole years; nonsense dates give nonsense ages, negative ones among them.
+    The photo is assumed to be taken at mid-year: who was born in July or later has not had a birthday yet. Serials
+    below 367, which stand for no date of our calendar, and NaN count as 1 January of year 1.
     """
     serials = np.clip(np.nan_to_num(np.asarray(birth_serials, np.float64)), 367, LAST_SERIAL)
     days = serials.astype(np.int64) - 367  # since 0001-01-01

@@ -21,10 +21,8 @@ def lacking(folder: Path, expected: tuple[Expected, ...]) -> str:
 
 
 def install(source: Source, archive: Path, target: Path) -> int:
-    """Unpacks an archive beside its place, checks the result and moves it there. What was there is replaced.
-
-    Returns:
-        How many files it holds.
+    """Unpacks an archive beside its place, checks the result and moves it there. What was there is replaced. Returns
+    how many files it holds.
 
     Raises:
         ValueError: if the archive is damaged, unsafe, or not the dataset that it should be.

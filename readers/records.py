@@ -168,14 +168,17 @@ def whole_years(age: float) -> int:
 def box_over_landmarks(points: np.ndarray) -> np.ndarray:
     """The face box that the usual 68 landmarks stand for: as wide as they are, and a square above the chin.
 
-    They reach from ear to ear and from the brows to the chin; a detector's box has some forehead too.
-
-    Args:
-        points: (k, 2) x and y in pixels.
-
-    Returns:
-        (4,) x1, y1, x2, y2.
+    They reach from ear to ear and from the brows to the chin; a detector's box has some forehead too. (k, 2) x and y
+    in pixels -> (4,) x1, y1, x2, y2.
     """
     left, right, bottom = points[:, 0].min(), points[:, 0].max(), points[:, 1].max()
     top = min(points[:, 1].min(), bottom - (right - left))
     return np.array([left, top, right, bottom], np.float64)
+
+
+def box_of_landmarks(texts: list[str]) -> np.ndarray:
+    """`box_over_landmarks` of x and y of 68 landmarks, as texts; NaN if they are something else."""
+    try:
+        return box_over_landmarks(np.array(texts, np.float64).reshape(68, 2))
+    except ValueError:
+        return np.full(4, np.nan)

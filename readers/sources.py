@@ -14,30 +14,16 @@ class Expected(NamedTuple):
 
 
 class Source(NamedTuple):
-    """Something to fetch, or to ask for.
+    """Something to fetch, or to ask for."""
 
-    Attributes:
-        what: what it is.
-        licence: on what terms its authors give it.
-        page: where it is described and asked for.
-        folder: name of its folder in --output_dir; "" where the file is wanted as it is.
-        archive: name of the file that is fetched; "" where it comes in several.
-        url: address of that file; "" where it cannot be fetched without a form, an account or a person.
-        size: its length in bytes, as published; None where only the server knows.
-        about: roughly how long it is, where `size` is None.
-        checksum: "md5:" or "sha256:" and hex digits, as published; "" where none is.
-        expected: what the folder must hold.
-        steps: what to do by hand, with {folder}, {output_dir} and {page} to be filled in.
-    """
-
-    what: str
-    licence: str
-    page: str
-    folder: str = ""
-    archive: str = ""
-    url: str = ""
-    size: int | None = None
-    about: str = "?"
-    checksum: str = ""
-    expected: tuple[Expected, ...] = ()
-    steps: tuple[str, ...] = ()
+    what: str  # what it is
+    licence: str  # on what terms its authors give it
+    page: str  # where it is described and asked for
+    folder: str = ""  # name of its folder in --output_dir; "" where the file is wanted as it is
+    archive: str = ""  # name of the file that is fetched; "" where it comes in several
+    url: str = ""  # address of that file; "" where it cannot be fetched without a form, an account or a person
+    size: int | None = None  # its length in bytes, as published; None where only the server knows
+    about: str = "?"  # roughly how long it is, where `size` is None
+    checksum: str = ""  # "md5:" or "sha256:" and hex digits, as published; "" where none is
+    expected: tuple[Expected, ...] = ()  # what the folder must hold
+    steps: tuple[str, ...] = ()  # what to do by hand, with {folder}, {output_dir} and {page} to be filled in

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from age_gender.labels import FEMALE, MALE, UNKNOWN
-from readers.records import Records, box_over_landmarks, require, visible_files
+from readers.records import Records, box_of_landmarks, require, visible_files
 from readers.sources import CHECKED_HERE, UNPACKED_HERE, Expected, Source
 
 PAGE = "https://susanqq.github.io/UTKFace/"
@@ -68,16 +68,13 @@ def read_utkface_wild(folder: Path) -> Records:
     records = _read(folder, *files)
     lists = sorted(folder.glob("landmark_list_part*.txt"))
     boxes = {path.stem.removeprefix("landmark_list_"): _landmark_boxes(path) for path in lists}
-    if not boxes or _of_the_aligned([box for part in boxes.values() for box in part.values()]):
+    known = np.array([box for part in boxes.values() for box in part.values() if np.isfinite(box).all()])
+    # Those of the aligned faces, all of them, reach a little beyond their 200 pixels.
+    if not boxes or (len(known) >= ENOUGH and known.max() < 1.3 * ALIGNED):
         return records
     places = ((path.split("/")[0], path.rsplit("/", 1)[-1]) for path in records.path)
     records.box = np.array([boxes.get(part, {}).get(name, [np.nan] * 4) for part, name in places])
     return records
-
-
-def _of_the_aligned(boxes: list[np.ndarray]) -> bool:
-    """Whether the boxes, all of them, lie on the aligned faces, which reach a little beyond their 200 pixels."""
-    return len(boxes) >= ENOUGH and float(np.max(boxes)) < 1.3 * ALIGNED
 
 
 def _read(folder: Path, paths: list[str], hidden: list[str]) -> Records:
@@ -99,11 +96,6 @@ def _read(folder: Path, paths: list[str], hidden: list[str]) -> Records:
 
 def _landmark_boxes(path: Path) -> dict[str, np.ndarray]:
     """File name -> box, from lines of a name (which may hold blanks) and 136 numbers, x and y of 68 landmarks."""
-    boxes = {}
-    for line in path.read_text(encoding="utf-8-sig", errors="replace").splitlines():
-        name, *numbers = line.rstrip().rsplit(maxsplit=136) or [""]
-        try:
-            boxes[name] = box_over_landmarks(np.array(numbers, np.float64).reshape(68, 2))
-        except ValueError:
-            continue  # without its landmarks a face has no box, and is counted for that
-    return boxes
+    lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    cells = (line.rstrip().rsplit(maxsplit=136) or [""] for line in lines)
+    return {name: box_of_landmarks(numbers) for name, *numbers in cells}

@@ -130,7 +130,7 @@ def test_nothing_is_listed_where_nothing_is_wrong(tmp_path, capsys):
 def test_the_list_is_the_same_with_any_number_of_workers_and_blocks(tmp_path, monkeypatch):
     folder = plant(tmp_path / "faces", TREE)
     assert check(folder, tmp_path / "one.csv", "--workers", "1") == EXPECTED
-    monkeypatch.setattr(duplicates, "BLOCK", 3)
+    monkeypatch.setattr(duplicates, "FILES", 3)
     assert check(folder, tmp_path / "seven.csv", "--workers", "7") == EXPECTED
 
 

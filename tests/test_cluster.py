@@ -166,7 +166,7 @@ def all_die(monkeypatch):
     monkeypatch.setattr(
         cluster,
         "in_order",
-        lambda client, work, blocks, given, deadly: [deadly(each) for block in blocks for each in block],
+        lambda client, work, blocks, given, deadly, **more: [deadly(each) for block in blocks for each in block],
     )
 
 
@@ -197,7 +197,9 @@ def test_answers_come_in_order_from_more_than_one_process(scheduler):
     blocks = [[number, number + 1] for number in range(0, 40, 2)]
     with cluster.connected(scheduler[0], "test_cluster", 2) as client:
         client.wait_for_workers(2, timeout=120)
-        answers = list(cluster.in_order(client, pid_and_item, blocks, lambda block: (block,), lambda item: [0, item]))
+        answers = list(
+            cluster.in_order(client, pid_and_item, blocks, lambda block: (block,), lambda item: [0, item], Path())
+        )
     assert [answer[1:] for answer in answers] == blocks
     assert len({answer[0] for answer in answers} - {os.getpid()}) == 2
 
@@ -212,7 +214,7 @@ def fails(kind: type[Exception]) -> None:
 )
 def test_what_a_worker_raises_is_raised_here(scheduler, kind, raised):
     with cluster.connected(scheduler[0], "test_cluster", 2) as client, pytest.raises(raised, match="this is wrong"):
-        list(cluster.in_order(client, fails, [[0]], lambda block: (kind,), lambda item: None))
+        list(cluster.in_order(client, fails, [[0]], lambda block: (kind,), lambda item: None, Path()))
 
 
 @pytest.mark.parametrize("address", ["here", "tcp://", "local:", "a b", "http://127.0.0.1:80"])
@@ -287,7 +289,7 @@ def test_a_scheduler_without_workers_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(cluster, "NOBODY", 2)
     with distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0", silence_logs=50) as nobody:
         with distributed.Client(nobody) as client, pytest.raises(ValueError, match="has had no worker for 2 s"):
-            list(cluster.in_order(client, pid_and_item, [[1]], lambda block: (block,), lambda item: [item]))
+            list(cluster.in_order(client, pid_and_item, [[1]], lambda block: (block,), lambda item: [item], Path()))
 
 
 def test_blocks_hold_many_photos():
@@ -303,7 +305,7 @@ def test_images_of_any_size_are_sent_in_bounded_blocks():
         def nthreads(self):
             return {"one": 1}
 
-        def submit(self, wrapper, work, taken, rows, *rest, **more):
+        def submit(self, wrapper, folder, work, taken, rows, *rest, **more):
             sizes.append(len(rows))
             raise ConnectionError
 

@@ -124,7 +124,7 @@ def test_mat73_reads_the_file_with_matlabs_reversed_axes(rich):
 
 
 def test_fewer_images_than_announced_give_a_file_of_the_exact_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(utils.DatabaseWriter, "COPY_ROWS", 3)  # so that the copy takes several steps
+    monkeypatch.setattr(utils, "BLOCK", 3)  # so that the copy takes several steps
     images = noise(7, 32)
     short = write_database(tmp_path / "short.mat", images, rows=500)
     exact = write_database(tmp_path / "exact.mat", images)

@@ -302,7 +302,7 @@ def test_what_is_no_text_is_refused(tmp_path):
 
 
 def test_a_cell_that_is_too_long_is_no_open_quote(tmp_path):
-    for cell, said in (("x" * 140_000, "a cell is too long"), ('"' + "x\n" * 70_000, "a quote is not closed")):
+    for cell, said in (("x" * 140_000, "a cell is too long"), ('"' + "x\n" * 70_000, "a quote .* is not closed")):
         (tmp_path / "t.csv").write_text(f"path\n{cell}\n")
         with pytest.raises(ValueError, match=f"line 2: {said}"):
             list(read_cells(tmp_path / "t.csv"))

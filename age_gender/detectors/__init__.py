@@ -49,14 +49,8 @@ def square_around(landmarks: np.ndarray, factor: float) -> tuple[float, float, f
     """dlib's box of a face, from its five landmarks.
 
     On photos the centre of dlib's box is the mean of the landmarks, and its side is proportional to their spread, the
-    root of their mean squared distance from that mean, which does not change with the head's tilt.
-
-    Args:
-        landmarks: (5, 2), as in `Detection`.
-        factor: the box's side for a spread of 1.
-
-    Returns:
-        x1, y1, x2, y2 in pixels.
+    root of their mean squared distance from that mean, which does not change with the head's tilt. `factor` is the
+    side for a spread of 1.
     """
     x, y = centre = landmarks.mean(axis=0)
     half = factor / 2 * np.sqrt(np.square(landmarks - centre).sum(axis=1).mean())
@@ -64,14 +58,8 @@ def square_around(landmarks: np.ndarray, factor: float) -> tuple[float, float, f
 
 
 def detections(scores: np.ndarray, landmarks: np.ndarray, factor: float, shape: tuple[int, ...]) -> list[Detection]:
-    """What a detector with landmarks returns, the surest first; faces that no crop can show are left out.
-
-    Args:
-        scores: (n,)
-        landmarks: (n, 5, 2), as in `Detection`.
-        factor: see `square_around`.
-        shape: of the picture, height and width first.
-    """
+    """What a detector returns by its (n,) scores and (n, 5, 2) landmarks, the surest first; faces that no crop can show
+    in a picture of this shape, height and width first, are left out. `factor`: see `square_around`."""
     from age_gender.faces import box_problem  # here, since it loads OpenCV, and --help needs the detectors' names alone
 
     found = [
@@ -122,12 +110,7 @@ def _centre(box: Sequence[float]) -> np.ndarray:
 
 def _from(module: str) -> Callable[[], Detect]:
     """The factory in a module of this folder, which is imported when a detector is made: it has packages of its own."""
-
-    def load() -> Detect:
-        made: Detect = import_module(f"{__name__}.{module}").load()
-        return made
-
-    return load
+    return lambda: import_module(f"{__name__}.{module}").load()
 
 
 def _none() -> Detect:
@@ -162,13 +145,10 @@ def in_any_thread(name: str) -> Detect:
     Raises:
         FileNotFoundError, ValueError: if it cannot be used here.
     """
-    own = threading.local()
-    own.detect = DETECTORS[name]()
 
-    def detect(image: np.ndarray) -> list[Detection]:
-        if not hasattr(own, "detect"):
-            own.detect = DETECTORS[name]()
-        found: list[Detection] = own.detect(image)
-        return found
+    class Own(threading.local):  # each thread that comes to it runs __init__
+        def __init__(self) -> None:
+            self.detect = DETECTORS[name]()
 
-    return detect
+    own = Own()
+    return lambda image: own.detect(image)

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -39,32 +40,25 @@ def load() -> Detect:
 @cache
 def _packed() -> bytes:
     """dlib's detector as bytes of this process: dlib takes most of a second to unfold one, and each thread needs its
-    own."""
-    return pickle.dumps(_kept() or _unfolded())
-
-
-def _unfolded() -> Any:
-    """dlib's detector from within dlib; it is kept for the next process, where that can be done."""
+    own. It is kept for the next process, where that can be done."""
+    if detector := _kept():
+        return pickle.dumps(detector)
     detector = dlib.get_frontal_face_detector()
-    try:
+    with suppress(OSError, RuntimeError):  # nothing can be written there, or there is no home
         folder = _folder()
         with replacing(folder / "new.svm") as path:
             detector.save(str(path))
             name = f"{dlib.__version__}-{hashlib.sha256(path.read_bytes()).hexdigest()}.svm"
         (folder / "new.svm").replace(folder / name)
-    except (OSError, RuntimeError):  # nothing can be written there
-        pass
-    return detector
+    return pickle.dumps(detector)
 
 
 def _kept() -> Any:
-    """What `_unfolded` kept of this version of dlib; None where nothing is, or where it has changed since."""
-    try:
+    """What was kept of this version of dlib; None where nothing is, or where it has changed since."""
+    with suppress(OSError, RuntimeError):  # it cannot be read, or there is no home
         for path in sorted(_folder().glob(f"{dlib.__version__}-*.svm")):
             if path.stem.endswith(hashlib.sha256(path.read_bytes()).hexdigest()):
                 return dlib.fhog_object_detector(str(path))
-    except (OSError, RuntimeError):  # it cannot be read, or there is no home
-        pass
     return None
 
 

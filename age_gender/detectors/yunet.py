@@ -4,7 +4,6 @@ Its model is a file that `python download.py yunet` puts into data/ (https://doi
 """
 
 import hashlib
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from age_gender.detectors import Detect, Detection, detections, shrunk
 from age_gender.files import LFS_POINTER
+from age_gender.machine import silent_opencv
 
 FILE, SIZE = "face_detection_yunet_2023mar.onnx", 232_589  # bytes
 SHA256 = "8f2383e4dd3cfbb4553ea8718107fc0423210dc964f9f4280604804ed2552fa4"
@@ -31,7 +31,6 @@ LEAST_SIDE = 64  # pixels: smaller pictures get a black border, since below 33 O
 # box so drawn has dlib's side +0.2% (median; standard deviation 8.4%), its centre is -0.3% of it (3.5%) to the right
 # and 0.3% (4.3%) below.
 FACTOR = 3.82
-_quiet = threading.Lock()
 
 
 def load() -> Detect:
@@ -91,16 +90,9 @@ def _network(model: np.ndarray) -> Any:
     """OpenCV's detector; OpenCV 5 warns that it ignores a setting which nobody made."""
     import cv2
 
-    settings = ("onnx", model, np.empty(0, np.uint8), (320, 320), LEAST_SCORE, OVERLAP, CANDIDATES)
-    logging = getattr(cv2.utils, "logging", None)  # OpenCV 5 has it, OpenCV 4 does not warn
-    if logging is None:
-        return cv2.FaceDetectorYN.create(*settings)
-    with _quiet:
-        level = logging.setLogLevel(logging.LOG_LEVEL_ERROR)
-        try:
-            return cv2.FaceDetectorYN.create(*settings)
-        finally:
-            logging.setLogLevel(level)
+    with silent_opencv():
+        none = np.empty(0, np.uint8)
+        return cv2.FaceDetectorYN.create("onnx", model, none, (320, 320), LEAST_SCORE, OVERLAP, CANDIDATES)
 
 
 def distinct(faces: np.ndarray) -> list[int]:
