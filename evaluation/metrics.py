@@ -54,17 +54,11 @@ class Scores:
 
 
 class Outcomes(NamedTuple):
-    """What some predictions came to, face by face.
+    """What some predictions came to, face by face."""
 
-    Attributes:
-        sums: name -> (n,), what each face adds to a sum, see the functions below.
-        gender: (n,) true genders, -1 unknown.
-        p_male: (n,) predicted probabilities, for the area under ROC; None leaves it out.
-    """
-
-    sums: dict[str, np.ndarray]
-    gender: np.ndarray
-    p_male: np.ndarray | None = None
+    sums: dict[str, np.ndarray]  # name -> (n,), what each face adds to a sum, see the functions below
+    gender: np.ndarray  # (n,) true genders, -1 unknown
+    p_male: np.ndarray | None = None  # (n,) predicted probabilities, for the area under ROC; None leaves it out
 
     def of(self, chosen: np.ndarray, all_of_it: bool = False) -> "Outcomes":
         """Those of some of the faces (a mask, or rows); the area under ROC and the curve of CS@k only if asked for."""

@@ -78,15 +78,10 @@ HEARTBEAT = 100  # seconds, JAX's own
 
 
 class Team(NamedTuple):
-    """The devices that train one network together.
+    """The devices that train one network together."""
 
-    Attributes:
-        devices: of all processes; 0 where the network is trained as Keras does it by itself.
-        process, processes: this process's number, counted from 0, and how many there are.
-    """
-
-    devices: int = 0
-    process: int = 0
+    devices: int = 0  # of all processes; 0 where the network is trained as Keras does it by itself
+    process: int = 0  # this process's number, counted from 0
     processes: int = 1
 
     @property

@@ -15,15 +15,10 @@ LEFT_THERE = np.empty((0, 0, 3), np.uint8)  # in place of a picture that was rea
 
 
 class Reading(NamedTuple):
-    """How faces are read, in words that another process understands; see `Predictor` for all but the model.
+    """How faces are read, in words that another process understands; see `Predictor` for all but the model."""
 
-    Attributes:
-        weight_file: the model, an absolute path, as networks.open_model takes it.
-        trust: whether a SavedModel may run.
-    """
-
-    weight_file: Path
-    trust: bool
+    weight_file: Path  # the model, an absolute path, as networks.open_model takes it
+    trust: bool  # whether a SavedModel may run
     detector: str | None
     margin: float | None
     age_scale: AgeScale | None
