@@ -7,13 +7,7 @@ import numpy as np
 from age_gender.labels import YEARS, AgeScale
 
 MEAN_WEIGHT, VARIANCE_WEIGHT = 0.2, 0.05  # lambda 1 and 2 of the mean-variance loss, as its paper sets them
-AGE_LOSSES: dict[str, Callable] = {  # name -> function of sigma, error weight and scale that returns a loss
-    "cross_entropy": lambda sigma, error_weight, scale: _cross_entropy(),
-    "ldl": lambda sigma, error_weight, scale: _distribution_loss(sigma, 0.0, scale),
-    "dldl_v2": lambda sigma, error_weight, scale: _distribution_loss(sigma, error_weight, scale),
-    "mean_variance": lambda sigma, error_weight, scale: _mean_variance_loss(scale),
-    "coral": lambda sigma, error_weight, scale: _coral_loss(len(scale.groups)),
-}
+AGE_LOSSES = ("cross_entropy", "ldl", "dldl_v2", "mean_variance", "coral")
 SOFT_LOSSES = ("ldl", "dldl_v2")  # whose labels are distributions around the true age
 
 
@@ -43,15 +37,17 @@ def age_loss(name: str, sigma: float, error_weight: float, scale: AgeScale = YEA
     Raises:
         ValueError: for another name.
     """
-    if name not in AGE_LOSSES:
-        raise ValueError(f"there is no age loss '{name}'")
-    return AGE_LOSSES[name](sigma, error_weight, scale)
-
-
-def _cross_entropy() -> Callable:
     import keras
 
-    return keras.losses.categorical_crossentropy
+    if name == "cross_entropy":
+        return keras.losses.categorical_crossentropy
+    if name in SOFT_LOSSES:
+        return _distribution_loss(sigma, error_weight if name == "dldl_v2" else 0.0, scale)
+    if name == "mean_variance":
+        return _mean_variance_loss(scale)
+    if name == "coral":
+        return _coral_loss(len(scale.groups))
+    raise ValueError(f"there is no age loss '{name}'")
 
 
 def _distribution_loss(sigma: float, error_weight: float, scale: AgeScale) -> Callable:
