@@ -12,14 +12,16 @@ Keeps the checkpoint of the best validation loss, history.csv, training_curve.pn
 """
 
 import argparse
+import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
 
 from age_gender import cli
 from age_gender.description import Description
-from age_gender.files import alone
+from age_gender.files import alone, write_text
 from networks import backend
+from networks.checkpoints import ARGUMENTS
 from training import arguments
 from training.data import Data, load_data, make_batches, refuse
 from training.folds import every_fold
@@ -84,7 +86,6 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     from evaluation.gains import outcomes_on, worth_in_words
     from evaluation.metrics import trivial_answers
     from training import reports, run
-    from training.named import write_arguments
     from training.sharing import shared_out
     from training.teachers import ask_teachers
 
@@ -111,7 +112,7 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
         if team.leads:
             forget(folder)  # --restart
     if options.run and team.leads:
-        write_arguments(folder, options)
+        write_text(folder / ARGUMENTS, json.dumps(options.plain(), indent=1) + "\n")
     trivial = reports.trivial_scores(data, description)
     outcome = run.fit(model, run.Plan(options, description, *batches, folder, stopped, trivial))
     if not team.leads:
@@ -127,7 +128,7 @@ def conclude(outcome: Outcome, data: Data, description: Description, options: Op
     from evaluation.gains import gain_in_words, outcomes_of
     from networks import open_model, predict_rows
     from training import reports
-    from training.named import name_best
+    from training.callbacks import name_best
 
     if reports.say_what_failed(outcome, options):
         forget(folder)

@@ -22,6 +22,7 @@ from training.callbacks import (
     Curves,
     Journal,
     KeepBest,
+    NameCheckpoints,
     PlainValidationLoss,
     Resume,
     StopAtNan,
@@ -32,7 +33,6 @@ from training.callbacks import (
 from training.data import Data, split_of
 from training.losses import age_loss
 from training.metrics import LossOfEach, weighted_metrics
-from training.named import NameCheckpoints
 from training.options import MONITORS, WIDE_RESNET_ARGUMENTS, Options
 from training.reports import Outcome
 from training.resume import reading_resume, set_dropout_seeds
