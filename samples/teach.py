@@ -25,10 +25,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's m
 import numpy as np
 
 from age_gender import cli
+from age_gender.description import TEST, TRAINING, VALIDATION
 from age_gender.files import digest, reading, replacing
 from age_gender.labels import MALE, NUM_AGES, UNKNOWN, expected_age
 
-TRAINING, VALIDATION, TEST = range(3)
 PARTS = ("train", "valid", "test")
 FOLDS = 5
 IMAGE_SIZE = 128  # pixels, of the databases
@@ -122,8 +122,7 @@ def kept_apart(database) -> np.ndarray:
 
 def intervals(database) -> tuple[np.ndarray, np.ndarray]:
     """First and last year of each face's age, the same where it is known to the year, -1 unknown: (n,), (n,)."""
-    unknown = np.full(len(database), UNKNOWN)
-    ends = (unknown if end is None else end for end in (database.label_low, database.label_high))
+    ends = (database.column(name, UNKNOWN) for name in ("label_low", "label_high"))
     return tuple(np.where(database.age == UNKNOWN, end, database.age) for end in ends)
 
 
@@ -217,14 +216,8 @@ def age_targets(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     soft = np.exp(-0.5 * ((YEARS - low[:, None]) / AGE_SIGMA) ** 2)
     soft /= soft.sum(axis=1, keepdims=True)
     inside = (low[:, None] <= YEARS) & (high[:, None] >= YEARS)
-    columns = [
-        soft * exact[:, None],
-        inside * wide[:, None],
-        exact[:, None],
-        wide[:, None],
-        np.maximum(low, 0)[:, None],
-    ]
-    return np.concatenate(columns, axis=1).astype(np.float32)
+    columns = soft * exact[:, None], inside * wide[:, None], exact, wide, np.maximum(low, 0)
+    return np.column_stack(columns).astype(np.float32)
 
 
 def age_loss(target, said):
@@ -288,12 +281,13 @@ def write(output: Path, sets: list[Faces], answers: list) -> None:
         for faces, rows in zip(sets, chosen, strict=True):
             for start in range(0, len(rows), 512):
                 writer.append(np.asarray(faces.database.image[rows[start : start + 512]]))
+        low, high = column(lambda faces: faces.low), column(lambda faces: faces.high)
         columns = {
             "age": column(lambda faces: faces.database.age),
             "gender": column(lambda faces: faces.database.gender),
             "part": column(lambda faces: faces.side),
-            "age_low": column(lambda faces: np.where(faces.low == faces.high, UNKNOWN, faces.low)),
-            "age_high": column(lambda faces: np.where(faces.low == faces.high, UNKNOWN, faces.high)),
+            "age_low": np.where(low == high, UNKNOWN, low),
+            "age_high": np.where(low == high, UNKNOWN, high),
         }
         scalars = {"img_size": size, "margin": margin, "align": 0.0}
         writer.finish(columns, scalars, {"db": "people", "detector": "dlib", "part_names": PARTS})
