@@ -180,14 +180,8 @@ def soften(labels: np.ndarray, weight: np.ndarray, teacher: np.ndarray, share: f
 
 
 def shift_and_flip(images: np.ndarray, shift: float, flip: float, rng: np.random.Generator) -> np.ndarray:
-    """Moves each image by whole pixels, up to `shift` of its size each way, and mirrors it with probability `flip`.
-
-    Args:
-        images: (n, h, w, 3) uint8; not changed.
-
-    Returns:
-        A new array of the same shape; what moves in repeats the edge.
-    """
+    """Moves each image by whole pixels, up to `shift` of its size each way, and mirrors it with probability `flip`:
+    (n, h, w, 3) uint8 -> a new array; what moves in repeats the edge."""
     count, height, width = images.shape[:3]
     reach_y, reach_x = int(shift * height), int(shift * width)
     tops = rng.integers(0, 2 * reach_y + 1, count).tolist()
@@ -205,15 +199,9 @@ def shift_and_flip(images: np.ndarray, shift: float, flip: float, rng: np.random
 
 
 def turn_and_scale(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Rotates, scales, shifts and mirrors each image in one resampling, so that it blurs once at most.
-
-    Args:
-        images: (n, h, w, 3) uint8; not changed.
-        augmentation: its rotate, scale, shift, flip, whole and cubic.
-
-    Returns:
-        A new array of the same shape; what moves in repeats the edge.
-    """
+    """Rotates, scales, shifts and mirrors each image in one resampling, so that it blurs once at most, as `rotate`,
+    `scale`, `shift`, `flip`, `whole` and `cubic` say: (n, h, w, 3) uint8 -> a new array; what moves in repeats the
+    edge."""
     count, height, width = images.shape[:3]
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     angle = np.deg2rad(rng.uniform(-augmentation.rotate, augmentation.rotate, count))
@@ -235,12 +223,8 @@ def turn_and_scale(images: np.ndarray, augmentation: Augmentation, rng: np.rando
 
 
 def degrade(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> None:
-    """Takes detail from some images, as small faces and much compressed photos lack it, in place.
-
-    Args:
-        images: (n, h, w, 3) uint8 BGR.
-        augmentation: its coarse and jpeg.
-    """
+    """Takes detail from some images, as small faces and much compressed photos lack it, as `coarse` and `jpeg` say:
+    (n, h, w, 3) uint8 BGR, changed in place."""
     count, height, width = images.shape[:3]
     coarse = (rng.random(count) < augmentation.coarse).tolist()
     factor = COARSEST ** rng.random(count)
@@ -260,12 +244,8 @@ def change_colours(images: np.ndarray, light: float, grey: float, rng: np.random
     """Changes contrast and brightness of each image, and takes the colour of some, in place.
 
     Contrast c and brightness b map a value v to c (v - 128) + 128 + 255 b, cut off at 0 and 255; c comes from
-    1 - light to 1 + light, b from -light / 2 to light / 2. A grey image has the luma of ITU-R BT.601 thrice.
-
-    Args:
-        images: (n, h, w, 3) uint8 BGR.
-        light: as `Augmentation` says.
-        grey: as `Augmentation` says.
+    1 - light to 1 + light, b from -light / 2 to light / 2. A grey image has the luma of ITU-R BT.601 thrice. Images
+    are (n, h, w, 3) uint8 BGR.
     """
     count = len(images)
     contrast = 1 + rng.uniform(-light, light, count)

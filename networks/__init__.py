@@ -69,15 +69,9 @@ def _open_saved_model(path: Path, trust: bool) -> Model:
 
 
 def predict_rows(model: Model, images, rows: np.ndarray) -> list[np.ndarray]:
-    """What a model says of some rows of databases, in large batches.
+    """What a model says of some rows of databases, in large batches: (m,) -> [gender (m, 2), age (m, k)], float32.
 
-    Args:
-        model: whatever predicts.
-        images: takes arrays of rows and gives (n, size, size, 3) uint8 BGR of the model's size, see utils.ImageStack.
-        rows: (m,) row numbers.
-
-    Returns:
-        [gender (m, 2), age (m, k)], float32 distributions.
+    `images` takes arrays of rows and gives (n, size, size, 3) uint8 BGR of the model's size, see utils.ImageStack.
     """
     starts = range(0, len(rows), BATCH)
     parts = [model(images[rows[start : start + BATCH]]) for start in tqdm(starts, unit="batch", disable=None)]

@@ -304,15 +304,8 @@ def can_write_tensorboard() -> bool:
 
 @contextmanager
 def telling_failures(logs: Path) -> Iterator[None]:
-    """Turns what TensorFlow and JAX raise of a full memory, and TensorFlow of a full disk, into one line.
-
-    Args:
-        logs: the folder of TensorBoard's logs, the only files that TensorFlow itself writes.
-
-    Raises:
-        OSError: if the logs cannot be written.
-        MemoryError: if the device's memory does not suffice.
-    """
+    """Turns what TensorFlow and JAX raise of a full memory into a MemoryError of one line, and what TensorFlow raises
+    of a full disk into an OSError: the only files that it writes itself are TensorBoard's, in the folder `logs`."""
     try:
         yield
     except Exception as error:
@@ -329,17 +322,11 @@ def telling_failures(logs: Path) -> Iterator[None]:
 
 
 def compiled_predict(model) -> Predict:
-    """Prediction as one compiled call for any number of images.
+    """Prediction as one compiled call: a function of (n, h, w, 3) uint8 BGR, n >= 1, that returns the outputs as a list
+    of float32 arrays, from any one thread at a time.
 
     `model.predict` sets up a loop at every call; this calls the compiled network itself, traced once, and keeps
     nothing between calls.
-
-    Args:
-        model: a Keras model of one image input.
-
-    Returns:
-        A function of (n, h, w, 3) uint8 BGR, n >= 1, that returns the outputs as a list of float32 arrays. It may be
-        called from any one thread at a time.
     """
     import keras
 
@@ -411,12 +398,8 @@ def half_litert() -> dict[str, object]:
 
 
 def int8_litert(folder: Path, images: np.ndarray) -> bytes:
-    """A SavedModel as a LiteRT file whose convolutions are computed in 8 bits, and nothing else.
-
-    Args:
-        folder: of the SavedModel.
-        images: (n, size, size, 3) uint8, faces on which the ranges are measured.
-    """
+    """The SavedModel in a folder as a LiteRT file whose convolutions are computed in 8 bits, and nothing else; their
+    ranges are measured on (n, size, size, 3) uint8 faces."""
     import tensorflow as tf
     from tensorflow.lite.python.schema_py_generated import BuiltinOperator
 

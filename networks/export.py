@@ -131,15 +131,8 @@ def _age_quantile(age, share: float):
 
 
 def check(form: str, precision: str) -> None:
-    """Refuses what cannot be written here.
-
-    Args:
-        form: a name in NEEDED.
-        precision: float32, float16 or int8.
-
-    Raises:
-        ValueError: with the line that installs what is lacking.
-    """
+    """Raises ValueError, with the line that installs what is lacking, where a format in NEEDED cannot be written here
+    with a precision, float32, float16 or int8."""
     more = ONNX if (form, precision) == ("openvino", "int8") else ()
     require((*NEEDED[form], *more), f"--format {form} --precision {precision}")
     if form == "litert":

@@ -25,11 +25,7 @@ class Reading(NamedTuple):
     unsure_below: float
 
     def predictor(self) -> Predictor:
-        """Opens the model.
-
-        Raises:
-            FileNotFoundError, ValueError: if it or the detector cannot be used.
-        """
+        """Opens the model; raises FileNotFoundError or ValueError if it or the detector cannot be used."""
         from networks import open_model
 
         model = open_model(self.weight_file, self.trust)
