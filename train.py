@@ -20,7 +20,9 @@ from pathlib import Path
 from age_gender import cli
 from age_gender.description import Description
 from age_gender.files import alone, write_text
-from networks import backend
+from evaluation.calibration import calibrate, calibration_in_words
+from evaluation.metrics import trivial_answers
+from networks import backend, open_model, predict_rows
 from networks.checkpoints import ARGUMENTS
 from training import arguments
 from training.data import Data, load_data, make_batches, refuse
@@ -84,7 +86,6 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     """Build, fit, calibrate, report; the exit status. Until its end, the run can be resumed."""
     print(f"computing on {backend.start()}", flush=True)
     from evaluation.gains import outcomes_on, worth_in_words
-    from evaluation.metrics import trivial_answers
     from training import reports, run
     from training.sharing import shared_out
     from training.teachers import ask_teachers
@@ -124,9 +125,7 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
 def conclude(outcome: Outcome, data: Data, description: Description, options: Options, folder: Path, before) -> int:
     """Calibrate the best checkpoint, and report, also what was gained over what the start came to, `before`; the exit
     status."""
-    from evaluation.calibration import calibrate, calibration_in_words
     from evaluation.gains import gain_in_words, outcomes_of
-    from networks import open_model, predict_rows
     from training import reports
     from training.callbacks import name_best
 

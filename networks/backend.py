@@ -4,6 +4,7 @@ Keras chooses the backend by the environment variable KERAS_BACKEND or its own c
 default. `start` comes before anything that imports Keras.
 """
 
+import hashlib
 import logging
 import os
 import re
@@ -253,8 +254,6 @@ def agree(what: str, value: str) -> None:
     """Raises ValueError in all processes unless all have the same text: they would train other networks."""
     if _team.processes == 1:
         return
-    import hashlib
-
     from jax.experimental import multihost_utils
 
     mine = np.frombuffer(hashlib.sha256(value.encode()).digest(), np.uint32)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from age_gender.description import TRAINING, Description
@@ -52,8 +53,6 @@ class Faces(NamedTuple):
 
 def drawn_faces(count: int, size: int, seed: int) -> Faces:
     """Patterns instead of faces, without labels: soft patches of colour with some noise, no two alike."""
-    import cv2
-
     rng = np.random.default_rng(seed)
     patches = rng.uniform(0, 255, (count, 6, 6, 3))
     soft = np.stack([cv2.resize(patch, (size, size), interpolation=cv2.INTER_CUBIC) for patch in patches])

@@ -10,6 +10,7 @@ from age_gender import cluster
 from age_gender.labels import AgeScale
 from age_gender.predictor import Predictor, Result
 from age_gender.sources import Frame
+from networks import open_model
 
 LEFT_THERE = np.empty((0, 0, 3), np.uint8)  # in place of a picture that was read: it stays where it was
 
@@ -26,8 +27,6 @@ class Reading(NamedTuple):
 
     def predictor(self) -> Predictor:
         """Opens the model; raises FileNotFoundError or ValueError if it or the detector cannot be used."""
-        from networks import open_model
-
         model = open_model(self.weight_file, self.trust)
         return Predictor(model, self.detector, self.margin, self.age_scale, self.unsure_below)
 

@@ -23,11 +23,17 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
 
 import numpy as np
+from tqdm import tqdm
 
 from age_gender import cli
 from age_gender.description import TEST, TRAINING, VALIDATION
 from age_gender.files import digest, reading, replacing
 from age_gender.labels import MALE, NUM_AGES, UNKNOWN, expected_age
+from face_res import face_res, read_tensors
+from networks import backend
+from networks.dlib_resnet import dlib_resnet, load_dlib
+from networks.split import split
+from utils import open_database, read_paths, writing_database
 
 PARTS = ("train", "valid", "test")
 FOLDS = 5
@@ -66,9 +72,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Split, ask the network, train the heads, report, write."""
     args = build_parser().parse_args(argv)
-    from networks import backend
-    from utils import open_database, read_paths
-
     backend.start()
     own, cut = (open_database(path) for path in args.utkface)
     places = {path: row for row, path in enumerate(read_paths(own.source))}
@@ -104,9 +107,6 @@ def people(database) -> Faces:
 
 def utkface(database) -> Faces:
     """UTKFace's faces, split as in the model's earlier trainings: --test_split 0.08 --validation_split 0.03."""
-    from networks.split import split
-    from utils import read_paths
-
     side = np.zeros(len(database), np.int64)
     for number, rows in enumerate(split([database], 0.03, 0, 0.08)):
         side[rows] = number
@@ -133,9 +133,6 @@ def frozen(faceres: Path, dlib: Path | None):
     """What the heads see with: (n, 128, 128, 3) uint8 BGR -> FaceRes's features (n, 1024), log odds of male (n, 1) and
     ages (n, 100), and with dlib's network also its features (n, 256)."""
     import keras
-
-    from face_res import face_res, read_tensors
-    from networks.dlib_resnet import dlib_resnet, load_dlib
 
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     image = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), dtype="uint8")
@@ -166,11 +163,7 @@ def features(network, database) -> np.ndarray:
 
 def ask(network, database) -> np.ndarray:
     """As `features`, float16."""
-    from tqdm import tqdm
-
-    from networks.backend import compiled_predict
-
-    predict, found = compiled_predict(network), []
+    predict, found = backend.compiled_predict(network), []
     for start in tqdm(range(0, len(database), BATCH), desc=database.source.stem, unit="batch", disable=None):
         images = np.asarray(database.image[start : start + BATCH])
         both = [np.concatenate(predict(faces), axis=1) for faces in (images, images[:, :, ::-1])]
@@ -269,7 +262,6 @@ def report(sets: list[Faces], answers: list) -> None:
 def write(output: Path, sets: list[Faces], answers: list) -> None:
     """Writes the database and the answers."""
     from training.teachers import write_answers
-    from utils import open_database, writing_database
 
     chosen = [np.flatnonzero(faces.side != UNKNOWN) for faces in sets]
     size, margin = sets[1].database.image_size, sets[1].database.margin
