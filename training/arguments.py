@@ -24,8 +24,16 @@ from networks.checkpoints import choose
 from readers.parts import with_all_parts
 from training.augmentations import AUGMENTATIONS
 from training.data import newest_database
-from training.losses import AGE_LOSSES, SOFT_LOSSES
-from training.options import DEFAULT_RATES, MONITORS, PUBLISHED, TRACKERS, WIDE_RESNET_ARGUMENTS, Options
+from training.options import (
+    AGE_LOSSES,
+    DEFAULT_RATES,
+    MONITORS,
+    PUBLISHED,
+    SOFT_LOSSES,
+    TRACKERS,
+    WIDE_RESNET_ARGUMENTS,
+    Options,
+)
 from training.resume import RESUME_FILE, read_resume, reading_resume
 from training.starting import start_of
 

@@ -19,6 +19,8 @@ DEFAULT_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.002}
 DEFAULT_DECAYS = {"sgd": 5e-4, "adam": 5e-4, "adamw": 0.02}
 WIDE_RESNET_ARGUMENTS = {"depth": 16, "width": 8, "stages": 3, "stem_stride": 1}  # and their defaults
 FINE_TUNE_SHARE = 0.1  # of --lr, for what was frozen
+AGE_LOSSES = ("cross_entropy", "ldl", "dldl_v2", "mean_variance", "coral")  # see losses.age_loss
+SOFT_LOSSES = ("ldl", "dldl_v2")  # whose labels are distributions around the true age
 TRACKERS = ("mlflow", "wandb")  # packages, see tracking.py
 PUBLISHED = ("imagenet", "none")  # what --weight_file takes beside files
 
