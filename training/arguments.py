@@ -110,7 +110,20 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         default="random",
         help="part: faces that their dataset has in a part named train, valid or test stand there; others as random",
     )
-    _add_folds(group)
+    group.add_argument(
+        "--fold",
+        type=lambda text: text if text == "all" else cli.number(int, 0)(text),
+        metavar="N|all",
+        help="keep fold N for the test: the dataset's own, such as 0 to 4 of Adience, or one of --folds; all trains "
+        "each in turn, in folders fold_0, fold_1, ...",
+    )
+    group.add_argument(
+        "--folds",
+        type=cli.checked(_folds),
+        metavar="K|FILE",
+        help="make K folds of the faces, whole people at a time, the same whatever the seed; or take the splits of a "
+        "database of the Facial Age Estimation Benchmark, a .json file",
+    )
     group.add_argument(
         "--aug",
         choices=AUGMENTATIONS,
@@ -131,24 +144,6 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "--seed",
         **cli.numeric("N", int, 0, default=0),
         help="of the split, the order, the augmentation and the first weights",
-    )
-
-
-def _add_folds(group) -> None:
-    """Which fold is kept for the test, and what the folds are."""
-    group.add_argument(
-        "--fold",
-        type=lambda text: text if text == "all" else cli.number(int, 0)(text),
-        metavar="N|all",
-        help="keep fold N for the test: the dataset's own, such as 0 to 4 of Adience, or one of --folds; all trains "
-        "each in turn, in folders fold_0, fold_1, ...",
-    )
-    group.add_argument(
-        "--folds",
-        type=cli.checked(_folds),
-        metavar="K|FILE",
-        help="make K folds of the faces, whole people at a time, the same whatever the seed; or take the splits of a "
-        "database of the Facial Age Estimation Benchmark, a .json file",
     )
 
 
