@@ -229,7 +229,9 @@ def compare(outcomes: Outcomes, other: Outcomes, seed: int = 0) -> dict[str, Dif
     mine, others = values(outcomes), values(other)
     drawn, drawn_others = bootstrap([outcomes, other], seed)
     found = {}
-    for name in mine.keys() & others.keys():
+    for name in mine:
+        if name not in others:
+            continue
         differences = drawn[name] - drawn_others[name]
         differences = differences[np.isfinite(differences)]
         if len(differences) < RESAMPLES / 2:
@@ -237,7 +239,7 @@ def compare(outcomes: Outcomes, other: Outcomes, seed: int = 0) -> dict[str, Dif
         side = min(np.sum(differences <= 0), np.sum(differences >= 0))
         p = min(1.0, 2 * (side + 1) / (len(differences) + 1))
         found[name] = Difference(mine[name] - others[name], *percentiles(differences), float(p))
-    return {name: found[name] for name in mine if name in found}
+    return found
 
 
 def percentiles(drawn: np.ndarray) -> tuple[float, float]:

@@ -104,14 +104,13 @@ class Scoring:
         description, scale = self.description, self.scale
         years = scale == YEARS
         faces, notes = calibrated(faces, p_age, description.calibration, chosen.chose, self.seed, intervals=years)
-        if not years:
-            true = np.concatenate(
-                [scale.group_of(each.age, each.label_low, each.label_high) for each in self.databases]
-            )
-            faces, more = grouped(faces, p_age, description.age_scale, scale, true[chosen.rows])
-            notes += more
         if years:
             notes += unscored(faces.age, "age in years", "age", faces.get("label_low"))
+        else:
+            groups = [scale.group_of(each.age, each.label_low, each.label_high) for each in self.databases]
+            true = np.concatenate(groups)[chosen.rows]
+            faces, more = grouped(faces, p_age, description.age_scale, scale, true)
+            notes += more
         notes += unscored(faces.gender, "gender", "gender")
         if not description.split:
             notes.append(f"the training of {self.weight_file} is not known: faces that trained it cannot be told")
