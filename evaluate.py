@@ -70,12 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", **cli.numeric("N", int, 0, default=0), help="random seed of the bootstrap and of the sample of faces"
     )
-    add_face_arguments(parser.add_argument_group("faces"))
-    return parser
-
-
-def add_face_arguments(faces) -> None:
-    """Which faces are scored."""
+    faces = parser.add_argument_group("faces")
     cli.add_databases(faces, "databases (default: those the checkpoint was trained on)")
     faces.add_argument(
         "--part",
@@ -94,6 +89,7 @@ def add_face_arguments(faces) -> None:
         help="score the faces that a list names, one a line (of a CSV, the first column): paths below the dataset's "
         "folder or bare file names; or the test parts of a .json of the Facial Age Estimation Benchmark",
     )
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
