@@ -40,11 +40,12 @@ def train_last_stages(model, stages: Sequence[str], last: int | None) -> None:
         ValueError: if the network has not so many stages.
     """
     names = [layer.name for layer in model.layers]  # in an order in which what computes a stage stands before it
-    found = (next((place for place, name in enumerate(names) if name.startswith(stage)), None) for stage in stages)
-    begins = [0, *(place for place in found if place is not None)]
+    begins = [0]
+    for stage in stages:
+        begins += [place for place, name in enumerate(names) if name.startswith(stage)][:1]
     if last is not None and last > len(begins):
         raise ValueError(f"{model.name} has {len(begins)} stages; received {last}")
-    first = 0 if last is None else (begins + [len(names)])[len(begins) - last]
+    first = 0 if last is None else [*begins, len(names)][len(begins) - last]
     for place, layer in enumerate(model.layers):
         layer.trainable = place >= first or layer.name in model.output_names
 
