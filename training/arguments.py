@@ -8,7 +8,6 @@ import argparse
 import os
 import re
 import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
@@ -404,7 +403,7 @@ def launched_copies(environment: Mapping[str, str] = os.environ) -> int:
     return max(int(count) if count.isdecimal() else 1 for count in found)
 
 
-def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tuple[Options, Path, dict, tuple]:
+def parse(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[Options, Path, dict, tuple]:
     """What is to be trained, the folder it goes to, what a stopped run left, {} unless it is resumed, and on what
     devices, see `devices_of`.
 
@@ -412,7 +411,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
         SystemExit: with status 2 and one line, for arguments that do not go together.
         FileNotFoundError, ValueError: for files that are not there or damaged.
     """
-    argv = files_first(parser, sys.argv[1:] if argv is None else argv)
+    argv = files_first(parser, argv)
     args = parser.parse_args(argv)
     folder = args.output_dir / (args.run or "")
     if args.resume and args.restart:
