@@ -94,21 +94,18 @@ class Options:
             defaults["fine_tune_lr"] = FINE_TUNE_SHARE * (chosen["lr"] or defaults["lr"])
         chosen |= {name: value for name, value in defaults.items() if chosen[name] is None}
         scale = chosen["age_scale"]
-        return cls(
-            **chosen
-            | {
-                "input": tuple(map(Path, chosen["input"])),
-                "teacher": tuple(map(Path, chosen["teacher"] or ())),
-                "folds": Path(chosen["folds"]) if isinstance(chosen["folds"], str) else chosen["folds"],
-                "age_scale": scale if isinstance(scale, AgeScale) else age_scale(scale),
-            }
-        )
+        chosen |= {
+            "input": tuple(map(Path, chosen["input"])),
+            "teacher": tuple(map(Path, chosen["teacher"] or ())),
+            "folds": Path(chosen["folds"]) if isinstance(chosen["folds"], str) else chosen["folds"],
+            "age_scale": scale if isinstance(scale, AgeScale) else age_scale(scale),
+        }
+        return cls(**chosen)
 
     def plain(self) -> dict[str, Any]:
         """The options as JSON takes them; paths are absolute, so that they are found from anywhere."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
         weights = self.weights
-        return values | {
+        return vars(self) | {
             "input": [str(path.absolute()) for path in self.input],
             "weights": weights if weights in (None, *PUBLISHED) else str(Path(weights).absolute()),
             "folds": str(self.folds.absolute()) if isinstance(self.folds, Path) else self.folds,
