@@ -177,8 +177,5 @@ class OrdinalAges(layers.Layer):
         edge = ops.zeros_like(above[:, :1])
         return ops.concatenate([edge + 1, above], axis=1) - ops.concatenate([above, edge], axis=1)
 
-    def compute_output_shape(self, shape):
-        return (*shape[:-1], self.classes)
-
     def get_config(self):
         return {**super().get_config(), "classes": self.classes}
