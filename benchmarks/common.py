@@ -28,8 +28,6 @@ from age_gender import cli
 from age_gender.files import write_text
 from age_gender.labels import NUM_AGES, NUM_GENDERS
 from age_gender.machine import available_cores
-from networks import backend
-from training.augmentations import AUGMENTATIONS
 from utils import writing_database
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -198,8 +196,11 @@ def write_noise(path: Path, faces: int, image_size: int) -> None:
 def training_batches(images, gender, age, size: int, rows: np.ndarray | None = None, augmentation: str = "classic"):
     """Batches as train.py --aug makes them, or with another of its augmentations, of all or of some rows; images are
     (n, size, size, 3) uint8, or what takes arrays of rows as that does."""
+    from networks import backend
+
     backend.start()  # keeps TensorFlow's greetings from the terminal
     from mixup_generator import Augmentation, Labels, MixupGenerator
+    from training.augmentations import AUGMENTATIONS
 
     return MixupGenerator(images, Labels(gender, age), rows, size, Augmentation(**AUGMENTATIONS[augmentation]))
 
