@@ -26,7 +26,7 @@ class Augmentation(NamedTuple):
     light: float = 0.0  # greatest change of contrast as a share, and of brightness as half that share of 255
     grey: float = 0.0  # probability of losing all colour
     whole: float = 0.0  # probability of no rotation, no scaling and a shift by whole pixels, which keep every detail
-    cubic: float = 0.0  # probability that what is rotated or scaled is resampled bicubically: bilinearly blurs
+    cubic: float = 0.0  # probability of resampling what is rotated or scaled bicubically, not bilinearly, which blurs
     coarse: float = 0.0  # probability of having been smaller: shrunk up to COARSEST times and enlarged again
     jpeg: float = 0.0  # probability of having been saved as a JPEG of a quality from WORST_JPEG on
 
@@ -42,9 +42,11 @@ class Labels(NamedTuple):
     gender: np.ndarray  # (n,) integers, -1 unknown
     age: np.ndarray  # (n,) integers, years 0..100 or the index of an age group, -1 unknown
     num_ages: int = NUM_AGES  # classes of the age head
-    # (n,) years: where above 0, the age label is a normal distribution of this standard deviation around the year.
+    # (n,) years: where it is above 0, the age label is no single year but a normal distribution of this standard
+    # deviation around it; None means single years.
     age_width: np.ndarray | None = None
-    # (n, 2) genders and (n, num_ages) ages, float32 distributions that an earlier network says; zeros say nothing.
+    # (n, 2) genders and (n, num_ages) ages, float32 distributions, what an earlier network says; a row of zeros where
+    # it says nothing.
     teacher: tuple[np.ndarray, np.ndarray] | None = None
     teacher_weight: float = 0.5  # share of the teacher in a known label; in place of an unknown one it stands alone
 
