@@ -19,13 +19,19 @@ there is any run, it is the model that comes with the suite that is scored.
 import argparse
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from age_gender import cli
-from age_gender.files import alone
+from age_gender.description import ORIGIN_OURS
+from age_gender.files import alone, real
 from age_gender.intervals import UNSURE_BELOW, UNSURE_WITHIN
 from age_gender.labels import AGE_SCALES
-from evaluation.protocols import PROTOCOLS
+from evaluation import calibration
+from evaluation.protocols import PROTOCOLS, check_folds, kept_out, listed, published
+from networks import checkpoints, description_of, open_model, predict_rows
+from readers.parts import require_parts
+from utils import ImageStack, check_faces, labels_of, open_database
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -64,12 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--seed", **cli.numeric("N", int, 0, default=0), help="random seed of the bootstrap and of the sample of faces"
     )
-    add_face_arguments(parser.add_argument_group("faces"))
-    return parser
-
-
-def add_face_arguments(faces) -> None:
-    """Which faces are scored."""
+    faces = parser.add_argument_group("faces")
     cli.add_databases(faces, "databases (default: those the checkpoint was trained on)")
     faces.add_argument(
         "--part",
@@ -88,6 +89,7 @@ def add_face_arguments(faces) -> None:
         help="score the faces that a list names, one a line (of a CSV, the first column): paths below the dataset's "
         "folder or bare file names; or the test parts of a .json of the Facial Age Estimation Benchmark",
     )
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -129,10 +131,8 @@ def describe(args: argparse.Namespace) -> dict:
     Raises:
         ValueError: if one cannot be read, or what is asked for cannot be.
     """
-    from evaluation.protocols import check_folds
     from evaluation.reports import refuse_foreign
     from evaluation.runs import runs_among
-    from networks.checkpoints import choose, is_exported
 
     if args.compare:
         args.weight_file, others = runs_among(args.compare)
@@ -140,13 +140,13 @@ def describe(args: argparse.Namespace) -> dict:
             raise ValueError(f"--compare: there is no run among {', '.join(map(str, args.compare[:5]))}")
         if others:
             print(f"passed over, no runs: {', '.join(map(str, others))}")
-    files = list(dict.fromkeys(choose(path) for path in args.weight_file or [None]))
+    files = list(dict.fromkeys(checkpoints.choose(path) for path in args.weight_file or [None]))
     if args.calibrate and for_want_of_a_run(args, files[0]):
         raise ValueError("there is no training in checkpoints/: name the checkpoint to calibrate with --weight_file")
     if args.output_dir.exists() and not args.output_dir.is_dir():
         raise ValueError(f"{args.output_dir} is a file; --output_dir names a folder")
     refuse_foreign(args.output_dir)
-    for path in filter(is_exported, files):
+    for path in filter(checkpoints.is_exported, files):
         if args.calibrate:
             raise ValueError(f"{path} is an exported file: --calibrate takes the checkpoint that it was made from")
     descriptions = with_databases(args, files)
@@ -157,10 +157,7 @@ def describe(args: argparse.Namespace) -> dict:
 
 def for_want_of_a_run(args: argparse.Namespace, path: Path) -> bool:
     """Whether it is the model that comes with the suite, taken because nothing is named and there is no run."""
-    from age_gender.files import real
-    from networks.checkpoints import SHIPPED
-
-    return not args.weight_file and real(path) == SHIPPED
+    return not args.weight_file and real(path) == checkpoints.SHIPPED
 
 
 def with_databases(args: argparse.Namespace, files: list[Path]) -> dict:
@@ -170,12 +167,9 @@ def with_databases(args: argparse.Namespace, files: list[Path]) -> dict:
     Raises:
         ValueError: if another one has nothing, or none of --compare has.
     """
-    from networks import description_of
-    from networks.checkpoints import is_exported
-
     descriptions = {}
     for path in files:
-        knows = args.input or not is_exported(path)
+        knows = args.input or not checkpoints.is_exported(path)
         description = description_of(path, args.trust) if knows else None
         if args.input or not (lack := lack_of_databases(description)):
             descriptions[path] = description
@@ -213,10 +207,7 @@ def scale_of(args: argparse.Namespace, descriptions: list):
 
 def evaluate(args: argparse.Namespace, weight_file: Path, description, scale, opened: dict) -> list:
     """Score one model on each set of faces; `opened` are the databases that earlier ones were scored on, by path."""
-    from dataclasses import replace
-
     from evaluation.scoring import Scoring
-    from utils import ImageStack
 
     databases = open_databases(args.input, description, opened)
     images = ImageStack(databases, description.image_size)
@@ -229,9 +220,6 @@ def evaluate(args: argparse.Namespace, weight_file: Path, description, scale, op
 
 def open_databases(paths: list[Path] | None, description, opened: dict) -> list:
     """The databases to score on, each once; by default those of the training. What is opened is checked, and kept."""
-    from readers.parts import require_parts
-    from utils import check_faces, open_database
-
     paths = list(dict.fromkeys(paths or description.inputs))
     require_parts(paths)
     for path in paths:
@@ -252,8 +240,6 @@ def open_databases(paths: list[Path] | None, description, opened: dict) -> list:
 
 def choose_faces(args: argparse.Namespace, databases: list, description) -> list:
     """The sets of faces to score, see protocols.FaceSet."""
-    from evaluation.protocols import kept_out, listed, published
-
     if args.protocol:
         return published(args.protocol, databases, description)
     if args.split_file:
@@ -263,12 +249,6 @@ def choose_faces(args: argparse.Namespace, databases: list, description) -> list
 
 def calibrate(weight_file: Path, description, databases: list, images):
     """Fits intervals and temperature on the validation part, and stores them in the checkpoint."""
-    from age_gender.description import ORIGIN_OURS
-    from evaluation import calibration
-    from evaluation.protocols import kept_out
-    from networks import open_model, predict_rows
-    from utils import labels_of
-
     if description.origin != ORIGIN_OURS:
         raise ValueError(
             f"{weight_file} was written by {description.origin}: --calibrate is for checkpoints of this suite"

@@ -15,35 +15,20 @@ from random_eraser import draw_rectangles, erase_in_place
 
 
 class Augmentation(NamedTuple):
-    """How training images are changed; the defaults change nothing.
+    """How training images are changed; the defaults change nothing."""
 
-    Attributes:
-        mixup_alpha: of the Beta distribution that mixing shares come from; 0 mixes nothing.
-        shift: greatest shift in each direction as a share of the image; what moves in repeats the edge.
-        flip: probability of a horizontal mirror image.
-        erase: probability of random erasing.
-        rotate: greatest rotation either way, in degrees.
-        scale: greatest enlargement or reduction, as a share: 0.1 scales by 1/1.1 to 1.1.
-        light: greatest change of contrast as a share, and of brightness as half that share of the range of values.
-        grey: probability of losing all colour.
-        whole: probability of being neither rotated nor scaled and shifted by whole pixels, which keeps every detail.
-        cubic: probability that a rotated or scaled image is resampled bicubically, not bilinearly, which blurs.
-        coarse: probability of having been smaller: shrunk up to COARSEST times and enlarged again.
-        jpeg: probability of having been saved as a JPEG of a quality from WORST_JPEG on.
-    """
-
-    mixup_alpha: float = 0.0
-    shift: float = 0.0
-    flip: float = 0.0
-    erase: float = 0.0
-    rotate: float = 0.0
-    scale: float = 0.0
-    light: float = 0.0
-    grey: float = 0.0
-    whole: float = 0.0
-    cubic: float = 0.0
-    coarse: float = 0.0
-    jpeg: float = 0.0
+    mixup_alpha: float = 0.0  # of the Beta distribution that mixing shares come from; 0 mixes nothing
+    shift: float = 0.0  # greatest shift in each direction as a share of the image; what moves in repeats the edge
+    flip: float = 0.0  # probability of a horizontal mirror image
+    erase: float = 0.0  # probability of random erasing
+    rotate: float = 0.0  # greatest rotation either way, in degrees
+    scale: float = 0.0  # greatest enlargement or reduction, as a share: 0.1 scales by 1/1.1 to 1.1
+    light: float = 0.0  # greatest change of contrast as a share, and of brightness as half that share of 255
+    grey: float = 0.0  # probability of losing all colour
+    whole: float = 0.0  # probability of no rotation, no scaling and a shift by whole pixels, which keep every detail
+    cubic: float = 0.0  # probability of resampling what is rotated or scaled bicubically, not bilinearly, which blurs
+    coarse: float = 0.0  # probability of having been smaller: shrunk up to COARSEST times and enlarged again
+    jpeg: float = 0.0  # probability of having been saved as a JPEG of a quality from WORST_JPEG on
 
 
 COARSEST = 4.0
@@ -52,26 +37,18 @@ NO_AUGMENTATION = Augmentation()
 
 
 class Labels(NamedTuple):
-    """What is known of n faces, and how soft their labels are made.
+    """What is known of n faces, and how soft their labels are made."""
 
-    Attributes:
-        gender: (n,) integers, -1 unknown.
-        age: (n,) integers, years 0..100 or the index of an age group, -1 unknown.
-        num_ages: classes of the age head.
-        age_width: (n,) years: where it is above 0, the age label is no single year but a normal distribution of this
-            standard deviation around it; None means single years.
-        teacher: (n, 2) genders and (n, num_ages) ages, float32 distributions, what an earlier network says; a row of
-            zeros where it says nothing.
-        teacher_weight: share of the teacher's distribution in each known label; the rest is the label's. Where the
-            label is unknown, the teacher's stands alone.
-    """
-
-    gender: np.ndarray
-    age: np.ndarray
-    num_ages: int = NUM_AGES
+    gender: np.ndarray  # (n,) integers, -1 unknown
+    age: np.ndarray  # (n,) integers, years 0..100 or the index of an age group, -1 unknown
+    num_ages: int = NUM_AGES  # classes of the age head
+    # (n,) years: where it is above 0, the age label is no single year but a normal distribution of this standard
+    # deviation around it; None means single years.
     age_width: np.ndarray | None = None
+    # (n, 2) genders and (n, num_ages) ages, float32 distributions, what an earlier network says; a row of zeros where
+    # it says nothing.
     teacher: tuple[np.ndarray, np.ndarray] | None = None
-    teacher_weight: float = 0.5
+    teacher_weight: float = 0.5  # share of the teacher in a known label; in place of an unknown one it stands alone
 
 
 class MixupGenerator(keras.utils.PyDataset):
@@ -205,14 +182,8 @@ def soften(labels: np.ndarray, weight: np.ndarray, teacher: np.ndarray, share: f
 
 
 def shift_and_flip(images: np.ndarray, shift: float, flip: float, rng: np.random.Generator) -> np.ndarray:
-    """Moves each image by whole pixels, up to `shift` of its size each way, and mirrors it with probability `flip`.
-
-    Args:
-        images: (n, h, w, 3) uint8; not changed.
-
-    Returns:
-        A new array of the same shape; what moves in repeats the edge.
-    """
+    """Moves each image by whole pixels, up to `shift` of its size each way, and mirrors it with probability `flip`:
+    (n, h, w, 3) uint8 -> a new array; what moves in repeats the edge."""
     count, height, width = images.shape[:3]
     reach_y, reach_x = int(shift * height), int(shift * width)
     tops = rng.integers(0, 2 * reach_y + 1, count).tolist()
@@ -230,15 +201,9 @@ def shift_and_flip(images: np.ndarray, shift: float, flip: float, rng: np.random
 
 
 def turn_and_scale(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> np.ndarray:
-    """Rotates, scales, shifts and mirrors each image in one resampling, so that it blurs once at most.
-
-    Args:
-        images: (n, h, w, 3) uint8; not changed.
-        augmentation: its rotate, scale, shift, flip, whole and cubic.
-
-    Returns:
-        A new array of the same shape; what moves in repeats the edge.
-    """
+    """Rotates, scales, shifts and mirrors each image in one resampling, so that it blurs once at most, as `rotate`,
+    `scale`, `shift`, `flip`, `whole` and `cubic` say: (n, h, w, 3) uint8 -> a new array; what moves in repeats the
+    edge."""
     count, height, width = images.shape[:3]
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
     angle = np.deg2rad(rng.uniform(-augmentation.rotate, augmentation.rotate, count))
@@ -260,12 +225,8 @@ def turn_and_scale(images: np.ndarray, augmentation: Augmentation, rng: np.rando
 
 
 def degrade(images: np.ndarray, augmentation: Augmentation, rng: np.random.Generator) -> None:
-    """Takes detail from some images, as small faces and much compressed photos lack it, in place.
-
-    Args:
-        images: (n, h, w, 3) uint8 BGR.
-        augmentation: its coarse and jpeg.
-    """
+    """Takes detail from some images, as small faces and much compressed photos lack it, as `coarse` and `jpeg` say:
+    (n, h, w, 3) uint8 BGR, changed in place."""
     count, height, width = images.shape[:3]
     coarse = (rng.random(count) < augmentation.coarse).tolist()
     factor = COARSEST ** rng.random(count)
@@ -285,12 +246,8 @@ def change_colours(images: np.ndarray, light: float, grey: float, rng: np.random
     """Changes contrast and brightness of each image, and takes the colour of some, in place.
 
     Contrast c and brightness b map a value v to c (v - 128) + 128 + 255 b, cut off at 0 and 255; c comes from
-    1 - light to 1 + light, b from -light / 2 to light / 2. A grey image has the luma of ITU-R BT.601 thrice.
-
-    Args:
-        images: (n, h, w, 3) uint8 BGR.
-        light: as `Augmentation` says.
-        grey: as `Augmentation` says.
+    1 - light to 1 + light, b from -light / 2 to light / 2. A grey image has the luma of ITU-R BT.601 thrice. Images
+    are (n, h, w, 3) uint8 BGR.
     """
     count = len(images)
     contrast = 1 + rng.uniform(-light, light, count)

@@ -12,14 +12,18 @@ Keeps the checkpoint of the best validation loss, history.csv, training_curve.pn
 """
 
 import argparse
+import json
 import sys
 from contextlib import nullcontext
 from pathlib import Path
 
 from age_gender import cli
 from age_gender.description import Description
-from age_gender.files import alone
-from networks import backend
+from age_gender.files import alone, write_text
+from evaluation.calibration import calibrate, calibration_in_words
+from evaluation.metrics import trivial_answers
+from networks import backend, open_model, predict_rows
+from networks.checkpoints import ARGUMENTS
 from training import arguments
 from training.data import Data, load_data, make_batches, refuse
 from training.folds import every_fold
@@ -82,9 +86,7 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
     """Build, fit, calibrate, report; the exit status. Until its end, the run can be resumed."""
     print(f"computing on {backend.start()}", flush=True)
     from evaluation.gains import outcomes_on, worth_in_words
-    from evaluation.metrics import trivial_answers
     from training import reports, run
-    from training.named import write_arguments
     from training.sharing import shared_out
     from training.teachers import ask_teachers
 
@@ -111,7 +113,7 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
         if team.leads:
             forget(folder)  # --restart
     if options.run and team.leads:
-        write_arguments(folder, options)
+        write_text(folder / ARGUMENTS, json.dumps(options.plain(), indent=1) + "\n")
     trivial = reports.trivial_scores(data, description)
     outcome = run.fit(model, run.Plan(options, description, *batches, folder, stopped, trivial))
     if not team.leads:
@@ -123,11 +125,9 @@ def train(data: Data, options: Options, folder: Path, stopped: dict) -> int:
 def conclude(outcome: Outcome, data: Data, description: Description, options: Options, folder: Path, before) -> int:
     """Calibrate the best checkpoint, and report, also what was gained over what the start came to, `before`; the exit
     status."""
-    from evaluation.calibration import calibrate, calibration_in_words
     from evaluation.gains import gain_in_words, outcomes_of
-    from networks import open_model, predict_rows
     from training import reports
-    from training.named import name_best
+    from training.callbacks import name_best
 
     if reports.say_what_failed(outcome, options):
         forget(folder)

@@ -62,7 +62,9 @@ def wide_resnet(
     kernel = 8 if stem_stride == 4 else 3
     x = convolution(x, 16, kernel, stem_stride, penalty, "stem")  # size x size x 16, for a stride of 1
     for stage in range(stages):  # size x size x 16 k, size/2 x size/2 x 32 k, size/4 x size/4 x 64 k
-        x = _group(x, 16 * 2**stage * width, min(stage, 1) + 1, depth, penalty, dropout, f"group{stage + 1}")
+        for block in range((depth - 4) // 6):
+            name, stride = f"group{stage + 1}_block{block + 1}", 2 if stage > 0 and block == 0 else 1
+            x = _block(x, 16 * 2**stage * width, stride, penalty, dropout, name)
     x = _activated(x, "final")
     if original:
         x = layers.AveragePooling2D(8, strides=1, padding="same", name="pool")(x)
@@ -72,12 +74,6 @@ def wide_resnet(
     outputs = two_heads(x, penalty, use_bias=not original, num_ages=num_ages, ordinal=ordinal)
     more = (f"_{stages}_stages" if stages > 3 else "") + (f"_stem_stride_{stem_stride}" if stem_stride > 1 else "")
     return keras.Model(image, outputs, name=f"wide_resnet_{depth}_{width}{more}")
-
-
-def _group(x, channels: int, stride: int, depth: int, penalty: float, dropout: float, name: str):
-    for block in range((depth - 4) // 6):
-        x = _block(x, channels, stride if block == 0 else 1, penalty, dropout, f"{name}_block{block + 1}")
-    return x
 
 
 def _block(x, channels: int, stride: int, penalty: float, dropout: float, name: str):
@@ -180,9 +176,6 @@ class OrdinalAges(layers.Layer):
         above = ops.sigmoid(ops.matmul(x, self.kernel) + thresholds)  # (n, classes - 1), descending
         edge = ops.zeros_like(above[:, :1])
         return ops.concatenate([edge + 1, above], axis=1) - ops.concatenate([above, edge], axis=1)
-
-    def compute_output_shape(self, shape):
-        return (*shape[:-1], self.classes)
 
     def get_config(self):
         return {**super().get_config(), "classes": self.classes}

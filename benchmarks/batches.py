@@ -19,6 +19,10 @@ import numpy as np
 
 from age_gender import cli
 from age_gender.labels import NUM_AGES, NUM_GENDERS
+from networks import backend
+from random_eraser import AREA
+from training.augmentations import AUGMENTATIONS
+from utils import ImageStack, open_database
 
 IN_MEMORY, MAPPED, PLAIN = "MixupGenerator, in memory", "MixupGenerator, mapped", "MixupGenerator, mapped, no changes"
 KERAS, LIMIT = "Keras layers in tf.data", "limit: copy of a batch"
@@ -44,8 +48,6 @@ def main(argv: list[str] | None = None) -> None:
 
     cv2.setNumThreads(1)
     with common.work_folder() as folder:
-        from utils import ImageStack, open_database
-
         common.write_noise(folder / "faces.mat", args.faces, args.image_size)
         stack = ImageStack([open_database(folder / "faces.mat")])
         in_memory = stack[range(args.faces)]
@@ -86,8 +88,6 @@ def measure_pipelines(stack, in_memory, args: argparse.Namespace) -> list[dict]:
 def keras_layers(args: argparse.Namespace) -> list[float]:
     """Seconds of each repetition with Keras's preprocessing layers in tf.data; runs in a process of its own."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    from networks import backend
-
     backend.start()
     import tensorflow as tf
 
@@ -117,8 +117,6 @@ def layer_chain():
     import tensorflow as tf
 
     from mixup_generator import Augmentation
-    from random_eraser import AREA
-    from training.augmentations import AUGMENTATIONS
 
     setting = Augmentation(**AUGMENTATIONS["classic"])
     flip = keras.layers.RandomFlip("horizontal")

@@ -81,9 +81,9 @@ def look(detectors: dict, photos: list[Path], count: int):
         }
 
 
-def found_by_both(name: str, pairs: list[tuple]) -> list[tuple]:
-    """Those of the pairs of dlib's and another's detection in which neither is missing."""
-    found = [pair for pair in pairs if all(pair)]
+def found_by_both(name: str, faces: list[dict], key: str) -> list[tuple]:
+    """dlib's and another's detection of each face that both have found."""
+    found = [(face["dlib"], face[key]) for face in faces if face["dlib"] and face[key]]
     if not found:
         raise ValueError(f"no face was found by dlib and by {name}; --data_dir names a folder of upright faces")
     return found
@@ -91,8 +91,7 @@ def found_by_both(name: str, pairs: list[tuple]) -> list[tuple]:
 
 def factors(name: str, faces: list[dict]) -> dict:
     """dlib's side over the spread of the landmarks, in the half that fits."""
-    both = found_by_both(name, [(face["dlib"], face[name]) for face in faces[::2]])
-    both = [(reference.box, other.landmarks) for reference, other in both]
+    both = [(reference.box, other.landmarks) for reference, other in found_by_both(name, faces[::2], name)]
     boxes, points = (np.array(part) for part in zip(*both, strict=True))
     centres = points.mean(axis=1, keepdims=True)
     spread = np.sqrt(np.square(points - centres).sum(axis=2).mean(axis=1))
@@ -102,8 +101,7 @@ def factors(name: str, faces: list[dict]) -> dict:
 
 def check(name: str, faces: list[dict], key: str) -> dict:
     """How a detector's boxes differ from dlib's, in the half that checks: medians and standard deviations."""
-    both = found_by_both(name, [(face["dlib"], face[key]) for face in faces[1::2]])
-    both = [(reference.box, other.box) for reference, other in both]
+    both = [(reference.box, other.box) for reference, other in found_by_both(name, faces[1::2], key)]
     boxes, others = np.array(both).transpose(1, 0, 2)
     side = boxes[:, 2] - boxes[:, 0]
     differences = {

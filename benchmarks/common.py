@@ -28,6 +28,7 @@ from age_gender import cli
 from age_gender.files import write_text
 from age_gender.labels import NUM_AGES, NUM_GENDERS
 from age_gender.machine import available_cores
+from utils import writing_database
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -148,12 +149,9 @@ def in_fresh_process(task: Callable, *given: object):
 
 
 def memory_mb(name: str) -> float:
-    """A memory figure in MB (Linux; NaN elsewhere).
-
-    Args:
-        name: of this process VmRSS, what it has now, RssAnon, its part that is no mapped file, so that the page cache
-            cannot give it back, or VmHWM, the most that it ever had; of the machine MemTotal.
-    """
+    """A memory figure in MB (Linux; NaN elsewhere): of this process VmRSS, what it has now, RssAnon, its part that is
+    no mapped file, so that the page cache cannot give it back, or VmHWM, the most that it ever had; of the machine
+    MemTotal."""
     for line in lines_of("/proc/meminfo" if name.startswith("Mem") else "/proc/self/status"):
         if line.startswith(f"{name}:"):
             return float(line.split()[1]) * 1024 / MEGABYTE
@@ -184,15 +182,7 @@ def noise_labels(count: int):
 
 
 def write_noise(path: Path, faces: int, image_size: int) -> None:
-    """Writes a database of noise: what its pixels show costs no reader anything.
-
-    Args:
-        path: of the database.
-        faces: how many.
-        image_size: height and width, in pixels.
-    """
-    from utils import writing_database
-
+    """Writes a database of noise: what its pixels show costs no reader anything."""
     rng = np.random.default_rng(0)
     gender, age = noise_labels(faces)
     digest = rng.integers(-(2**63), 2**63, faces)
@@ -204,15 +194,8 @@ def write_noise(path: Path, faces: int, image_size: int) -> None:
 
 
 def training_batches(images, gender, age, size: int, rows: np.ndarray | None = None, augmentation: str = "classic"):
-    """Batches as train.py --aug makes them, or with another of its augmentations.
-
-    Args:
-        images: (n, size, size, 3) uint8, or what takes arrays of rows as that does.
-        gender, age: (n,) labels.
-        size: faces in a batch.
-        rows: those that are trained on; None is all.
-        augmentation: a name in training.augmentations.
-    """
+    """Batches as train.py --aug makes them, or with another of its augmentations, of all or of some rows; images are
+    (n, size, size, 3) uint8, or what takes arrays of rows as that does."""
     from networks import backend
 
     backend.start()  # keeps TensorFlow's greetings from the terminal
@@ -226,14 +209,8 @@ def training_batches(images, gender, age, size: int, rows: np.ndarray | None = N
 
 
 def report(name: str, args: argparse.Namespace, rows: list[dict], device: str | None = None) -> None:
-    """Writes the result file and says where it is.
-
-    Args:
-        name: of the benchmark.
-        args: its arguments, recorded as its settings.
-        rows: the figures, as JSON takes them.
-        device: what Keras computes on; None where Keras does not compute.
-    """
+    """Writes the result file, with the arguments as its settings and the figures as rows, and says where it is;
+    `device` is what Keras computes on, None where it does not compute."""
     machine = describe_machine()
     if device:
         machine["device"] = device

@@ -14,6 +14,9 @@ import common  # makes the suite's modules importable
 import numpy as np
 
 from age_gender import cli
+from age_gender.description import Description
+from networks import backend
+from networks.backbones import build
 
 OPERATIONS = 37e9  # of an image and step of WRN-16-8 at 64 px: forward, and twice as many backward
 FACES = 4096
@@ -34,8 +37,6 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, measure, report."""
     small = {"repeats": 1, "batch_size": 4, "width": 1, "image_size": 32, "matrix": 256}
     args = common.parse(build_parser(), argv, small)
-    from networks import backend
-
     device = backend.start()
     import keras
 
@@ -59,9 +60,6 @@ def matrix_seconds(args: argparse.Namespace) -> list[float]:
 def training_seconds(args: argparse.Namespace) -> dict[str, list[float]]:
     """Seconds of a step on a batch that is there, and of making a batch."""
     import keras
-
-    from age_gender.description import Description
-    from networks.backbones import build
 
     arguments = {"depth": 16, "width": args.width, "stages": 3, "stem_stride": 1}
     model = build(Description("wide_resnet", arguments, args.image_size), weight_decay=5e-4, dropout=0.0)

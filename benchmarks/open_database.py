@@ -64,14 +64,8 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def measure(way: str, path: Path, size: int, count: int) -> dict[str, float]:
-    """Time and memory to open; faces a second, bytes from the disk for each asked for, milliseconds a batch.
-
-    Args:
-        way: MAP, READ, MEMORY or DISK.
-        path: the database.
-        size: faces in a batch.
-        count: batches.
-    """
+    """Time and memory to open; faces a second, bytes from the disk for each asked for, milliseconds a batch, of so many
+    batches of so many faces, made in one of the four ways."""
     memory, started = common.memory_mb("RssAnon"), time.perf_counter()
     database = open_database(path)
     opened = {

@@ -16,7 +16,7 @@ import common  # makes the suite's modules importable
 import numpy as np
 
 from age_gender import cli
-from networks import backend
+from networks import backend, checkpoints
 
 IMAGE_SIZE = 64
 FACES = (1, 3, 8)
@@ -75,7 +75,6 @@ def small_network():
 
 def networks() -> dict:
     """The networks that are as large as those in use, by name."""
-    from networks import checkpoints
     from wide_resnet import wide_resnet
 
     chosen = [wide_resnet(IMAGE_SIZE, depth, width) for depth, width in NETWORKS]

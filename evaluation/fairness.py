@@ -17,30 +17,19 @@ STATISTICS = {"age_mae": ("aged", "age_mae", 1), "gender_accuracy": ("gendered",
 
 
 class Gap(NamedTuple):
-    """What lies between the group that is served worst and the one that is served best, at equal ages.
+    """What lies between the group that is served worst and the one that is served best, at equal ages."""
 
-    Attributes:
-        axis: what the groups are of.
-        statistic: "age_mae" in years, or "gender_accuracy", a share.
-        worst, best: their names.
-        worst_value, best_value: of the statistic.
-        value, low, high: how much the worst one is worse, and the 95% interval between these two groups.
-        decades: in how many decades of age each group has faces enough; others are left out. 0: ages are not known,
-            and nothing is weighed.
-        n: faces of all groups in these.
-    """
-
-    axis: str
-    statistic: str
+    axis: str  # what the groups are of
+    statistic: str  # "age_mae" in years, or "gender_accuracy", a share
     worst: str
     best: str
     worst_value: float
     best_value: float
-    value: float
-    low: float
+    value: float  # how much the worst one is worse
+    low: float  # the ends of the 95% interval of that, between these two groups
     high: float
-    decades: int
-    n: int
+    decades: int  # of age in which each group has faces enough; others are left out. 0: ages are unknown, none weighed
+    n: int  # faces of all groups in these
 
 
 def gaps(outcomes: Outcomes, age: np.ndarray, axes: list[tuple[str, list[tuple[str, np.ndarray]]]], seed: int = 0):

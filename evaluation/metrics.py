@@ -54,17 +54,11 @@ class Scores:
 
 
 class Outcomes(NamedTuple):
-    """What some predictions came to, face by face.
+    """What some predictions came to, face by face."""
 
-    Attributes:
-        sums: name -> (n,), what each face adds to a sum, see the functions below.
-        gender: (n,) true genders, -1 unknown.
-        p_male: (n,) predicted probabilities, for the area under ROC; None leaves it out.
-    """
-
-    sums: dict[str, np.ndarray]
-    gender: np.ndarray
-    p_male: np.ndarray | None = None
+    sums: dict[str, np.ndarray]  # name -> (n,), what each face adds to a sum, see the functions below
+    gender: np.ndarray  # (n,) true genders, -1 unknown
+    p_male: np.ndarray | None = None  # (n,) predicted probabilities, for the area under ROC; None leaves it out
 
     def of(self, chosen: np.ndarray, all_of_it: bool = False) -> "Outcomes":
         """Those of some of the faces (a mask, or rows); the area under ROC and the curve of CS@k only if asked for."""
@@ -235,7 +229,9 @@ def compare(outcomes: Outcomes, other: Outcomes, seed: int = 0) -> dict[str, Dif
     mine, others = values(outcomes), values(other)
     drawn, drawn_others = bootstrap([outcomes, other], seed)
     found = {}
-    for name in mine.keys() & others.keys():
+    for name in mine:
+        if name not in others:
+            continue
         differences = drawn[name] - drawn_others[name]
         differences = differences[np.isfinite(differences)]
         if len(differences) < RESAMPLES / 2:
@@ -243,7 +239,7 @@ def compare(outcomes: Outcomes, other: Outcomes, seed: int = 0) -> dict[str, Dif
         side = min(np.sum(differences <= 0), np.sum(differences >= 0))
         p = min(1.0, 2 * (side + 1) / (len(differences) + 1))
         found[name] = Difference(mine[name] - others[name], *percentiles(differences), float(p))
-    return {name: found[name] for name in mine if name in found}
+    return found
 
 
 def percentiles(drawn: np.ndarray) -> tuple[float, float]:

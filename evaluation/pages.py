@@ -14,13 +14,8 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
 def write_page(path: Path, template: str, **content) -> None:
-    """Renders a template; the page appears under its name only when it is complete.
-
-    Args:
-        path: of the page.
-        template: its name in TEMPLATES.
-        content: what it shows. All text is escaped; PNGs are bytes, faces (h, w, 3) uint8 BGR arrays.
-    """
+    """Renders one of TEMPLATES; the page appears under its name only when it is complete. All text of the content is
+    escaped; PNGs are bytes, faces (h, w, 3) uint8 BGR arrays."""
     write_text(path, _environment().get_template(template).render(content))
 
 

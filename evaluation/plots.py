@@ -2,9 +2,12 @@
 
 import textwrap
 import warnings
+from io import BytesIO
 
+import cv2
 import numpy as np
 
+from age_gender.captions import drawable
 from age_gender.labels import DECADES, FEMALE, GENDERS, MALE, NUM_AGES, UNKNOWN, decade_of
 from evaluation.metrics import Estimate, Reliability
 
@@ -40,8 +43,6 @@ def _wrapped(text: str, letters: int) -> str:
 
 
 def _png(figure) -> bytes:
-    from io import BytesIO
-
     buffer = BytesIO()
     with warnings.catch_warnings():  # a name in letters that the font lacks is drawn as boxes
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
@@ -253,8 +254,6 @@ def draw_samples(images: np.ndarray, true: list[str], said: list[str], wrong: np
         wrong: (n,) bool, whose text below is of another colour.
         columns: faces in a row.
     """
-    import cv2
-
     columns = min(columns, len(images))
     height, width = TILE + 2 * LINE + GAP, TILE + GAP
     across = max(columns, 3) * width  # that the line above can be read
@@ -272,10 +271,6 @@ def draw_samples(images: np.ndarray, true: list[str], said: list[str], wrong: np
 
 def _write(picture: np.ndarray, text: str, top: int, width: int, colour: str) -> None:
     """Writes a line in the middle of a picture, smaller where it is too long: (h, w, 3) uint8 BGR, changed."""
-    import cv2
-
-    from age_gender.captions import drawable
-
     text = drawable(text)
     font, size = cv2.FONT_HERSHEY_SIMPLEX, 0.45
     while (across := cv2.getTextSize(text, font, size, 1)[0][0]) > width - 4 and size > 0.2:

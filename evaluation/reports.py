@@ -70,9 +70,7 @@ def report_runs(evaluations: list[Evaluation], comparisons: list[Comparison], fo
 
 
 def folders(evaluations: list[Evaluation]) -> list[str]:
-    """The folder of each evaluation: "" for the only one, else the checkpoint's number and the faces' name."""
-    if len(evaluations) == 1:
-        return [""]
+    """The folder of each of several evaluations: the checkpoint's number and the faces' name."""
     numbers = {file: number for number, file in enumerate(dict.fromkeys(each.weight_file for each in evaluations), 1)}
     names = []
     for each in evaluations:

@@ -16,11 +16,8 @@ CHECKPOINTS = (".hdf5", ".h5", ".keras")
 
 
 def runs_among(paths: list[Path]) -> tuple[list[Path], list[Path]]:
-    """The best checkpoint of each run that some paths mean, such as checkpoints/*, and the paths that mean none.
-
-    Args:
-        paths: folders of runs, checkpoints and exported files; anything else is passed over.
-    """
+    """The best checkpoint of each run that some paths mean, such as checkpoints/*: folders of runs, checkpoints and
+    exported files; and the paths that mean none."""
     found, others = {}, []
     for path in paths:
         within = path.name == BEST or path.match("weights.*.hdf5")

@@ -23,67 +23,39 @@ Axes = list[tuple[str, list[tuple[str, np.ndarray]]]]
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One model on one set of faces.
-
-    Attributes:
-        weight_file: of the model; epoch: that it was saved after, None unknown.
-        input: the databases.
-        set: which faces; notes: more to know.
-        faces: a table, a row a face: db, path, labels and predictions.
-        p_age: (n, k) predicted distributions.
-        identity: (n,) strings, the same for the same faces.
-        images: all images of the databases, takes arrays of rows, as `set` has them.
-        level: the share of ages that their intervals are to hold.
-        scale: of the ages that are scored.
-        unsure_below: probability of the likelier gender under which a face counts as unsure.
-        trivial: the answers that use no picture.
-        outcomes: of the predictions, face by face.
-        overall: scores of all faces; groups: (axis, name, scores) of groups of them.
-        gaps: between groups of people at equal ages; [] where ages are in groups.
-    """
+    """One model on one set of faces."""
 
     weight_file: str
-    epoch: int | None
-    input: list[str]
-    set: FaceSet
-    notes: list[str]
-    faces: pd.DataFrame
-    p_age: np.ndarray
-    identity: np.ndarray
-    images: ImageStack
-    level: float
-    scale: AgeScale
-    unsure_below: float
-    trivial: dict[str, object]
-    outcomes: Outcomes
-    overall: Scores
-    groups: list[tuple[str, str, Scores]]
-    gaps: list[Gap]
+    epoch: int | None  # that the model was saved after, None unknown
+    input: list[str]  # the databases
+    set: FaceSet  # which faces
+    notes: list[str]  # more to know
+    faces: pd.DataFrame  # a row a face: db, path, labels and predictions
+    p_age: np.ndarray  # (n, k) predicted distributions
+    identity: np.ndarray  # (n,) strings, the same for the same faces
+    images: ImageStack  # all images of the databases, takes arrays of rows, as `set` has them
+    level: float  # the share of ages that their intervals are to hold
+    scale: AgeScale  # of the ages that are scored
+    unsure_below: float  # probability of the likelier gender under which a face counts as unsure
+    trivial: dict[str, object]  # the answers that use no picture
+    outcomes: Outcomes  # of the predictions, face by face
+    overall: Scores  # of all faces
+    groups: list[tuple[str, str, Scores]]  # axis, name and scores of groups of them
+    gaps: list[Gap]  # between groups of people at equal ages; [] where ages are in groups
 
 
 @dataclass(frozen=True)
 class Scoring:
-    """One model on some databases, and how its answers are judged.
-
-    Attributes:
-        weight_file: of the model.
-        description: what it says of itself.
-        databases: whose faces are scored.
-        images: their images, of the model's size.
-        scale: of the ages that are scored; the model's own folds onto it.
-        unsure_below: probability of the likelier gender under which a face counts as unsure.
-        seed: of the bootstrap and of the halves, see `calibrated`.
-        trust: whether a SavedModel may run.
-    """
+    """One model on some databases, and how its answers are judged."""
 
     weight_file: Path
-    description: Description
-    databases: list[Database]
-    images: ImageStack
-    scale: AgeScale
-    unsure_below: float
-    seed: int
-    trust: bool = False
+    description: Description  # what the model says of itself
+    databases: list[Database]  # whose faces are scored
+    images: ImageStack  # of these, of the model's size
+    scale: AgeScale  # of the ages that are scored; the model's own folds onto it
+    unsure_below: float  # probability of the likelier gender under which a face counts as unsure
+    seed: int  # of the bootstrap and of the halves, see `calibrated`
+    trust: bool = False  # whether a SavedModel may run
 
     def evaluations(self, sets: list[FaceSet]) -> list[Evaluation]:
         """Asks the model about each face once, and scores each set.
@@ -132,14 +104,13 @@ class Scoring:
         description, scale = self.description, self.scale
         years = scale == YEARS
         faces, notes = calibrated(faces, p_age, description.calibration, chosen.chose, self.seed, intervals=years)
-        if not years:
-            true = np.concatenate(
-                [scale.group_of(each.age, each.label_low, each.label_high) for each in self.databases]
-            )
-            faces, more = grouped(faces, p_age, description.age_scale, scale, true[chosen.rows])
-            notes += more
         if years:
             notes += unscored(faces.age, "age in years", "age", faces.get("label_low"))
+        else:
+            groups = [scale.group_of(each.age, each.label_low, each.label_high) for each in self.databases]
+            true = np.concatenate(groups)[chosen.rows]
+            faces, more = grouped(faces, p_age, description.age_scale, scale, true)
+            notes += more
         notes += unscored(faces.gender, "gender", "gender")
         if not description.split:
             notes.append(f"the training of {self.weight_file} is not known: faces that trained it cannot be told")

@@ -162,12 +162,10 @@ def gap_in_words(gap: Gap) -> str:
     value, away, low, high = (number(gap.statistic, v) for v in (gap.worst_value, gap.value, gap.low, gap.high))
     name, unit, more = HEADINGS[gap.statistic][0], " years" if years else "%", "more" if years else "points less"
     ages = f"at equal ages ({counted(gap.decades, 'decade')}, " if gap.decades else "(ages unknown, "
+    said = f"by {gap.axis} {ages}{gap.n:,} faces): {name} of"
     if not gap.value:
-        return f"by {gap.axis} {ages}{gap.n:,} faces): {name} of each {value}{unit}"
-    return (
-        f"by {gap.axis} {ages}{gap.n:,} faces): {name} of {gap.worst} {value}{unit}, {away} ({low} to {high}) {more} "
-        f"than {gap.best}"
-    )
+        return f"{said} each {value}{unit}"
+    return f"{said} {gap.worst} {value}{unit}, {away} ({low} to {high}) {more} than {gap.best}"
 
 
 def badness(scores: Scores) -> float:

@@ -1,6 +1,7 @@
 """Networks by name, their checkpoints and their export; here, the one way to open whatever predicts."""
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from tqdm import tqdm
 from age_gender import runtimes
 from age_gender.description import KEY, Description
 from age_gender.runtimes import Model
+from networks import backend, checkpoints
 
 TENSORFLOW = ("tensorflow", "tensorflow>=2.20,<2.22")  # which runs SavedModels, as it is imported and installed
 SAVED_MODEL_JSON = f"assets.extra/{KEY}.json"  # of a SavedModel's folder: its description
@@ -31,19 +33,14 @@ def open_model(path: str | os.PathLike[str], trust: bool = False) -> Model:
         return runtimes.open_model(path)
     if path.is_dir():
         return _open_saved_model(path, trust)
-    from networks import backend
-    from networks.checkpoints import load
-
     device = backend.start()
-    model, description = load(path)
+    model, description = checkpoints.load(path)
     return Model(description, backend.compiled_predict(model), device, path)
 
 
 def description_of(path: Path, trust: bool = False) -> Description:
     """What any file that `open_model` opens says of itself; of a checkpoint, without building its network."""
-    from networks.checkpoints import inspect, is_exported
-
-    return open_model(path, trust).description if is_exported(path) else inspect(path)
+    return open_model(path, trust).description if checkpoints.is_exported(path) else checkpoints.inspect(path)
 
 
 def _open_saved_model(path: Path, trust: bool) -> Model:
@@ -55,10 +52,6 @@ def _open_saved_model(path: Path, trust: bool) -> Model:
             "made it, or take another format, which is data"
         )
     runtimes.require([TENSORFLOW], f"{path}, which TensorFlow runs,")
-    from importlib.metadata import version
-
-    from networks import backend
-
     with runtimes.reading_exported(path):
         if not (path / SAVED_MODEL_JSON).is_file():
             raise ValueError(f"there is no {SAVED_MODEL_JSON} in it")
@@ -69,15 +62,9 @@ def _open_saved_model(path: Path, trust: bool) -> Model:
 
 
 def predict_rows(model: Model, images, rows: np.ndarray) -> list[np.ndarray]:
-    """What a model says of some rows of databases, in large batches.
+    """What a model says of some rows of databases, in large batches: (m,) -> [gender (m, 2), age (m, k)], float32.
 
-    Args:
-        model: whatever predicts.
-        images: takes arrays of rows and gives (n, size, size, 3) uint8 BGR of the model's size, see utils.ImageStack.
-        rows: (m,) row numbers.
-
-    Returns:
-        [gender (m, 2), age (m, k)], float32 distributions.
+    `images` takes arrays of rows and gives (n, size, size, 3) uint8 BGR of the model's size, see utils.ImageStack.
     """
     starts = range(0, len(rows), BATCH)
     parts = [model(images[rows[start : start + BATCH]]) for start in tqdm(starts, unit="batch", disable=None)]

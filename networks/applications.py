@@ -15,19 +15,12 @@ VGGFACE_MEANS_BGR = {"vgg16": (93.5940, 104.7624, 129.1863), "resnet50": (91.495
 
 
 class Network(NamedTuple):
-    """A network of keras.applications.
+    """A network of keras.applications."""
 
-    Attributes:
-        function: its name there.
-        pixels: what it wants: "bgr", less ImageNet's means; "rgb_signed", in -1..1; "rgb", 0..255, as it scales inside.
-        stages: how the names of the layers begin at which its second and later stages begin.
-        smallest: height and width of the smallest image it takes, in pixels.
-    """
-
-    function: str
-    pixels: str
-    stages: tuple[str, ...]
-    smallest: int = 32
+    function: str  # its name there
+    pixels: str  # it wants: "bgr", less ImageNet's means; "rgb_signed", in -1..1; "rgb", 0..255, as it scales inside
+    stages: tuple[str, ...]  # how the names of the layers begin at which its second and later stages begin
+    smallest: int = 32  # height and width of the smallest image it takes, in pixels
 
 
 def _named(beginning: str, numbers) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ Keras chooses the backend by the environment variable KERAS_BACKEND or its own c
 default. `start` comes before anything that imports Keras.
 """
 
+import hashlib
 import logging
 import os
 import re
@@ -78,15 +79,10 @@ HEARTBEAT = 100  # seconds, JAX's own
 
 
 class Team(NamedTuple):
-    """The devices that train one network together.
+    """The devices that train one network together."""
 
-    Attributes:
-        devices: of all processes; 0 where the network is trained as Keras does it by itself.
-        process, processes: this process's number, counted from 0, and how many there are.
-    """
-
-    devices: int = 0
-    process: int = 0
+    devices: int = 0  # of all processes; 0 where the network is trained as Keras does it by itself
+    process: int = 0  # this process's number, counted from 0
     processes: int = 1
 
     @property
@@ -258,8 +254,6 @@ def agree(what: str, value: str) -> None:
     """Raises ValueError in all processes unless all have the same text: they would train other networks."""
     if _team.processes == 1:
         return
-    import hashlib
-
     from jax.experimental import multihost_utils
 
     mine = np.frombuffer(hashlib.sha256(value.encode()).digest(), np.uint32)
@@ -309,15 +303,8 @@ def can_write_tensorboard() -> bool:
 
 @contextmanager
 def telling_failures(logs: Path) -> Iterator[None]:
-    """Turns what TensorFlow and JAX raise of a full memory, and TensorFlow of a full disk, into one line.
-
-    Args:
-        logs: the folder of TensorBoard's logs, the only files that TensorFlow itself writes.
-
-    Raises:
-        OSError: if the logs cannot be written.
-        MemoryError: if the device's memory does not suffice.
-    """
+    """Turns what TensorFlow and JAX raise of a full memory into a MemoryError of one line, and what TensorFlow raises
+    of a full disk into an OSError: the only files that it writes itself are TensorBoard's, in the folder `logs`."""
     try:
         yield
     except Exception as error:
@@ -334,17 +321,11 @@ def telling_failures(logs: Path) -> Iterator[None]:
 
 
 def compiled_predict(model) -> Predict:
-    """Prediction as one compiled call for any number of images.
+    """Prediction as one compiled call: a function of (n, h, w, 3) uint8 BGR, n >= 1, that returns the outputs as a list
+    of float32 arrays, from any one thread at a time.
 
     `model.predict` sets up a loop at every call; this calls the compiled network itself, traced once, and keeps
     nothing between calls.
-
-    Args:
-        model: a Keras model of one image input.
-
-    Returns:
-        A function of (n, h, w, 3) uint8 BGR, n >= 1, that returns the outputs as a list of float32 arrays. It may be
-        called from any one thread at a time.
     """
     import keras
 
@@ -416,12 +397,8 @@ def half_litert() -> dict[str, object]:
 
 
 def int8_litert(folder: Path, images: np.ndarray) -> bytes:
-    """A SavedModel as a LiteRT file whose convolutions are computed in 8 bits, and nothing else.
-
-    Args:
-        folder: of the SavedModel.
-        images: (n, size, size, 3) uint8, faces on which the ranges are measured.
-    """
+    """The SavedModel in a folder as a LiteRT file whose convolutions are computed in 8 bits, and nothing else; their
+    ranges are measured on (n, size, size, 3) uint8 faces."""
     import tensorflow as tf
     from tensorflow.lite.python.schema_py_generated import BuiltinOperator
 

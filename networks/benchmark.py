@@ -22,10 +22,7 @@ MOST_FOLDERS = 1 << 20
 
 def splits_in(path: Path) -> int:
     """How many splits a file's folders make; 0 where it is for tests alone, as FG-NET's with a folder for each person.
-
-    Raises:
-        FileNotFoundError, ValueError: as `folders_in` does.
-    """
+    Raises as `folders_in` does."""
     return len(TESTS.get(folder_count(path), ()))
 
 

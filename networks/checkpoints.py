@@ -7,6 +7,7 @@ Files of the original suite (Keras 2) load by their path too.
 
 import hashlib
 import json
+import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -32,8 +33,6 @@ SHIPPED = Path(__file__).resolve().parent.parent / "checkpoints" / "age_gender.h
 
 def save(model, path: Path, description: Description) -> None:
     """Writes a checkpoint; the file appears under its name only when it is complete."""
-    import logging
-
     import h5py
 
     with replacing(path) as temporary:

@@ -74,16 +74,10 @@ def is_dlib(path: Path) -> bool:
 
 
 def load_dlib(model, path: Path) -> str:
-    """Gives the network the weights of dlib's file; the heads stay as they are.
+    """Gives the network of `dlib_resnet` the weights of dlib_face_recognition_resnet_model_v1.dat, under any name, and
+    says what was loaded; the heads stay as they are.
 
     Where the channels double, dlib fills up with zeros; the kernel that does it here starts as that.
-
-    Args:
-        model: of `dlib_resnet`, changed in place.
-        path: dlib_face_recognition_resnet_model_v1.dat, under any name.
-
-    Returns:
-        What was loaded, in words.
 
     Raises:
         ValueError: if the file is damaged, or is of another network.

@@ -8,6 +8,7 @@ import logging
 import warnings
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
@@ -131,22 +132,12 @@ def _age_quantile(age, share: float):
 
 
 def check(form: str, precision: str) -> None:
-    """Refuses what cannot be written here.
-
-    Args:
-        form: a name in NEEDED.
-        precision: float32, float16 or int8.
-
-    Raises:
-        ValueError: with the line that installs what is lacking.
-    """
+    """Raises ValueError, with the line that installs what is lacking, where a format in NEEDED cannot be written here
+    with a precision, float32, float16 or int8."""
     more = ONNX if (form, precision) == ("openvino", "int8") else ()
     require((*NEEDED[form], *more), f"--format {form} --precision {precision}")
-    if form == "litert":
-        from importlib.metadata import version
-
-        if tuple(map(int, version("keras").split(".")[:2])) < (3, 13):
-            raise ValueError(f'Keras {version("keras")} does not write LiteRT: pip install "keras>=3.13"')
+    if form == "litert" and tuple(map(int, version("keras").split(".")[:2])) < (3, 13):
+        raise ValueError(f'Keras {version("keras")} does not write LiteRT: pip install "keras>=3.13"')
 
 
 def convert(model, path: Path, form: str, precision: str, metadata: str, images: np.ndarray | None = None) -> None:

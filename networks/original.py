@@ -20,20 +20,16 @@ def layers_of(file) -> dict[str, list[tuple[int, dict[str, np.ndarray]]]]:
     """kind of layer -> [(running number, {weight name -> array})] in the order of creation."""
     group = file["model_weights"] if "model_weights" in file else file
     layers = {}
-    for name in group:
-        found = {}
-        weights = group[name]
-        if hasattr(weights, "visititems"):
-            weights.visititems(lambda path, item, found=found: _note(found, path, item))
-        if found:
+    for name, layer in group.items():
+        paths = []
+        if hasattr(layer, "visit"):
+            layer.visit(paths.append)
+        weights = [path for path in paths if hasattr(layer[path], "shape")]
+        if weights:
             kind, number = re.fullmatch(r"(.*?)_?(\d*)", name).groups()
+            found = {path.rsplit("/", 1)[-1].removesuffix(":0"): layer[path][()] for path in weights}
             layers.setdefault(kind, []).append((int(number or 0), found))
     return {kind: sorted(numbered, key=lambda entry: entry[0]) for kind, numbered in layers.items()}
-
-
-def _note(found: dict, path: str, item) -> None:
-    if hasattr(item, "shape"):
-        found[path.rsplit("/", 1)[-1].removesuffix(":0")] = item[()]
 
 
 def is_original(layers: dict) -> bool:

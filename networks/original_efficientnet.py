@@ -31,15 +31,8 @@ def is_later_original(file) -> bool:
 
 
 def describe(file, path: Path) -> Description:
-    """What a file says of its network: which one, and its image size.
-
-    Args:
-        file: the open HDF5 file.
-        path: of it; its name says the image size where only weights are in it.
-
-    Raises:
-        ValueError: if the network is none of NETWORKS, or the size is not known.
-    """
+    """What an open HDF5 file says of its network: which one, and its image size, which the file's name says where only
+    weights are in it. Raises ValueError if the network is none of NETWORKS, or the size is not known."""
     blocks = sum(name.endswith("_dwconv") for name in layer_names(file))
     features = read_weights(path)["top_conv"][0].shape[-1]
     network = NETWORKS.get((features, blocks))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from age_gender.description import TRAINING, Description
@@ -23,23 +24,14 @@ WARM_UP, RUNS = 5, 40  # of one face, for the latency
 
 
 class Limits(NamedTuple):
-    """How far a file may be from Keras; None where it does not matter.
+    """How far a file may be from Keras; None where it does not matter."""
 
-    Attributes:
-        age: greatest difference of an expected age, years.
-        p_male: greatest difference of a probability of male.
-        interval: greatest difference of an interval's end, years.
-        mean_age: mean difference of the expected ages, years.
-        mae: by how much the mean absolute error may be worse, years.
-        accuracy: by how much the share of right genders may be worse.
-    """
-
-    age: float | None = None
-    p_male: float | None = None
-    interval: int | None = None
-    mean_age: float | None = None
-    mae: float | None = None
-    accuracy: float | None = None
+    age: float | None = None  # greatest difference of an expected age, years
+    p_male: float | None = None  # greatest difference of a probability of male
+    interval: int | None = None  # greatest difference of an interval's end, years
+    mean_age: float | None = None  # mean difference of the expected ages, years
+    mae: float | None = None  # by how much the mean absolute error may be worse, years
+    accuracy: float | None = None  # by how much the share of right genders may be worse
 
 
 LIMITS = {
@@ -50,26 +42,17 @@ LIMITS = {
 
 
 class Faces(NamedTuple):
-    """What the proof is made with.
+    """What the proof is made with."""
 
-    Attributes:
-        image: (n, size, size, 3) uint8 BGR.
-        age, gender: (n,) labels, -1 unknown.
-        ranging: (m, size, size, 3) uint8 BGR, other faces, for int8's ranges; None where there are none.
-        words: which they are.
-    """
-
-    image: np.ndarray
-    age: np.ndarray
+    image: np.ndarray  # (n, size, size, 3) uint8 BGR
+    age: np.ndarray  # (n,) labels, -1 unknown
     gender: np.ndarray
-    ranging: np.ndarray | None
-    words: str
+    ranging: np.ndarray | None  # (m, size, size, 3) uint8 BGR, other faces, for int8's ranges; None: there are none
+    words: str  # which they are
 
 
 def drawn_faces(count: int, size: int, seed: int) -> Faces:
     """Patterns instead of faces, without labels: soft patches of colour with some noise, no two alike."""
-    import cv2
-
     rng = np.random.default_rng(seed)
     patches = rng.uniform(0, 255, (count, 6, 6, 3))
     soft = np.stack([cv2.resize(patch, (size, size), interpolation=cv2.INTER_CUBIC) for patch in patches])

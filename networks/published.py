@@ -18,14 +18,8 @@ IMAGENET_STDS_RGB = np.float32([0.229, 0.224, 0.225])  # of pixels in 0..1
 
 
 def load_imagenet(model, name: str) -> str:
-    """Gives a network's base the weights that keras.applications has for ImageNet, which Keras downloads once.
-
-    Args:
-        model: of `application`, changed in place.
-        name: its name in NETWORKS.
-
-    Returns:
-        What was loaded, in words.
+    """Gives the base of a network of `application`, by its name in NETWORKS, the weights that keras.applications has
+    for ImageNet, which Keras downloads once; says what was loaded.
 
     Raises:
         ValueError: if the weights cannot be fetched, with the file that is missing and where to put it.

@@ -22,19 +22,13 @@ TEST_SEED = 2016  # of the test part, whatever the seed of the run
 
 
 class Past(NamedTuple):
-    """What a model has seen of some databases, n rows in all.
+    """What a model has seen of some databases, n rows in all."""
 
-    Attributes:
-        side: (n,) uint8: TRAINING, VALIDATION or TEST where a face stood so in its own training, else ON_NO_SIDE.
-        earlier: (n,) bool, whether a training that it went on from, or a teacher of it, trained on the face.
-        own: (n,) bool, whether the face is in a database of its own training.
-        untold: whether more of the faces may have trained it: it was written by version 0.5.0 or before, or came from
-            such a model, and not all databases of that training are there.
-    """
-
-    side: np.ndarray
-    earlier: np.ndarray
-    own: np.ndarray
+    side: np.ndarray  # (n,) uint8: TRAINING, VALIDATION or TEST in its own training, else ON_NO_SIDE
+    earlier: np.ndarray  # (n,) bool, whether a training that it went on from, or a teacher of it, trained on the face
+    own: np.ndarray  # (n,) bool, whether the face is in a database of its own training
+    # Whether more of the faces may have trained it: it was written by version 0.5.0 or before, or came from such a
+    # model, and not all databases of that training are there.
     untold: bool
 
     @property

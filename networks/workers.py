@@ -10,33 +10,23 @@ from age_gender import cluster
 from age_gender.labels import AgeScale
 from age_gender.predictor import Predictor, Result
 from age_gender.sources import Frame
+from networks import open_model
 
 LEFT_THERE = np.empty((0, 0, 3), np.uint8)  # in place of a picture that was read: it stays where it was
 
 
 class Reading(NamedTuple):
-    """How faces are read, in words that another process understands; see `Predictor` for all but the model.
+    """How faces are read, in words that another process understands; see `Predictor` for all but the model."""
 
-    Attributes:
-        weight_file: the model, an absolute path, as networks.open_model takes it.
-        trust: whether a SavedModel may run.
-    """
-
-    weight_file: Path
-    trust: bool
+    weight_file: Path  # the model, an absolute path, as networks.open_model takes it
+    trust: bool  # whether a SavedModel may run
     detector: str | None
     margin: float | None
     age_scale: AgeScale | None
     unsure_below: float
 
     def predictor(self) -> Predictor:
-        """Opens the model.
-
-        Raises:
-            FileNotFoundError, ValueError: if it or the detector cannot be used.
-        """
-        from networks import open_model
-
+        """Opens the model; raises FileNotFoundError or ValueError if it or the detector cannot be used."""
         model = open_model(self.weight_file, self.trust)
         return Predictor(model, self.detector, self.margin, self.age_scale, self.unsure_below)
 

@@ -11,11 +11,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
 
 import numpy as np
+import pandas as pd
+from tabulate import tabulate
 
 import teach
 from age_gender import cli
 from age_gender.intervals import UNSURE_BELOW
 from age_gender.labels import FEMALE, MALE, UNKNOWN, YEARS, expected_age
+from evaluation.metrics import compare, score
+from evaluation.scoring import calibrated, outcomes_of
+from evaluation.tables import with_interval
+from networks import open_model, predict_rows
+from utils import ImageStack, open_database
 
 SURE = 0.95
 NEARLY = 0.92, 0.97  # what stands for "95% sure"
@@ -31,11 +38,6 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--input", **cli.FILE, nargs="+", required=True, help="databases of teach.py")
     parser.add_argument("--whole", **cli.FILE, nargs="*", default=[], help="databases that nothing was trained on")
     args = parser.parse_args(argv)
-    from tabulate import tabulate
-
-    from networks import open_model
-    from utils import open_database
-
     new, old = open_model(args.weight_file), open_model(args.before)
     tables = {name: [] for name in ("overall", "gender", "guesses", "bands")}
     for path in [*args.input, *args.whole]:
@@ -63,12 +65,6 @@ def main(argv: list[str] | None = None) -> None:
 
 def answers(model, database, rows: np.ndarray) -> tuple:
     """What a model says of some faces, a table as evaluation.scoring has it, and what that comes to, per face."""
-    import pandas as pd
-
-    from evaluation.scoring import calibrated, outcomes_of
-    from networks import predict_rows
-    from utils import ImageStack
-
     p_gender, p_age = predict_rows(model, ImageStack([database], model.description.image_size), rows)
     labels = {"age": database.age[rows], "gender": database.gender[rows]}
     faces = pd.DataFrame({**labels, "expected_age": expected_age(p_age), "p_male": p_gender[:, MALE]})
@@ -78,22 +74,16 @@ def answers(model, database, rows: np.ndarray) -> tuple:
 
 def scored(outcomes):
     """The estimates of some outcomes, by name."""
-    from evaluation.metrics import score
-
     return score(outcomes).estimates
 
 
 def shown(name: str, found, signed: bool = False) -> str:
     """An estimate with its interval, '-' where there is none."""
-    from evaluation.tables import with_interval
-
     return with_interval(name, found[name], signed) if name in found and not np.isnan(found[name].value) else "-"
 
 
 def overall(outcomes, before) -> list[str]:
     """Age error, that of the earlier model and the difference, bias; the same of the gender."""
-    from evaluation.metrics import compare
-
     found, earlier, difference = scored(outcomes), scored(before), compare(outcomes, before, seed=0)
     cells = []
     for name in ("age_mae", "gender_accuracy"):

@@ -82,16 +82,8 @@ def ramp(age, start, end):
 
 
 def draw_person(age, gender, rng):
-    """Draw the looks of a person.
-
-    Args:
-        age: Years, 0 to 100.
-        gender: FEMALE or MALE.
-        rng: The only source of chance; the same state draws the same person.
-
-    Returns:
-        Person.
-    """
+    """Draw the looks of a Person of an age in years, 0 to 100. `rng` is the only source of chance: the same state draws
+    the same person."""
     is_male, tone = gender == MALE, rng.integers(len(SKINS))
     skin = SKINS[tone] * rng.uniform(0.95, 1.03)
     natural = HAIRS[rng.integers(len(HAIRS) if tone < LIGHT_SKINS else DARK_HAIRS)] * rng.uniform(0.85, 1.15)

@@ -11,7 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
 
-from age_gender import cli
+from PIL import Image, ImageDraw, ImageFont
+
+from age_gender import Predictor, cli
 
 PORTRAITS = Path(__file__).resolve().parent / "portraits"
 COLUMNS, WIDTH, HEIGHT, CAPTION, GAP = 8, 120, 150, 40, 6  # pictures in a row; pixels
@@ -35,16 +37,12 @@ def read_portraits():
 
 def answers_for(portraits):
     """The largest face of each portrait as the shipped model sees it, or None where no face is found."""
-    from age_gender import Predictor
-
     found = Predictor().many([portrait["path"] for portrait in portraits])
     return [max(faces, key=lambda face: face.box[2] - face.box[0], default=None) for faces in found]
 
 
 def draw(portraits, answers):
     """All portraits in rows, each with a line for the label and one for the answer: a PIL image."""
-    from PIL import Image, ImageDraw, ImageFont
-
     rows = -(-len(portraits) // COLUMNS)
     sheet = Image.new("RGB", (COLUMNS * (WIDTH + GAP) + GAP, rows * (HEIGHT + CAPTION) + GAP), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=14)

@@ -19,6 +19,10 @@ import numpy as np
 
 from age_gender import cli
 from age_gender.labels import MALE, UNKNOWN, expected_age
+from networks import open_model, predict_rows
+from networks.checkpoints import choose, load, save
+from networks.split import past_of
+from utils import ImageStack, labels_of, open_database
 
 SMOOTHING = 3.0  # years, of how often an age is said
 
@@ -32,11 +36,6 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if not args.input:
         parser.error("--input names the databases of its training")
-    from networks import open_model, predict_rows
-    from networks.checkpoints import choose, load, save
-    from networks.split import past_of
-    from utils import ImageStack, labels_of, open_database
-
     path = choose(args.weight_file)
     databases = list(map(open_database, args.input))
     asked = open_model(path)

@@ -21,16 +21,13 @@ def build_parser():
     parser = cli.parser_for(__doc__, "make_samples.py [options]")
     parser.add_argument("--output_dir", default="quickstart", help="gets the folders wiki_crop and photos")
     parser.add_argument("--count", type=int, default=800, help="records of wiki_crop")
-    parser.add_argument("--seed", type=int, default=0, help="of everything drawn, 0 or more")
+    parser.add_argument("--seed", **cli.numeric("N", int, 0, default=0), help="of everything drawn, 0 or more")
     return parser
 
 
 def main(argv=None):
-    """Check the arguments, draw, and say in one line what was written."""
-    parser = build_parser()
-    args = parser.parse_args(argv)
-    if args.seed < 0:
-        parser.error(f"--seed must be 0 or more. Received: {args.seed}")
+    """Draw, and say in one line what was written."""
+    args = build_parser().parse_args(argv)
     print(write_samples(args.output_dir, args.count, args.seed))
 
 

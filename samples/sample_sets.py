@@ -66,15 +66,7 @@ def draw_kinds(count, rng):
 
 
 def draw_records(count, seed):
-    """Draw the rows of the data set.
-
-    Args:
-        count: How many, MIN_COUNT or more.
-        seed: Of everything; the same rows come from the same `count` and `seed`.
-
-    Returns:
-        List of `count` Record.
-    """
+    """Draw the rows of the data set, MIN_COUNT or more: a list of Record, the same from the same `count` and `seed`."""
     if count < MIN_COUNT:
         raise ValueError(f"count must be {MIN_COUNT} or more, to hold every kind of dirt. Received: {count}")
     rng = np.random.default_rng(seed)

@@ -23,12 +23,18 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the suite's modules lie above this folder
 
 import numpy as np
+from tqdm import tqdm
 
 from age_gender import cli
+from age_gender.description import TEST, TRAINING, VALIDATION
 from age_gender.files import digest, reading, replacing
 from age_gender.labels import MALE, NUM_AGES, UNKNOWN, expected_age
+from face_res import face_res, read_tensors
+from networks import backend
+from networks.dlib_resnet import dlib_resnet, load_dlib
+from networks.split import split
+from utils import open_database, read_paths, writing_database
 
-TRAINING, VALIDATION, TEST = range(3)
 PARTS = ("train", "valid", "test")
 FOLDS = 5
 IMAGE_SIZE = 128  # pixels, of the databases
@@ -66,9 +72,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     """Split, ask the network, train the heads, report, write."""
     args = build_parser().parse_args(argv)
-    from networks import backend
-    from utils import open_database, read_paths
-
     backend.start()
     own, cut = (open_database(path) for path in args.utkface)
     places = {path: row for row, path in enumerate(read_paths(own.source))}
@@ -104,9 +107,6 @@ def people(database) -> Faces:
 
 def utkface(database) -> Faces:
     """UTKFace's faces, split as in the model's earlier trainings: --test_split 0.08 --validation_split 0.03."""
-    from networks.split import split
-    from utils import read_paths
-
     side = np.zeros(len(database), np.int64)
     for number, rows in enumerate(split([database], 0.03, 0, 0.08)):
         side[rows] = number
@@ -122,8 +122,7 @@ def kept_apart(database) -> np.ndarray:
 
 def intervals(database) -> tuple[np.ndarray, np.ndarray]:
     """First and last year of each face's age, the same where it is known to the year, -1 unknown: (n,), (n,)."""
-    unknown = np.full(len(database), UNKNOWN)
-    ends = (unknown if end is None else end for end in (database.label_low, database.label_high))
+    ends = (database.column(name, UNKNOWN) for name in ("label_low", "label_high"))
     return tuple(np.where(database.age == UNKNOWN, end, database.age) for end in ends)
 
 
@@ -134,9 +133,6 @@ def frozen(faceres: Path, dlib: Path | None):
     """What the heads see with: (n, 128, 128, 3) uint8 BGR -> FaceRes's features (n, 1024), log odds of male (n, 1) and
     ages (n, 100), and with dlib's network also its features (n, 256)."""
     import keras
-
-    from face_res import face_res, read_tensors
-    from networks.dlib_resnet import dlib_resnet, load_dlib
 
     keras.mixed_precision.set_global_policy("mixed_bfloat16")
     image = keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), dtype="uint8")
@@ -167,11 +163,7 @@ def features(network, database) -> np.ndarray:
 
 def ask(network, database) -> np.ndarray:
     """As `features`, float16."""
-    from tqdm import tqdm
-
-    from networks.backend import compiled_predict
-
-    predict, found = compiled_predict(network), []
+    predict, found = backend.compiled_predict(network), []
     for start in tqdm(range(0, len(database), BATCH), desc=database.source.stem, unit="batch", disable=None):
         images = np.asarray(database.image[start : start + BATCH])
         both = [np.concatenate(predict(faces), axis=1) for faces in (images, images[:, :, ::-1])]
@@ -217,14 +209,8 @@ def age_targets(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     soft = np.exp(-0.5 * ((YEARS - low[:, None]) / AGE_SIGMA) ** 2)
     soft /= soft.sum(axis=1, keepdims=True)
     inside = (low[:, None] <= YEARS) & (high[:, None] >= YEARS)
-    columns = [
-        soft * exact[:, None],
-        inside * wide[:, None],
-        exact[:, None],
-        wide[:, None],
-        np.maximum(low, 0)[:, None],
-    ]
-    return np.concatenate(columns, axis=1).astype(np.float32)
+    columns = soft * exact[:, None], inside * wide[:, None], exact, wide, np.maximum(low, 0)
+    return np.column_stack(columns).astype(np.float32)
 
 
 def age_loss(target, said):
@@ -276,7 +262,6 @@ def report(sets: list[Faces], answers: list) -> None:
 def write(output: Path, sets: list[Faces], answers: list) -> None:
     """Writes the database and the answers."""
     from training.teachers import write_answers
-    from utils import open_database, writing_database
 
     chosen = [np.flatnonzero(faces.side != UNKNOWN) for faces in sets]
     size, margin = sets[1].database.image_size, sets[1].database.margin
@@ -288,12 +273,13 @@ def write(output: Path, sets: list[Faces], answers: list) -> None:
         for faces, rows in zip(sets, chosen, strict=True):
             for start in range(0, len(rows), 512):
                 writer.append(np.asarray(faces.database.image[rows[start : start + 512]]))
+        low, high = column(lambda faces: faces.low), column(lambda faces: faces.high)
         columns = {
             "age": column(lambda faces: faces.database.age),
             "gender": column(lambda faces: faces.database.gender),
             "part": column(lambda faces: faces.side),
-            "age_low": column(lambda faces: np.where(faces.low == faces.high, UNKNOWN, faces.low)),
-            "age_high": column(lambda faces: np.where(faces.low == faces.high, UNKNOWN, faces.high)),
+            "age_low": np.where(low == high, UNKNOWN, low),
+            "age_high": np.where(low == high, UNKNOWN, high),
         }
         scalars = {"img_size": size, "margin": margin, "align": 0.0}
         writer.finish(columns, scalars, {"db": "people", "detector": "dlib", "part_names": PARTS})

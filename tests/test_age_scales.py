@@ -20,8 +20,9 @@ from mixup_generator import Labels, MixupGenerator
 from networks import checkpoints, open_model
 from readers import read_records
 from training.data import load_data
-from training.losses import AGE_LOSSES, age_loss
+from training.losses import age_loss
 from training.metrics import AgeError, OneOff, weighted_metrics
+from training.options import AGE_LOSSES
 from training.teachers import ask_teachers
 from wide_resnet import OrdinalAges, two_heads
 

@@ -131,7 +131,7 @@ def test_too_few_records_for_every_kind_of_dirt_are_refused(tmp_path, capsys):
         write_samples(str(tmp_path), count=15, seed=0)
     with pytest.raises(SystemExit) as ended:
         main(["--output_dir", str(tmp_path / "new"), "--seed", "-1"])
-    assert ended.value.code == 2 and "--seed must be 0 or more. Received: -1" in capsys.readouterr().err
+    assert ended.value.code == 2 and "--seed: -1 is not 0 or more" in capsys.readouterr().err
 
 
 def test_the_portraits_are_those_of_their_table_and_evenly_of_both_genders():

@@ -8,7 +8,6 @@ import argparse
 import os
 import re
 import shlex
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.util import find_spec
@@ -24,8 +23,16 @@ from networks.checkpoints import choose
 from readers.parts import with_all_parts
 from training.augmentations import AUGMENTATIONS
 from training.data import newest_database
-from training.losses import AGE_LOSSES, SOFT_LOSSES
-from training.options import DEFAULT_RATES, MONITORS, PUBLISHED, TRACKERS, WIDE_RESNET_ARGUMENTS, Options
+from training.options import (
+    AGE_LOSSES,
+    DEFAULT_RATES,
+    MONITORS,
+    PUBLISHED,
+    SOFT_LOSSES,
+    TRACKERS,
+    WIDE_RESNET_ARGUMENTS,
+    Options,
+)
 from training.resume import RESUME_FILE, read_resume, reading_resume
 from training.starting import start_of
 
@@ -102,7 +109,20 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         default="random",
         help="part: faces that their dataset has in a part named train, valid or test stand there; others as random",
     )
-    _add_folds(group)
+    group.add_argument(
+        "--fold",
+        type=lambda text: text if text == "all" else cli.number(int, 0)(text),
+        metavar="N|all",
+        help="keep fold N for the test: the dataset's own, such as 0 to 4 of Adience, or one of --folds; all trains "
+        "each in turn, in folders fold_0, fold_1, ...",
+    )
+    group.add_argument(
+        "--folds",
+        type=cli.checked(_folds),
+        metavar="K|FILE",
+        help="make K folds of the faces, whole people at a time, the same whatever the seed; or take the splits of a "
+        "database of the Facial Age Estimation Benchmark, a .json file",
+    )
     group.add_argument(
         "--aug",
         choices=AUGMENTATIONS,
@@ -123,24 +143,6 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         "--seed",
         **cli.numeric("N", int, 0, default=0),
         help="of the split, the order, the augmentation and the first weights",
-    )
-
-
-def _add_folds(group) -> None:
-    """Which fold is kept for the test, and what the folds are."""
-    group.add_argument(
-        "--fold",
-        type=lambda text: text if text == "all" else cli.number(int, 0)(text),
-        metavar="N|all",
-        help="keep fold N for the test: the dataset's own, such as 0 to 4 of Adience, or one of --folds; all trains "
-        "each in turn, in folders fold_0, fold_1, ...",
-    )
-    group.add_argument(
-        "--folds",
-        type=cli.checked(_folds),
-        metavar="K|FILE",
-        help="make K folds of the faces, whole people at a time, the same whatever the seed; or take the splits of a "
-        "database of the Facial Age Estimation Benchmark, a .json file",
     )
 
 
@@ -401,7 +403,7 @@ def launched_copies(environment: Mapping[str, str] = os.environ) -> int:
     return max(int(count) if count.isdecimal() else 1 for count in found)
 
 
-def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tuple[Options, Path, dict, tuple]:
+def parse(parser: argparse.ArgumentParser, argv: list[str]) -> tuple[Options, Path, dict, tuple]:
     """What is to be trained, the folder it goes to, what a stopped run left, {} unless it is resumed, and on what
     devices, see `devices_of`.
 
@@ -409,7 +411,7 @@ def parse(parser: argparse.ArgumentParser, argv: list[str] | None = None) -> tup
         SystemExit: with status 2 and one line, for arguments that do not go together.
         FileNotFoundError, ValueError: for files that are not there or damaged.
     """
-    argv = files_first(parser, sys.argv[1:] if argv is None else argv)
+    argv = files_first(parser, argv)
     args = parser.parse_args(argv)
     folder = args.output_dir / (args.run or "")
     if args.resume and args.restart:

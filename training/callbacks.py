@@ -15,11 +15,13 @@ from age_gender.cli import heed
 from age_gender.files import replacing
 from mixup_generator import MixupGenerator
 from networks import backend
+from networks.checkpoints import BEST
 from training.curve import save_training_curve
 from training.metrics import LOSS_OF_EACH
 from training.resume import RESUME_FILE, write_resume
 
 SCORES = ("mae", "accuracy", "one_off")  # how the names end of values that say how well a head does
+LAST = "last.hdf5"  # in the folder of a run that has a name, beside BEST
 CURVE_SECONDS = 10  # between two drawings of the curve, which takes a second: as much as a short epoch
 
 
@@ -38,11 +40,12 @@ def train_last_stages(model, stages: Sequence[str], last: int | None) -> None:
         ValueError: if the network has not so many stages.
     """
     names = [layer.name for layer in model.layers]  # in an order in which what computes a stage stands before it
-    found = (next((place for place, name in enumerate(names) if name.startswith(stage)), None) for stage in stages)
-    begins = [0, *(place for place in found if place is not None)]
+    begins = [0]
+    for stage in stages:
+        begins += [place for place, name in enumerate(names) if name.startswith(stage)][:1]
     if last is not None and last > len(begins):
         raise ValueError(f"{model.name} has {len(begins)} stages; received {last}")
-    first = 0 if last is None else (begins + [len(names)])[len(begins) - last]
+    first = 0 if last is None else [*begins, len(names)][len(begins) - last]
     for place, layer in enumerate(model.layers):
         layer.trainable = place >= first or layer.name in model.output_names
 
@@ -173,6 +176,28 @@ class KeepBest(keras.callbacks.Callback):
         if self.out_of_patience:
             tqdm.write(f"no better {self.monitor} in {self.patience} epochs: the run ends")
             self.model.stop_training = True
+
+
+class NameCheckpoints(keras.callbacks.Callback):
+    """Of a run in a folder of its own (`train.py --run NAME`), writes the last epoch's checkpoint under one name, and
+    copies the best one to another. It stands after `best`, which keeps that one. All processes take part, since the
+    averages are swapped in on all devices; the one that leads writes.
+    """
+
+    def __init__(self, folder: Path, write: Callable, best: KeepBest):
+        super().__init__()
+        self.folder, self.write, self.best = Path(folder), write, best
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.write(self.folder / LAST, epoch + 1, logs)
+        if backend.team().leads and self.best.state["epoch"] == epoch + 1:
+            name_best(Path(self.best.state["path"]))
+
+
+def name_best(path: Path) -> None:
+    """Copies a checkpoint to BEST, beside it."""
+    with replacing(path.with_name(BEST)) as temporary:
+        shutil.copyfile(path, temporary)
 
 
 class Journal(keras.callbacks.Callback):

@@ -21,25 +21,16 @@ Teacher = tuple[np.ndarray, np.ndarray]  # (n, 2) and (n, k) float32 distributio
 
 @dataclass(frozen=True)
 class Data:
-    """The faces of a run, n of them: what they are and which rows train, validate and test.
+    """The faces of a run, n of them: what they are and which rows train, validate and test."""
 
-    Attributes:
-        databases: where they come from, one after the other.
-        image: takes arrays of rows, (m, size, size, 3) uint8 BGR.
-        age: (n,) class on the run's age scale, -1 unknown.
-        gender: (n,) 0 female, 1 male, -1 unknown.
-        training, validation, test: sorted rows.
-        age_std: (n,) years, how far opinions on the age spread, NaN unknown.
-    """
-
-    databases: list[Database]
-    image: ImageStack | np.ndarray
-    age: np.ndarray
-    gender: np.ndarray
-    training: np.ndarray
+    databases: list[Database]  # where they come from, one after the other
+    image: ImageStack | np.ndarray  # takes arrays of rows, (m, size, size, 3) uint8 BGR
+    age: np.ndarray  # (n,) class on the run's age scale, -1 unknown
+    gender: np.ndarray  # (n,) 0 female, 1 male, -1 unknown
+    training: np.ndarray  # sorted rows, as validation and test
     validation: np.ndarray
     test: np.ndarray
-    age_std: np.ndarray
+    age_std: np.ndarray  # (n,) years, how far opinions on the age spread, NaN unknown
 
     @property
     def database(self) -> Database:

@@ -1,20 +1,15 @@
-"""The losses of the age head, by name. Keras is imported inside the functions, so that the names cost nothing."""
+"""The losses of the age head, by name."""
 
 from collections.abc import Callable
 
+import keras
 import numpy as np
+from keras import ops
 
 from age_gender.labels import YEARS, AgeScale
+from training.options import SOFT_LOSSES
 
 MEAN_WEIGHT, VARIANCE_WEIGHT = 0.2, 0.05  # lambda 1 and 2 of the mean-variance loss, as its paper sets them
-AGE_LOSSES: dict[str, Callable] = {  # name -> function of sigma, error weight and scale that returns a loss
-    "cross_entropy": lambda sigma, error_weight, scale: _cross_entropy(),
-    "ldl": lambda sigma, error_weight, scale: _distribution_loss(sigma, 0.0, scale),
-    "dldl_v2": lambda sigma, error_weight, scale: _distribution_loss(sigma, error_weight, scale),
-    "mean_variance": lambda sigma, error_weight, scale: _mean_variance_loss(scale),
-    "coral": lambda sigma, error_weight, scale: _coral_loss(len(scale.groups)),
-}
-SOFT_LOSSES = ("ldl", "dldl_v2")  # whose labels are distributions around the true age
 
 
 def age_loss(name: str, sigma: float, error_weight: float, scale: AgeScale = YEARS) -> Callable:
@@ -43,21 +38,18 @@ def age_loss(name: str, sigma: float, error_weight: float, scale: AgeScale = YEA
     Raises:
         ValueError: for another name.
     """
-    if name not in AGE_LOSSES:
-        raise ValueError(f"there is no age loss '{name}'")
-    return AGE_LOSSES[name](sigma, error_weight, scale)
-
-
-def _cross_entropy() -> Callable:
-    import keras
-
-    return keras.losses.categorical_crossentropy
+    if name == "cross_entropy":
+        return keras.losses.categorical_crossentropy
+    if name in SOFT_LOSSES:
+        return _distribution_loss(sigma, error_weight if name == "dldl_v2" else 0.0, scale)
+    if name == "mean_variance":
+        return _mean_variance_loss(scale)
+    if name == "coral":
+        return _coral_loss(len(scale.groups))
+    raise ValueError(f"there is no age loss '{name}'")
 
 
 def _distribution_loss(sigma: float, error_weight: float, scale: AgeScale) -> Callable:
-    import keras
-    from keras import ops
-
     years = scale.centres
     around = np.exp(-0.5 * ((years[:, None] - years) / sigma) ** 2)
     around = (around / around.sum(axis=1, keepdims=True)).astype(np.float32)  # row: the target for one true age
@@ -71,9 +63,6 @@ def _distribution_loss(sigma: float, error_weight: float, scale: AgeScale) -> Ca
 
 
 def _mean_variance_loss(scale: AgeScale) -> Callable:
-    import keras
-    from keras import ops
-
     years = scale.centres
 
     def loss(y_true, y_pred):
@@ -87,9 +76,6 @@ def _mean_variance_loss(scale: AgeScale) -> Callable:
 
 
 def _coral_loss(classes: int) -> Callable:
-    import keras
-    from keras import ops
-
     above = np.tri(classes, classes - 1, -1, dtype=np.float32)  # column k: the classes above class k
     least = keras.config.epsilon()
 
@@ -103,6 +89,4 @@ def _coral_loss(classes: int) -> Callable:
 
 def expected_age(distributions, centres: np.ndarray):
     """(b, k) distributions -> (b,) expected ages in years, as tensors; centres: (k,) years."""
-    from keras import ops
-
     return ops.matmul(ops.cast(distributions, "float32"), ops.cast(centres[:, None], "float32"))[:, 0]

@@ -19,6 +19,8 @@ DEFAULT_RATES = {"sgd": 0.1, "adam": 0.001, "adamw": 0.002}
 DEFAULT_DECAYS = {"sgd": 5e-4, "adam": 5e-4, "adamw": 0.02}
 WIDE_RESNET_ARGUMENTS = {"depth": 16, "width": 8, "stages": 3, "stem_stride": 1}  # and their defaults
 FINE_TUNE_SHARE = 0.1  # of --lr, for what was frozen
+AGE_LOSSES = ("cross_entropy", "ldl", "dldl_v2", "mean_variance", "coral")  # see losses.age_loss
+SOFT_LOSSES = ("ldl", "dldl_v2")  # whose labels are distributions around the true age
 TRACKERS = ("mlflow", "wandb")  # packages, see tracking.py
 PUBLISHED = ("imagenet", "none")  # what --weight_file takes beside files
 
@@ -92,21 +94,18 @@ class Options:
             defaults["fine_tune_lr"] = FINE_TUNE_SHARE * (chosen["lr"] or defaults["lr"])
         chosen |= {name: value for name, value in defaults.items() if chosen[name] is None}
         scale = chosen["age_scale"]
-        return cls(
-            **chosen
-            | {
-                "input": tuple(map(Path, chosen["input"])),
-                "teacher": tuple(map(Path, chosen["teacher"] or ())),
-                "folds": Path(chosen["folds"]) if isinstance(chosen["folds"], str) else chosen["folds"],
-                "age_scale": scale if isinstance(scale, AgeScale) else age_scale(scale),
-            }
-        )
+        chosen |= {
+            "input": tuple(map(Path, chosen["input"])),
+            "teacher": tuple(map(Path, chosen["teacher"] or ())),
+            "folds": Path(chosen["folds"]) if isinstance(chosen["folds"], str) else chosen["folds"],
+            "age_scale": scale if isinstance(scale, AgeScale) else age_scale(scale),
+        }
+        return cls(**chosen)
 
     def plain(self) -> dict[str, Any]:
         """The options as JSON takes them; paths are absolute, so that they are found from anywhere."""
-        values = {each.name: getattr(self, each.name) for each in fields(self)}
         weights = self.weights
-        return values | {
+        return vars(self) | {
             "input": [str(path.absolute()) for path in self.input],
             "weights": weights if weights in (None, *PUBLISHED) else str(Path(weights).absolute()),
             "folds": str(self.folds.absolute()) if isinstance(self.folds, Path) else self.folds,

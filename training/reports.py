@@ -15,19 +15,12 @@ LEARNING_STEPS = 500  # a run shorter than this may still answer every face alik
 
 
 class Outcome(NamedTuple):
-    """What a run came to.
+    """What a run came to."""
 
-    Attributes:
-        best: the state of KeepBest: the best value, its epoch, and the checkpoint's path, None where there is none.
-        history: the rows of `history.csv`.
-        steps: how many there were.
-        nan: whether the loss was no number any more.
-    """
-
-    best: dict
-    history: list[dict]
-    steps: int
-    nan: bool
+    best: dict  # the state of KeepBest: the best value, its epoch, and the checkpoint's path, None where there is none
+    history: list[dict]  # the rows of `history.csv`
+    steps: int  # how many there were
+    nan: bool  # whether the loss was no number any more
 
     @property
     def best_epoch(self) -> dict:

@@ -22,6 +22,7 @@ from training.callbacks import (
     Curves,
     Journal,
     KeepBest,
+    NameCheckpoints,
     PlainValidationLoss,
     Resume,
     StopAtNan,
@@ -32,7 +33,6 @@ from training.callbacks import (
 from training.data import Data, split_of
 from training.losses import age_loss
 from training.metrics import LossOfEach, weighted_metrics
-from training.named import NameCheckpoints
 from training.options import MONITORS, WIDE_RESNET_ARGUMENTS, Options
 from training.reports import Outcome
 from training.resume import reading_resume, set_dropout_seeds
@@ -130,24 +130,15 @@ def compile_model(model, options: Options, rate) -> None:
 
 
 class Plan(NamedTuple):
-    """A run as `fit` takes it.
-
-    Attributes:
-        options: of the run.
-        description: what each checkpoint says of itself.
-        training, validation: the batches.
-        folder: where everything goes.
-        stopped: what `read_resume` gave of a run that is resumed, else {}.
-        trivial: what the answer that uses no picture reaches in validation, see `reports.trivial_scores`.
-    """
+    """A run as `fit` takes it."""
 
     options: Options
-    description: Description
-    training: keras.utils.PyDataset
+    description: Description  # what each checkpoint says of itself
+    training: keras.utils.PyDataset  # the batches
     validation: keras.utils.PyDataset
-    folder: Path
-    stopped: dict
-    trivial: tuple[float, float]
+    folder: Path  # where everything goes
+    stopped: dict  # what `read_resume` gave of a run that is resumed, else {}
+    trivial: tuple[float, float]  # what the answer that uses no picture reaches, see `reports.trivial_scores`
 
 
 def fit(model, plan: Plan) -> Outcome:

@@ -30,20 +30,13 @@ class StepDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 class Phase(NamedTuple):
-    """Epochs of a run with one choice of what is trained.
+    """Epochs of a run with one choice of what is trained."""
 
-    Attributes:
-        name: in words, for the log.
-        first, last: its epochs are first + 1 to last, counted from 1.
-        stages: how many of the network's last stages are trained beside the heads; None means all.
-        lr: highest learning rate.
-    """
-
-    name: str
-    first: int
+    name: str  # in words, for the log
+    first: int  # its epochs are first + 1 to last, counted from 1
     last: int
-    stages: int | None
-    lr: float
+    stages: int | None  # how many of the network's last stages are trained beside the heads; None means all
+    lr: float  # highest learning rate
 
 
 def phases(options: Options) -> list[Phase]:

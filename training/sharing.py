@@ -72,11 +72,8 @@ class Share(keras.utils.PyDataset):
 
 
 def shared_out(batches: tuple[MixupGenerator, MixupGenerator], team: Team) -> tuple[Share, Share]:
-    """The training and validation batches as one process of a team makes them.
-
-    Raises:
-        ValueError: if --batch_size cannot be shared out.
-    """
+    """The training and validation batches as one process of a team makes them; raises ValueError if --batch_size cannot
+    be shared out."""
     training, validation = batches
     batch_size, least = training.batch_size, GROUP * team.devices
     if batch_size % least:

@@ -17,17 +17,11 @@ from training.options import PUBLISHED, Options
 
 
 class Start(NamedTuple):
-    """What a run starts from.
+    """What a run starts from."""
 
-    Attributes:
-        path: the file of weights; None of random ones and of ImageNet's.
-        published: the network that a published file is for; None of a checkpoint.
-        checkpoint: what a checkpoint says of itself; None of a published file.
-    """
-
-    path: Path | None = None
-    published: str | None = None
-    checkpoint: Description | None = None
+    path: Path | None = None  # the file of weights; None of random ones and of ImageNet's
+    published: str | None = None  # the network that a published file is for; None of a checkpoint
+    checkpoint: Description | None = None  # what a checkpoint says of itself; None of a published file
 
 
 def start_of(weights: str | None) -> Start:

@@ -7,6 +7,7 @@ saw the face they judge, or that do not open here.
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from age_gender.files import reading, replacing
@@ -55,8 +56,6 @@ def holds_answers(path: Path) -> bool:
 
 def write_answers(path: Path, answers: dict[str, Teacher]) -> None:
     """Writes answers, by the fingerprint of the database whose faces they are of: (n, 2) and (n, 101) each."""
-    import h5py
-
     with replacing(path) as new, h5py.File(new, "w") as file:
         for fingerprint, (gender, age) in answers.items():
             file.create_dataset(f"{fingerprint}/gender", data=gender.astype(np.float16))
@@ -69,8 +68,6 @@ def read_answers(path: Path, databases: list[Database]) -> Teacher:
     Raises:
         ValueError: if the file is damaged, or does not hold answers to these databases.
     """
-    import h5py
-
     found = []
     with reading(path, f"{path} cannot be read as a file of answers"), h5py.File(path, "r") as file:
         refuse_what_lies_elsewhere(path, file)

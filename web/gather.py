@@ -19,7 +19,11 @@ WEB = Path(__file__).resolve().parent
 sys.path.insert(0, str(WEB.parent))
 
 from age_gender import cli  # noqa: E402
+from age_gender.detectors import yunet  # noqa: E402
 from age_gender.files import replacing, scratch  # noqa: E402
+from age_gender.intervals import UNSURE_BELOW  # noqa: E402
+from age_gender.labels import YEARS  # noqa: E402
+from age_gender.runtimes import SHIPPED, open_model  # noqa: E402
 from readers.fetch import checksum_of  # noqa: E402
 
 PAGE = ("index.html", "style.css", "icon.svg", "app.js", "worker.js", "crop.js", "yunet.js")
@@ -65,9 +69,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def not_of_the_page(folder: Path) -> str:
     """A name of something that this script has not put into a folder, and would take away; "" where there is none."""
-    from age_gender.detectors import yunet
-    from age_gender.runtimes import SHIPPED
-
     known = {*PAGE, *OF_THE_SYSTEM, "ort", "model.json", SHIPPED.name, yunet.FILE, f"{yunet.FILE}.LICENSE"}
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else [folder.name]
     return next((name for name in sorted(names) if name not in known), "")
@@ -117,8 +118,6 @@ def write_licence(path: Path, what: str, holder: str) -> None:
 
 def copy_yunet(folder: Path) -> dict[str, Any] | None:
     """The detector's file and the numbers that yunet.py works by; None if the file is not there."""
-    from age_gender.detectors import yunet
-
     try:
         content = yunet.read_model()
     except FileNotFoundError:
@@ -135,10 +134,6 @@ def describe(folder: Path, detector: dict[str, Any] | None) -> None:
     Raises:
         ValueError: if the page cannot cut faces as the model was trained.
     """
-    from age_gender.intervals import UNSURE_BELOW
-    from age_gender.labels import YEARS
-    from age_gender.runtimes import SHIPPED, open_model
-
     said = open_model(SHIPPED).description
     if said.align or said.age_scale != YEARS:
         raise ValueError(f"{SHIPPED}: the page knows neither level eyes nor age groups")
