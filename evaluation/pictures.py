@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from age_gender.labels import GENDERS, UNKNOWN, YEARS, decade_of, likelier_gender
+from age_gender.labels import DECADES, GENDERS, UNKNOWN, YEARS, decade_of, likelier_gender
 from evaluation import plots
 from evaluation.metrics import MOST_YEARS, Estimate, roc_curve
 from evaluation.runs import names_of
@@ -59,7 +59,7 @@ def age_pictures(evaluation: Evaluation) -> list[Picture]:
 
     curve = [overall[f"cs{years}"] for years in range(MOST_YEARS + 1)]
     decades = decade_of(np.clip(np.rint(expected[aged]), 0, None)), decade_of(age[aged])
-    names = tuple(f"{10 * index}s" for index in range(10))
+    names = tuple("{}-{}".format(*ages) for ages in DECADES)
     scatter = plots.draw_true_against_expected(age[aged], expected[aged], gender[aged])
     confusion = plots.draw_confusion(decades[1], decades[0], names, "age")
     means = plots.draw_mean_distributions(age[aged], evaluation.p_age[aged])
