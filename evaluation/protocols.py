@@ -58,7 +58,8 @@ def kept_out(databases: list[Database], description: Description, part: str = "a
     """
     past, known = past_of(databases, description), description.split.get("databases", [])
     own = [number for number, database in enumerate(databases) if database.fingerprint() in known]
-    if part in ("test", "validation") and not own or own and part != "all" and past.untold:
+    lacking = past.untold and len(own) < len(known)  # else its own parts are known, whatever an earlier training had
+    if part in ("test", "validation") and not own or own and part != "all" and lacking:
         raise ValueError(
             "the faces held out can be told only with all the databases of the training: "
             f"{', '.join(map(str, description.inputs)) or 'unknown'}; --part all scores every face"
@@ -189,7 +190,10 @@ def _part(part: str, databases: list[Database], description: Description, past: 
     if not len(rows):
         raise ValueError("none of the databases named has faces that were held out; --part all scores every face")
     seen = int(past.trained[rows].sum())
-    words += f", {counted(seen, 'training face')} of an earlier training among them: the scores flatter" * bool(seen)
+    if seen:
+        words += f", {counted(seen, 'training face')} of an earlier training among them: the scores flatter"
+    elif past.untold:
+        words += ", perhaps training faces of an earlier training among them, which cannot be told"
     words += _of_people_it_saw(rows, databases, description)
     return FaceSet(name, rows, words, past.chose[rows], own=True)
 

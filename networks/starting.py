@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from age_gender.description import ORIGIN_OURS
 from networks.checkpoints import load
 from networks.published import set_weights
 
@@ -28,11 +27,9 @@ def copy_weights(path: Path, model, new: Collection[str] = ()) -> list[str]:
         The names of the layers that keep their own weights.
 
     Raises:
-        FileNotFoundError, ValueError: as `load` does, and if it is no checkpoint of this suite or no layer fits.
+        FileNotFoundError, ValueError: as `load` does, and if no layer fits.
     """
     source, checkpoint = load(path, mirror=False)
-    if checkpoint.origin != ORIGIN_OURS:
-        raise ValueError(f"{path} was written by {checkpoint.origin}; a training starts from this suite's own")
     weights = {layer.name: layer.get_weights() for layer in source.layers}
     layers = [layer for layer in model.layers if layer.weights]
     fresh = []

@@ -129,6 +129,11 @@ def test_training_faces_among_those_scored_are_counted():
     earlier = np.intersect1d(test, split([one], 0.3, 4)[0])
     (found,) = protocols.kept_out([one], again)
     assert f"{len(earlier)} training faces of an earlier training among them" in found.says and len(earlier) > 3
+    # and of one that cannot be told, whose other database is not there: the own test part is known all the same
+    both = replace(trained_on(other), training={"start": {"split": trained_on(one, other).split}})
+    (found,) = protocols.kept_out([other], both)
+    assert found.rows.tolist() == split([other], 0.3, 3, 0.2)[2].tolist()
+    assert found.says.endswith("perhaps training faces of an earlier training among them, which cannot be told")
 
 
 def test_appa_real_has_two_parts_and_two_ages(databases):

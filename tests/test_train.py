@@ -136,10 +136,13 @@ def test_a_database_that_is_named_twice_trains_once(tmp_path):
     assert list(map(str, parse("-i", a, c, os.path.relpath(a), b, str(tmp_path / "[ab].mat"))[0].input)) == [a, c]
 
 
-def test_a_run_of_a_version_with_other_options_is_refused(tmp_path):
+def test_a_run_of_a_version_with_other_options_or_another_loss_is_refused(tmp_path):
     old = {name: value for name, value in parsed("--aug").plain().items() if name != "test_split"}
     stopped_run(tmp_path, parsed(), arguments={**old, "aug": True})
-    with pytest.raises(ValueError, match="stopped in a version with other options; --restart discards it"):
+    with pytest.raises(ValueError, match="stopped in a version with other options, or another val_loss"):
+        parse("--resume", "--output_dir", tmp_path)
+    stopped_run(tmp_path, parsed(), val_loss="of batches")
+    with pytest.raises(ValueError, match="another val_loss .*--resume it with that version; --restart discards it"):
         parse("--resume", "--output_dir", tmp_path)
 
 
@@ -613,7 +616,7 @@ def test_answers_in_a_file_teach_as_a_teacher_does(tmp_path, capsys):
 
 def test_a_model_of_no_network_of_the_suite_is_no_start_and_is_refused_in_one_line(faces, tmp_path):
     micro_network(32).save(tmp_path / "other.keras")
-    with pytest.raises(ValueError, match=r"other\.keras holds no network of this suite's --model"):
+    with pytest.raises(ValueError, match=r"other\.keras, written by Keras, holds no network of this suite's --model"):
         parse("-i", faces, "--weight_file", tmp_path / "other.keras")
 
 

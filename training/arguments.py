@@ -33,7 +33,7 @@ from training.options import (
     WIDE_RESNET_ARGUMENTS,
     Options,
 )
-from training.resume import RESUME_FILE, read_resume, reading_resume
+from training.resume import RESUME_FILE, VAL_LOSS, read_resume, reading_resume
 from training.starting import start_of
 
 EVERYDAY = {  # what --help shows
@@ -476,8 +476,11 @@ def _resumed(parser: argparse.ArgumentParser, argv: list[str], stopped: dict, fo
     """The options of a stopped run, which are the defaults of what is typed; what says otherwise is refused, but for
     more epochs."""
     kept = stopped["arguments"]
-    if kept.keys() != vars(parser.parse_args(argv)).keys() - NOT_OF_THE_RUN:
-        raise ValueError(f"the run in {folder} was stopped in a version with other options; --restart discards it")
+    if kept.keys() != vars(parser.parse_args(argv)).keys() - NOT_OF_THE_RUN or not VAL_LOSS.items() <= stopped.items():
+        raise ValueError(
+            f"the run in {folder} was stopped in a version with other options, or another val_loss to choose the best "
+            "by: --resume it with that version; --restart discards it"
+        )
     parser.set_defaults(**kept)  # a text that stands for a value is parsed again
     with reading_resume(folder / RESUME_FILE):
         options = Options.of(kept)

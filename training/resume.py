@@ -11,6 +11,7 @@ from networks.checkpoints import check_seal, seal, size_of
 
 RESUME_FILE = "resume.weights.h5"
 RESUME_ATTRIBUTE = "age_gender_resume"
+VAL_LOSS = {"val_loss": "of faces"}  # a mean; in versions before 0.16, which say nothing here, it was one of batches
 KEPT = {"epoch": int, "arguments": dict, "split": dict, "best": dict, "history": list, "dropout_seeds": dict}
 
 
@@ -55,7 +56,7 @@ def write_resume(path: Path, model, epoch: int, state: dict[str, object]) -> Non
         reserve(temporary, size_of([*model.variables, *model.optimizer.variables]), path)
         model.save_weights(temporary)
         with h5py.File(temporary, "r+") as file:
-            kept = {"epoch": epoch, "dropout_seeds": dropout_seeds(model), **state}
+            kept = {"epoch": epoch, "dropout_seeds": dropout_seeds(model), **VAL_LOSS, **state}
             seal(file, RESUME_ATTRIBUTE, json.dumps(kept))
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from age_gender.description import Description
+from age_gender.description import ORIGIN_OURS, Description
 from networks.backbones import BACKBONES
 from networks.checkpoints import choose, inspect
 from networks.dlib_resnet import load_dlib
@@ -39,8 +39,11 @@ def start_of(weights: str | None) -> Start:
     path = choose(path)
     published = published_network(path)
     earlier = None if published else inspect(path)
-    if earlier and earlier.network not in BACKBONES:
-        raise ValueError(f"{path} holds no network of this suite's --model, from which alone a training starts")
+    if earlier and (earlier.origin != ORIGIN_OURS or earlier.network not in BACKBONES):
+        raise ValueError(
+            f"{path}, written by {earlier.origin}, holds no network of this suite's --model, from which alone a "
+            "training starts"
+        )
     return Start(path, published, earlier)
 
 
