@@ -126,7 +126,7 @@ YEARS = AgeScale("years", tuple((str(year), year, year) for year in range(NUM_AG
 
 
 def _scale(name: str, text: str, exact: bool = False) -> AgeScale:
-    """A scale from its groups, "0-12,13-17,18-100" or "minor:0-17,adult:18-100"; raises ValueError."""
+    """A scale from its groups, as `age_scale` takes them; raises ValueError."""
     groups: list[tuple[str, int, int]] = []
     for part in text.split(","):
         match = re.fullmatch(r"\s*(?:(.*\S)\s*:)?\s*(\d{1,3})\s*-\s*(\d{1,3})\s*", part)
@@ -165,7 +165,7 @@ AGE_SCALES = {
 
 
 def age_scale(text: str) -> AgeScale:
-    """The scale that a user means: a name in AGE_SCALES, or groups as `_scale` takes them.
+    """The scale that a user means: a name in AGE_SCALES, or groups, "0-12,13-17,18-100" or "minor:0-17,adult:18-100".
 
     Raises:
         ValueError: if it is neither.

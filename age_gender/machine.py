@@ -65,7 +65,7 @@ def held_back_stderr() -> Iterator[Callable[[], str]]:
         yield said
 
 
-_opencv = threading.Lock()
+_opencv = threading.RLock()
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import logging
 import os
 import re
+import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -93,6 +94,18 @@ def test_where_nothing_can_be_written_stderr_is_not_held_back(monkeypatch, capfd
         os.write(2, b"native")
         assert said() == ""
     assert capfd.readouterr().err == "native"
+
+
+def test_opencv_can_be_kept_silent_within_what_is_silent_already():
+    def within():
+        with machine.silent_opencv(), machine.silent_opencv():
+            silent.append(True)
+
+    silent = []
+    thread = threading.Thread(target=within, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert silent
 
 
 @pytest.mark.parametrize(("said", "cores"), [("150000 100000", 2), ("20000 100000", 1), ("max 100000", 8), (None, 8)])

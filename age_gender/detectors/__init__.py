@@ -50,7 +50,7 @@ def square_around(landmarks: np.ndarray, factor: float) -> tuple[float, float, f
 
     On photos the centre of dlib's box is the mean of the landmarks, and its side is proportional to their spread, the
     root of their mean squared distance from that mean, which does not change with the head's tilt. `factor` is the
-    side for a spread of 1.
+    side for a spread of 1. (5, 2), as in `Detection` -> x1, y1, x2, y2 in pixels.
     """
     x, y = centre = landmarks.mean(axis=0)
     half = factor / 2 * np.sqrt(np.square(landmarks - centre).sum(axis=1).mean())
