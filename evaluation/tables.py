@@ -64,8 +64,8 @@ def with_interval(name: str, estimate: Estimate | Difference, signed: bool = Fal
 
 
 def faces_of(scores: Scores) -> str:
-    """'400'; '400, 26 by age' where the others have no age that is scored."""
-    return f"{scores.n}" + f", {scores.aged} by age" * (0 < scores.aged < scores.n)
+    """'1,400'; '1,400, 26 by age' where the others have no age that is scored."""
+    return f"{scores.n:,}" + f", {scores.aged:,} by age" * (0 < scores.aged < scores.n)
 
 
 def tabulated(rows: list, headings: Iterable[str]) -> str:

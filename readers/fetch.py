@@ -151,7 +151,8 @@ def goes_on_from(response, start: int, known: Part) -> bool:
     """Whether a partial response is the rest of the known file: servers that ignore If-Range exist."""
     found = CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", "").strip())
     return (
-        found is not None
+        response.status_code == 206  # of the whole file, 200, the header means nothing
+        and found is not None
         and int(found[1]) == start
         and (known.size is None or found[2] in ("*", str(known.size)))
         and response.headers.get("ETag", known.etag) == known.etag

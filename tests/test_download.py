@@ -388,12 +388,14 @@ def test_a_file_that_has_changed_is_never_joined_to_the_old_half(change, site, g
 def test_only_the_rest_of_the_same_file_goes_on():
     known = Part("http://x", 900, '"one"', "yesterday")
 
-    def goes_on(span: str, known: Part = known, **headers: str) -> bool:
-        return fetch.goes_on_from(SimpleNamespace(headers={"Content-Range": span, **headers}), 400, known)
+    def goes_on(span: str, known: Part = known, status: int = 206, **headers: str) -> bool:
+        response = SimpleNamespace(status_code=status, headers={"Content-Range": span, **headers})
+        return fetch.goes_on_from(response, 400, known)
 
     assert goes_on("bytes 400-899/900") and goes_on("bytes 400-899/*") and goes_on("bytes 400-499/900", ETag='"one"')
     assert goes_on("bytes 400-998/999", known._replace(size=None))
     assert not goes_on("bytes 399-899/900") and not goes_on("bytes 400-998/999") and not goes_on("")
+    assert not goes_on("bytes 400-899/900", status=200)
     assert not goes_on("bytes 400-899/900", ETag='"two"')
     assert not goes_on("bytes 400-899/900", **{"Last-Modified": "today"})
 

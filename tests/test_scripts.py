@@ -665,6 +665,12 @@ def test_the_worst_group_of_each_axis_is_named_with_its_distance_from_the_best()
     assert score_tables.worst_groups([]) == ""
 
 
+def test_numbers_of_faces_have_thousands_commas_in_every_table():
+    assert [score_tables.faces_of(Scores(n, aged, {})) for n, aged in ((1400, 1400), (1400, 1026), (1400, 0))] == [
+        *("1,400", "1,400, 1,026 by age", "1,400")
+    ]
+
+
 # ------------------------------------------------------------------------------------------------ benchmarks
 
 
