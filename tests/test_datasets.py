@@ -306,7 +306,7 @@ BINARY = {"wiki": ("nothing", "zeros", "noise"), "imdb": ("noise",)}
 def test_damaged_label_files_are_refused_or_skipped(name, kind, tmp_path):
     """Each label file of the tree is replaced by nonsense: one line for the user, or the rest is read."""
     content = HOSTILE[kind]
-    read(name, tmp_path)
+    TREES[name][0](tmp_path)
     labels = [
         path for path in tmp_path.rglob("*") if path.suffix in (".csv", ".txt", ".mat", ".pts") and path.is_file()
     ]

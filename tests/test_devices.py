@@ -28,7 +28,7 @@ AGE, GENDER = RNG.integers(-1, 101, 150), RNG.integers(-1, 2, 150)  # some are u
 
 # train.py on a network that compiles in a second; it notes the weights that this process ends with.
 CHILD = """
-import os, sys
+import functools, os, sys
 
 class Without:  # what JAX does not need, and is slow to import
     def find_spec(self, name, path=None, target=None):
@@ -43,7 +43,7 @@ from micro_network import micro_network
 from networks import backbones, backend, checkpoints
 from training import callbacks, run
 
-backbones.BACKBONES["wide_resnet"] = micro_network
+backbones.BACKBONES["wide_resnet"] = functools.partial(micro_network, names=["stem"])
 checkpoints._refuse_more_than_the_file = lambda path, description: None
 run.tensorboard = lambda folder: []
 callbacks.save_training_curve = lambda rows, path, *drawn: path.touch()
