@@ -66,7 +66,7 @@ def draw_ages(age: np.ndarray, gender: np.ndarray, kept: np.ndarray) -> bytes | 
     for axis, rows, title in zip(axes[0], (slice(None), kept), ("before", "after cleaning"), strict=True):
         years, known = age[rows], (age[rows] >= 0) & (age[rows] < NUM_AGES)
         chosen = [years[known & (gender[rows] == number)] for number in numbers]
-        axis.hist(chosen, bins, stacked=True, color=colours, label=names)
+        axis.hist(chosen, bins, stacked=True, histtype="stepfilled", color=colours, label=names)
         axis.set(title=title, xlabel="age (years)", xlim=(-1, NUM_AGES))
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
@@ -78,7 +78,7 @@ def draw_ages(age: np.ndarray, gender: np.ndarray, kept: np.ndarray) -> bytes | 
 def draw_face_scores(scores: np.ndarray, least: float) -> bytes:
     """Histogram of a detector's face scores, (n,) floats, and the least that is kept, as a PNG."""
     axis = _axis(height=3.2)
-    axis.hist(scores[np.isfinite(scores)], 80, color=MALE_COLOUR)
+    axis.hist(scores[np.isfinite(scores)], 80, histtype="stepfilled", color=MALE_COLOUR)
     axis.axvline(least, color=FEMALE_COLOUR, label=f"kept from {least:g} on")
     axis.set(xlabel="face score", ylabel="records")
     axis.legend()

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import zlib
 from contextlib import contextmanager
-from functools import partialmethod
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -64,14 +63,6 @@ EXPECTED = [
     ["part/20_0_0_20170103.jpg", "byte-identical, labels agree", "20_0_0_20170101.jpg"],
     ["50_1_20170101.jpg", "byte-identical, labels agree", "50_1_4_20170101.jpg"],
 ]
-
-
-@pytest.fixture(autouse=True)
-def quick_histograms(monkeypatch):
-    """Histograms as outlines: each year as a bar of its own takes longer than all that is tested here."""
-    from matplotlib.axes import Axes
-
-    monkeypatch.setattr(Axes, "hist", partialmethod(Axes.hist, histtype="stepfilled"))
 
 
 def plant(folder: Path, tree: dict[str, bytes]) -> Path:
