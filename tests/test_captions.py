@@ -71,7 +71,7 @@ FULL = {
 
 @pytest.mark.parametrize("longer", [False, True], ids=["plain", "tracked"])
 @pytest.mark.parametrize("layout", FULL)
-def test_where_faces_leave_no_room_nothing_is_drawn_on_another_face(layout, longer):
+def test_where_faces_leave_no_room_nothing_is_drawn_on_another_face(layout, longer, monkeypatch):
     width, height, boxes = FULL[layout]
     said = [caption_of(face(box, gender="FM"[i % 2]), 112 if longer else None) for i, box in enumerate(boxes)]
     found = places(said, width, height)
@@ -82,7 +82,10 @@ def test_where_faces_leave_no_room_nothing_is_drawn_on_another_face(layout, long
         assert placed.caption.large.startswith("27") and (owner[y1:y2, x1:x2] == -1).all()
         owner[y1:y2, x1:x2] = number
     image = np.full((height, width, 3), 90, np.uint8)
+    asked = []  # the search is slow; draw asks for the same one
+    monkeypatch.setattr(captions, "places", lambda *given: asked.append(given) or found)
     draw(image, said)
+    assert asked == [(said, width, height)]
     line = max(1, round(min(height, width) / 400)) + 1
     for number, (x1, y1, x2, y2) in enumerate(boxes):  # neither another's caption nor a line to one
         inside = np.s_[round(y1) + line : round(y2) - line, round(x1) + line : round(x2) - line]
