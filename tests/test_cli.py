@@ -45,7 +45,8 @@ def test_a_signal_ends_a_script_as_ctrl_c_does(name, status):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background job ignores
+        # A shell's background job ignores Ctrl-C, and what nohup starts a closed terminal.
+        preexec_fn=lambda: signal.signal(getattr(signal, name), signal.SIG_DFL),
     )
     assert child.stdout.readline() == "ready\n"
     child.send_signal(getattr(signal, name))
