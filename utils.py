@@ -184,11 +184,13 @@ class DatabaseWriter:
         self._block.seek(self._start + self.written * images[:1].nbytes)
         images = np.ascontiguousarray(images)
         self._block.write(images)
-        for image in images:
-            if self.written % BLOCK == 0:
+        while len(images):  # in few calls: each lets other threads take Python's lock, which has to be waited for
+            within = self.written % BLOCK
+            if not within:
                 self._digests.append(0)
-            self._digests[-1] = zlib.crc32(image, self._digests[-1])
-            self.written += 1
+            some, images = np.split(images, [BLOCK - within])
+            self._digests[-1] = zlib.crc32(some, self._digests[-1])
+            self.written += len(some)
 
     def finish(self, columns: dict[str, object], scalars: dict[str, float], texts: dict[str, object]) -> None:
         """Adds the labels and completes the file.
