@@ -283,7 +283,7 @@ def files_below(folder: Path) -> list[str]:
 
 def is_hidden(name: str) -> bool:
     """Whether a file, relative to a folder with forward slashes, or a folder on its way is hidden: a desktop's bin."""
-    return any(part.startswith(".") for part in name.split("/"))
+    return name.startswith(".") or "/." in name
 
 
 def read_cells(path: Path, delimiter: str = "") -> Iterator[tuple[int, list[str]]]:

@@ -103,8 +103,10 @@ def require(found: bool, path: Path, named: str) -> None:
 
 def visible_files(folder: Path) -> tuple[list[str], list[str]]:
     """What `files_below` finds, and apart from it what is hidden."""
-    files = files_below(folder)
-    return [path for path in files if not is_hidden(path)], list(filter(is_hidden, files))
+    visible, hidden = [], []
+    for path in files_below(folder):
+        (hidden if is_hidden(path) else visible).append(path)
+    return visible, hidden
 
 
 def person_number(name: str) -> int:
