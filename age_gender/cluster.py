@@ -159,26 +159,34 @@ def in_order(
         folder: the photos', which each worker must see.
         threads: how many, without a client.
 
-    Yields:
-        An answer for each block, or for each part of one that ended its worker.
+    Returns:
+        An answer for each block, or for each part of one that ended its worker, as they come.
 
     Raises:
         ValueError: if the scheduler goes away, or there is no worker any more, or one cannot import the suite; or for
             what `work` raises that is wrong with the input.
     """
     if client is None:
-        yield from done_ahead(lambda block: work(*given(block)), blocks, threads, 2 * threads)
-        return
-    from distributed import KilledWorker
+        return done_ahead(lambda block: work(*given(block)), blocks, threads, 2 * threads)
 
-    def start(block: Any) -> tuple[Any, Any]:
-        return block, client.submit(_outcome, folder.absolute(), work, *given(block), pure=False)
+    def submit(block: Any) -> Any:
+        return client.submit(_outcome, folder.absolute(), work, *given(block), pure=False)
+
+    return _by_workers(client, submit, blocks, deadly)
+
+
+def _by_workers(
+    client: Any, submit: Callable[[Any], Any], blocks: Iterable[Any], deadly: Callable[[Any], R]
+) -> Iterator[R]:
+    """What `in_order` says of workers; `submit` hands a block to one, and gives the future of `_outcome`."""
+    from distributed import KilledWorker
 
     def alone(block: Any, tries: int = 0) -> Iterator[R]:
         """The answers for a block that ended its worker, in ever smaller parts, one at a time; an item alone again."""
         step = max(1, len(block) // PARTS)
         for place in range(0, len(block), step):
-            part, future = start(block[place : place + step])
+            part = block[place : place + step]
+            future = submit(part)
             _settle(client, [future])
             try:
                 yield _answer(future)
@@ -197,7 +205,7 @@ def in_order(
 
     waiting: deque[tuple[Any, Any]] = deque()
     for block in blocks:
-        waiting.append(start(block))
+        waiting.append((block, submit(block)))
         if len(waiting) > 2 * max(1, sum(map(int, client.nthreads().values()))):  # its workers' threads
             yield from answers(*waiting.popleft())
     while waiting:
