@@ -119,9 +119,16 @@ def read_bytes(path: Path) -> bytes | None:
         OSError: if no more files can be open: that is no fault of this one.
     """
     try:
-        with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _TO_READ)) as file:
-            found = os.fstat(file.fileno())
-            return file.readall() if stat.S_ISREG(found.st_mode) and found.st_size <= MOST_BYTES else None
+        opened = os.open(path, _TO_READ)  # with few calls: each lets another thread take Python's lock
+        try:
+            found, content = os.fstat(opened), b""
+            if not stat.S_ISREG(found.st_mode) or found.st_size > MOST_BYTES:
+                return None
+            while len(content) < found.st_size and (more := os.read(opened, found.st_size - len(content))):
+                content += more
+            return content
+        finally:
+            os.close(opened)
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
         if isinstance(error, OSError) and error.errno in NO_ROOM:
             raise
