@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from age_gender.predictor import Face, Predictor
     from age_gender.runtimes import Model, open_model
 
-__version__ = "0.16.0"
+__version__ = "0.17.0"
 __all__ = ["Face", "Model", "Predictor", "open_model"]
 
 

@@ -2,13 +2,15 @@
 
 An exported model says what it is in JSON (`Description.exported_json`), within its own file: among an ONNX model's
 properties, in OpenVINO's runtime information, in a zip archive at the end of a LiteRT file, where LiteRT's tools keep
-files too. Checkpoints and SavedModels need Keras or TensorFlow: `networks.open_model` opens those, as the same thing.
+files too. Beside it stands a digest of the weights; for damage, not against forgers. Checkpoints and SavedModels need
+Keras or TensorFlow: `networks.open_model` opens those, as the same thing.
 """
 
 import os
 import sys
 import threading
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from age_gender.labels import NUM_GENDERS
 from age_gender.machine import available_cores, held_back_stderr
 
 SHIPPED = Path(__file__).resolve().parent / "age_gender.onnx"  # docs/MODEL_CARD.md; export.py makes it
-WEIGHTS = f"{KEY}_weights"  # under which an OpenVINO model's .xml has the digest of its .bin
+WEIGHTS = f"{KEY}_weights"  # under which an exported file holds a digest: of OpenVINO's the other file's, the .bin's
 JSON_FILE, MOST_JSON = f"{KEY}.json", 1 << 20  # bytes
 Predict = Callable[[np.ndarray], list[np.ndarray]]
 Run = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -176,6 +178,32 @@ def silent_onnxruntime() -> Any:
     return onnxruntime
 
 
+def seal(content: bytes) -> str:
+    """How long the model in a file is, and its CRC-32: to be written behind it under WEIGHTS."""
+    return f"{len(content)} {zlib.crc32(content)}"
+
+
+def onnx_end(sealed: str) -> bytes:
+    """The property WEIGHTS of an ONNX file as it stands at its end: protocol buffers are joined by their bytes."""
+    name, value = WEIGHTS.encode(), sealed.encode()
+    entry = b"".join((b"\x0a", bytes([len(name)]), name, b"\x12", bytes([len(value)]), value))
+    return b"".join((b"\x72", bytes([len(entry)]), entry))
+
+
+def _check_seal(path: Path, sealed: str, end: int) -> None:
+    """Raises ValueError if a model is not the one that was sealed. One of another length was changed by a program, as
+    one that makes it smaller, and knew nothing of the seal: it is taken.
+
+    Args:
+        path: of its file.
+        sealed: what `seal` gave; "" in files of versions before 0.17.
+        end: where in the file the model ends, and something else begins.
+    """
+    length, expected = map(int, sealed.split() or (0, 0))
+    if length == end and zlib.crc32(np.memmap(path, mode="r").data[:end]) != expected:
+        raise ValueError("its bytes are not those that were written")
+
+
 def _open_onnx(path: Path, threads: int) -> tuple[Run, str, str]:
     onnxruntime = silent_onnxruntime()
 
@@ -194,7 +222,10 @@ def _open_onnx(path: Path, threads: int) -> tuple[Run, str, str]:
     def run(images: np.ndarray) -> dict[str, np.ndarray]:
         return dict(zip(names, session.run(names, {"image": images}), strict=True))
 
-    return run, session.get_modelmeta().custom_metadata_map[KEY], device
+    said = session.get_modelmeta().custom_metadata_map
+    sealed = said.get(WEIGHTS, "")
+    _check_seal(path, sealed, path.stat().st_size - len(onnx_end(sealed)))
+    return run, said[KEY], device
 
 
 def runs_on_gpu() -> bool:
@@ -211,6 +242,8 @@ def _open_litert(path: Path, threads: int) -> tuple[Run, str, str]:
         if archive.getinfo(JSON_FILE).file_size > MOST_JSON:
             raise ValueError("what it says of itself is too long")
         text = archive.read(JSON_FILE).decode()
+        sealed = archive.read(WEIGHTS).decode() if WEIGHTS in archive.namelist() else ""
+        _check_seal(path, sealed, archive.getinfo(JSON_FILE).header_offset)
     with held_back_stderr():  # LiteRT says on every start what it computes with
         interpreter = Interpreter(str(path), num_threads=threads)
         interpreter.allocate_tensors()

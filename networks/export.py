@@ -175,7 +175,8 @@ def _onnx(model, path: Path, precision: str, metadata: str, images: np.ndarray |
     if precision == "float16":
         _store_in_half(graph)
     onnx.helper.set_model_props(graph, {KEY: metadata})
-    onnx.save(graph, path)
+    content = graph.SerializeToString()
+    path.write_bytes(content + runtimes.onnx_end(runtimes.seal(content)))
 
 
 def _layers_of(model) -> Iterator:
@@ -219,8 +220,10 @@ def _litert(model, path: Path, precision: str, metadata: str, images: np.ndarray
     else:
         settings = backend.half_litert() if precision == "float16" else {}
         model.export(str(path), format="litert", verbose=False, **settings)
+    sealed = runtimes.seal(path.read_bytes())
     with zipfile.ZipFile(path, "a") as archive:  # at the file's end, where LiteRT does not look
         archive.writestr(JSON_FILE, metadata)
+        archive.writestr(WEIGHTS, sealed)
 
 
 def _saved_model(model, path: Path, _precision: str, metadata: str, _images) -> None:

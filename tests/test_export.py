@@ -481,6 +481,28 @@ def test_a_file_that_is_damaged_or_not_ours_is_refused(exported, tmp_path, form)
         Predictor(open_model(path, trust=True))
 
 
+@pytest.mark.parametrize("form", [param for param in INSTALLED if param.values[0] in ("onnx", "litert")])
+def test_a_flipped_bit_is_noticed_and_an_older_file_taken(exported, tmp_path, form):
+    path = tmp_path / exported(form).name
+    content = bytearray(exported(form).read_bytes())
+    for place in range(200, len(content) - 4000, len(content) // 20):  # what is said of the model is behind that
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with pytest.raises(ValueError, match="was not written by export.py, or it is damaged"):
+            runtimes.open_model(path)
+    path.write_bytes(content.replace(runtimes.WEIGHTS.encode(), b"another_programs__"))  # as before version 0.17
+    assert runtimes.open_model(path).description.path == path
+
+
+@onnx_installed
+def test_an_onnx_file_that_another_program_changed_is_taken(exported, tmp_path):
+    import onnx
+
+    graph = onnx.load(exported("onnx"))
+    graph.doc_string = "made smaller"
+    onnx.save(graph, tmp_path / "changed.onnx")
+    assert runtimes.open_model(tmp_path / "changed.onnx").description.image_size
+
+
 @onnx_installed
 def test_an_onnx_file_of_another_suite_is_refused(exported, tmp_path):
     import onnx
