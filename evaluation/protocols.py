@@ -10,7 +10,7 @@ from age_gender.cli import counted
 from age_gender.description import ON_NO_SIDE, Description
 from age_gender.files import read_names
 from age_gender.labels import UNKNOWN
-from networks.benchmark import folder_of, sides_in, splits_in
+from networks.benchmark import folder_of, folders_in, sides_in, splits_in
 from networks.split import Past, past_of, remade
 from utils import Database, paths_of
 
@@ -149,12 +149,15 @@ def _of_benchmark(
     path: Path, names: list[str], databases: list[Database], description: Description, past: Past
 ) -> Iterator[FaceSet]:
     """The test part of each split of a benchmark's file; all faces that it has, where it has no splits."""
-    splits = splits_in(path)
-    chosen = [(f"{path.stem} split {number}", sides_in(names, path, number) == 2) for number in range(splits)]
-    for name, mask in chosen or [(path.stem, folder_of(names, path) != UNKNOWN)]:
-        if not mask.any():
-            raise ValueError(f"--split_file {path}: none of the faces of {name} is in the databases")
-        yield _face_set(name, np.flatnonzero(mask), databases, description, past, f" that {path} has for its test")
+    every, splits = [*names, *folders_in(path)], splits_in(path)  # its own photos too, to count what is not here
+    chosen = [(f"{path.stem} split {number}", sides_in(every, path, number) == 2) for number in range(splits)]
+    for name, mask in chosen or [(path.stem, folder_of(every, path) != UNKNOWN)]:
+        rows, wanted = np.flatnonzero(mask[: len(names)]), int(mask[len(names) :].sum())
+        if not len(rows):
+            raise ValueError(f"--split_file {path}: the databases have no face of {name}, only such as {names[0]}")
+        missing = wanted - len({names[row] for row in rows})
+        note = f" that {path} has for its test" + f" ({missing:,} of its {wanted:,} are in no database)" * (missing > 0)
+        yield _face_set(name, rows, databases, description, past, note)
 
 
 def _distinct(sets: list[FaceSet]) -> Iterator[FaceSet]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,11 +11,13 @@ from conftest import make_database, noise, training_options, write_database
 
 import evaluate
 import train
+from age_gender.description import Description
 from age_gender.intervals import Calibration
 from networks import benchmark
 from networks.checkpoints import describe_anew, inspect, store_calibration
 from networks.split import split
 from training.data import load_data
+from training.reports import announce
 from utils import open_database
 
 TINY = ["--depth", "10", "--width", "1"]
@@ -63,7 +66,7 @@ AUTHORS = [("012345", "67", "89"), ("234567", "89", "01"), ("456789", "01", "23"
            ("678901", "23", "45")]  # fmt: skip
 
 
-def test_the_benchmarks_splits_are_its_authors(benchmark_faces):
+def test_the_benchmarks_splits_are_its_authors(benchmark_faces, capsys):
     path, file = benchmark_faces
     assert benchmark.splits_in(file) == len(AUTHORS)
     for number, folders in enumerate(AUTHORS):
@@ -71,6 +74,9 @@ def test_the_benchmarks_splits_are_its_authors(benchmark_faces):
         sides = data.training, data.validation, data.test
         for rows, wanted in zip(sides, folders, strict=True):
             assert rows.tolist() == [row for row in range(50) if str(row % 10) in wanted]  # no face that it lacks
+    description = Description("wide_resnet", {}, 32, trivial={"age": 30, "gender": 1})
+    announce(data, description, SimpleNamespace(name="net", count_params=lambda: 5))
+    assert "30 to train, 10 to validate, 10 kept for a test, 10 left out; net" in capsys.readouterr().out
 
 
 def test_adiences_five_folders_are_five_splits(tmp_path):
@@ -117,9 +123,9 @@ def test_a_benchmark_is_scored_split_by_split(benchmark_faces, tiny_checkpoint_f
     path, file = benchmark_faces
     people = tmp_path / "FG-Net.json"
     people.write_text(
-        json.dumps(entries([f"{15 + row % 30}/{111 + row % 2}/{row}-0.jpg" for row in range(9)], range(1, 10)))
+        json.dumps(entries([f"{15 + row % 30}/{111 + row % 2}/{row}-0.jpg" for row in [*range(9), 77]], range(1, 11)))
     )
-    people.write_text(people.read_text().replace('"folder": 9', '"folder": 82'))
+    people.write_text(people.read_text().replace('"folder": 10', '"folder": 82'))
     words = ["--weight_file", str(tiny_checkpoint_file), "-i", str(path), "--output_dir", str(tmp_path / "out")]
     evaluate.main([*words, "--split_file", str(file), str(people)])
     said = json.loads((tmp_path / "out" / "metrics.json").read_text())["evaluations"]
@@ -127,6 +133,8 @@ def test_a_benchmark_is_scored_split_by_split(benchmark_faces, tiny_checkpoint_f
         *((f"AFAD-Full split {number}", 10) for number in range(5)),
         ("FG-Net", 9),
     ]
+    assert said[-1]["faces"].startswith(f"9 faces that {people} has for its test (1 of its 10 are in no database)")
+    assert "are in no database" not in said[0]["faces"]
     with pytest.raises(ValueError, match="has no splits to train on"):
         train.main(["-i", str(path), "--folds", str(people), "--fold", "all", *TINY])
 

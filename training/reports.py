@@ -36,9 +36,11 @@ def announce(data: Data, description: Description, model) -> None:
             print(
                 f"  its faces are not as those of the largest database, whose ways demo.py follows: {', '.join(unlike)}"
             )
+    training, validation, test = map(len, (data.training, data.validation, data.test))
+    left_out = len(data.age) - training - validation - test
     print(
-        f"{len(data.training):,} to train, {len(data.validation):,} to validate, {len(data.test):,} kept for a test; "
-        f"{model.name}, {model.count_params():,} parameters"
+        f"{training:,} to train, {validation:,} to validate, {test:,} kept for a test"
+        f"{f', {left_out:,} left out' * bool(left_out)}; {model.name}, {model.count_params():,} parameters"
     )
     trivial, scale = description.trivial, description.age_scale
     print(

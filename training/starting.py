@@ -41,8 +41,8 @@ def start_of(weights: str | None) -> Start:
     earlier = None if published else inspect(path)
     if earlier and (earlier.origin != ORIGIN_OURS or earlier.network not in BACKBONES):
         raise ValueError(
-            f"{path}, written by {earlier.origin}, holds no network of this suite's --model, from which alone a "
-            "training starts"
+            f"{path} was written by {earlier.origin}: a training starts from networks of this suite alone; "
+            "--teacher learns from this one's answers"
         )
     return Start(path, published, earlier)
 
