@@ -119,6 +119,6 @@ def age_in_year(birth_serials: np.ndarray, years: np.ndarray) -> np.ndarray:
     days = serials.astype(np.int64) - 367  # since 0001-01-01
     births = np.datetime64("0001-01-01", "D") + days.astype("timedelta64[D]")
     # The year half a year later: of who was born in July or later, the next one.
-    later = (births.astype("datetime64[M]") + 6).astype("datetime64[Y]").astype(np.int64) + 1970
+    later = (births.astype("datetime64[M]") + np.timedelta64(6, "M")).astype("datetime64[Y]").astype(np.int64) + 1970
     # Signed before the subtraction: in uint16, 1950 - 1960 is 65526.
     return np.clip(np.nan_to_num(np.asarray(years, np.float64)), 0, 9999).astype(np.int64) - later
