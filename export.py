@@ -177,14 +177,17 @@ def choose_faces(args: argparse.Namespace, description):
 
 def export(model, description, source: str, form: str, precision: str, path: Path, faces, keras):
     """Writes one file and compares it: what it says, and in what it differs too much."""
-    from age_gender.files import scratch
+    from age_gender.files import reserve, scratch
     from networks import open_model
+    from networks.checkpoints import size_of
     from networks.export import convert, deployable
     from networks.proof import LIMITS, differences, measure, too_far
 
     path.parent.mkdir(parents=True, exist_ok=True)
     with scratch(path.parent) as folder:
         made = folder / path.name
+        # TensorFlow says in many words that a disk is full; some formats are written by way of another file.
+        reserve(folder / "room", 2 * size_of(model.variables), path)
         text = description.exported_json(source, precision)
         convert(deployable(model, description), made, form, precision, text, faces.ranging)
         found = measure(open_model(made, trust=True).run, faces.image, made)

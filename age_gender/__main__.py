@@ -54,12 +54,12 @@ def main(argv: list[str] | None = None) -> int:
         """The photos, those of folders among them."""
         nonlocal empty
         for path in args.paths:
-            if not path.is_dir():
+            if not os.path.isdir(path):
                 yield from images([path])
                 continue
             try:
                 found = find_images(path)
-            except FileNotFoundError as error:
+            except (FileNotFoundError, PermissionError) as error:
                 empty += 1
                 say(str(error))
                 continue
@@ -93,8 +93,10 @@ def why_unread(name: str) -> str:
     from age_gender.faces import heic_remedy
     from age_gender.sources import is_video
 
-    if not os.path.exists(name):
-        return "is not there"
+    try:
+        os.stat(name)
+    except OSError as error:
+        return "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
     if is_video(Path(name)):
         return "is a video; the suite's demo.py and the library's sources.Video read it (docs/api.md)"
     return f"is no photo that can be read, or it is damaged{heic_remedy(name)}"

@@ -144,7 +144,8 @@ def decode(content: bytes, at_least: int | None = None) -> np.ndarray | None:
             as its shorter side keeps this many pixels. None decodes it whole.
 
     Returns:
-        (height, width, 3) uint8, BGR; None if it is no picture, or if it would have more than MOST_PIXELS.
+        (height, width, 3) uint8, BGR; None if it is no picture, or if it would have more than MOST_PIXELS, of JPEG 2000
+        half as many.
     """
     # By hand no size is found in a JPEG with stray bytes between its segments, which OpenCV reads.
     header = (_jpeg_header(content) if content[:2] == b"\xff\xd8" else None) or _header(content)
@@ -154,7 +155,8 @@ def decode(content: bytes, at_least: int | None = None) -> np.ndarray | None:
     if at_least and header.format == "JPEG":
         sides = min(header.height, header.width)
         factor, flag = next(((factor, flag) for factor, flag in _REDUCED if sides >= at_least * factor), (factor, flag))
-    if header.height * header.width > MOST_PIXELS * factor**2:
+    most = MOST_PIXELS // 2 if header.format == "JPEG2000" else MOST_PIXELS  # whose decoder takes 4 bytes a sample
+    if header.height * header.width > most * factor**2:
         return None
     image = None
     if header.format != "PPM":  # of which OpenCV takes the numbers as they are, though 15 may be white, or 1023

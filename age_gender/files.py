@@ -359,12 +359,14 @@ def read_names(path: Path, is_photo: Callable[[str], bool] | None = None) -> set
         is_photo: tells of a name whether it is a photo's: where no column is "path", the cell after a name is none.
 
     Raises:
-        ValueError: if the file cannot be read as a list, or a line holds two names.
+        ValueError: if the file cannot be read as a list, has two columns "path", or a line holds two names.
     """
     column, headed = 0, False
     names: set[str] = set()
     for line, cells in read_cells(path):
         if not names and "path" in cells:
+            if cells.count("path") > 1:
+                raise ValueError(f"{path} has {cells.count('path')} columns named 'path'; rename all but one")
             column, headed = cells.index("path"), True
             continue
         if after := None if headed or not is_photo else _further(cells, is_photo):

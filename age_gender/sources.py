@@ -172,9 +172,10 @@ PROLOGUE = 1024  # bytes: none of a video's so many first ones are text alone
 # files' count is their length times a rate, or, as that of AVI, has empty frames in it.
 BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 MATROSKA = b"\x1aE\xdf\xa3"  # how .mkv and .webm begin
+OGG = b"OggS"  # each page has a checksum; an empty packet repeats the frame before, and OpenCV reads none
 # Of these the length is the last time that stands in them, of sound too, and not what they promised: .ogv; .mpg, .vob;
 # .wmv (whose length is no longer known once it is cut off). TS has a mark each so many bytes instead.
-MEASURED = (b"OggS", b"\0\0\1\xba", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")
+MEASURED = (OGG, b"\0\0\1\xba", b"\x30\x26\xb2\x75\x8e\x66\xcf\x11")
 TS_MARK, TS_PACKETS = b"G", ((0, 188), (4, 192))
 NOT_CONVERTED = b"Cannot convert interlaced"  # as FFmpeg says where OpenCV gives a picture that is none
 LEAST_BYTES = 8  # of a frame in a file: its place in the index takes them. More frames than that are not waited for
@@ -242,6 +243,7 @@ class Video:
         self._capture = open_capture(film_name(self.path))
         packets = any(head[start : start + 3 * step : step] == 3 * TS_MARK for start, step in TS_PACKETS)
         self._tells_its_end = self.lists_frames or packets or head.startswith((MATROSKA, *MEASURED))
+        self._repeats_frames = head.startswith(OGG)
         self._rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
         self.frames_per_second = self._rate / every
         width, height = (int(self._capture.get(each)) for each in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
@@ -284,9 +286,10 @@ class Video:
                     f"{self.path} cannot be played: none of its {self._promised:,} frames can be read; it is damaged, "
                     f"or its codec, {self._codec()}, is none that this OpenCV knows: have ffmpeg make another file"
                 )
-            damaged = skipped > 0 or native_stderr_size() != said
             speaks = FFMPEG_LEVEL not in os.environ and self._capture.getBackendName() == "FFMPEG"
-            silent = number and said is not None and speaks and not damaged
+            heard_all = said is not None and speaks
+            damaged = native_stderr_size() != said or (skipped > 0 and not (heard_all and self._repeats_frames))
+            silent = number and heard_all and not damaged
             missing = 0 if silent and self._tells_its_end else self._missing(number, seconds, damaged)
             exact = damaged and self.lists_frames  # of a whole one the decoder would have been silent
             self.lost = missing if missing > (0 if exact else SLACK) else 0

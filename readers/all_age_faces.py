@@ -7,6 +7,7 @@ Technology 24(3), 2019. Serial numbers up to 07380 are female, the others male.
 import re
 from pathlib import Path
 
+from age_gender.files import read_cells
 from age_gender.labels import FEMALE, MALE, UNKNOWN
 from readers.records import Records, visible_files
 from readers.sources import UNPACKED_HERE, Expected, Source
@@ -47,8 +48,7 @@ def read_all_age_faces(folder: Path) -> Records:
     for number, name in enumerate(PARTS):
         listed = folder / "image sets" / f"{name}.txt"
         if listed.is_file():  # lines such as "00000A02.jpg 0"
-            lines = listed.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-            parts.update({line.split()[0]: number for line in lines if line.strip()})
+            parts.update({" ".join(cells).split()[0]: number for _, cells in read_cells(listed)})
     files, hidden = visible_files(folder / faces)
     rows, malformed = [], []
     for path in files:

@@ -509,6 +509,8 @@ def test_label_files_with_a_byte_order_mark_lose_no_line(tmp_path):
     listed = tmp_path / "image sets" / "train.txt"
     listed.write_bytes(b"\xef\xbb\xbf" + listed.read_bytes())
     assert read_records("all_age_faces", tmp_path).part.tolist() == [0, 1, 0, -1]
+    listed.write_text(listed.read_text(encoding="utf-8-sig"), encoding="utf-16")  # as Windows' PowerShell writes it
+    assert read_records("all_age_faces", tmp_path).part.tolist() == [0, 1, 0, -1]
     wild = tmp_path / "wild"
     utkface_wild(wild)
     listed = wild / "landmark_list_part1.txt"

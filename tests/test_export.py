@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import make_database, noise, write_database
+from conftest import make_database, noise, posix, write_database
 
 import demo
 import evaluate
@@ -349,6 +349,21 @@ def test_a_model_that_differs_fails_and_what_was_there_stays(weights, tmp_path, 
     assert path.read_bytes() == b"the one before"
     assert (tmp_path / "faces.failed.onnx").is_file() and len(list(tmp_path.iterdir())) == 2
     assert "FAILED: age 0.02" in capsys.readouterr().out
+
+
+@posix
+def test_a_full_disk_is_said_of_the_file_before_tensorflow_meets_it(weights, tmp_path):
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    path = tmp_path / "new" / "faces"
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"new.faces was not written, [\d,]+ bytes: File too large"):
+            export.main(["--weight_file", str(weights), "-o", str(path), "--format", "saved_model", "--faces", "9"])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not path.parent.exists()
 
 
 @onnx_installed

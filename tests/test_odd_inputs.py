@@ -428,6 +428,7 @@ def test_lists_leave_out_what_they_name(content, tmp_path, capsys):
     [
         ("no_such.jpg\n", "none of its 1 names, such as no_such.jpg, is a photo"),
         ('"a.jpg\nb.jpg\n', "line 1: a quote"),
+        ("path,path\n20_0_0_2.jpg,21_0_0_2.jpg\n", "list.txt has 2 columns named 'path'; rename all but one"),
         ("20_0_0_2.jpg,21_0_0_2.jpg\n", "line 1: 21_0_0_2.jpg is a photo too; write one name a line, or"),
         ("name;reason\n20_0_0_2.jpg; ;./21_0_0_2.jpg\n", "line 2: ./21_0_0_2.jpg is a photo too"),
     ],

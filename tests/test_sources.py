@@ -214,6 +214,18 @@ def test_what_ffmpeg_reads_in_silence_is_whole_where_it_would_say_so(head, promi
         assert (len(list(video)), video.lost) == (120, lost)
 
 
+@pytest.mark.parametrize(("head", "lost"), [(MEASURED_HEADS[2], 0), (MATROSKA, 20)])
+def test_empty_packets_of_an_ogg_file_repeat_a_frame_and_are_no_damage(head, lost, tmp_path, monkeypatch):
+    times = [*EVEN[:30], *[None] * 20, *EVEN[50:]]
+    path = played(tmp_path / "a.bin", head, times, 30, 120, monkeypatch)
+    monkeypatch.delenv(sources.FFMPEG_LEVEL, raising=False)
+    with native_lines():
+        video = Video(path)
+        assert (len(list(video)), video.lost) == (100, lost)
+    video = Video(path)  # whose decoder is not heard
+    assert (len(list(video)), video.lost) == (100, 20)
+
+
 def complaining(monkeypatch, words):
     """The decoder of `played` writes this at its 21st frame."""
     read = cv2.VideoCapture.read
