@@ -164,7 +164,8 @@ def _rows(table: Path, named: dict[str, str], meaning: dict[str, int], folder: P
             subject, name = (
                 row[each] if row.get(each, "").lower() not in NOTHING else "" for each in ("subject", "part")
             )
-            person = person_number(subject) if subject else UNKNOWN
+            # pandas writes 1 as 1.0 where another cell of the column is empty.
+            person = person_number(subject.removesuffix(".0")) if subject else UNKNOWN
             part = parts.setdefault(name, len(parts)) if name else UNKNOWN
             found = (path, *age, std if std > 0 else math.nan, gender, person, part, box)
             if found in rows:  # NaN is math.nan here, which is itself

@@ -483,6 +483,10 @@ def test_a_person_has_the_same_number_in_every_table(tmp_path):
     write(tmp_path / "b.csv", "path,age,subject", "3.jpg,5,Cy", "4.jpg,5,Bob", "5.jpg,6,Ann")
     one, other = (read_records("csv", tmp_path, {"table": tmp_path / name}) for name in ("a.csv", "b.csv"))
     assert one.subject.tolist() == other.subject.tolist()[:0:-1] and other.subject[0] not in one.subject
+    write(tmp_path / "a.csv", "path,age,subject", "1.jpg,5,17", "2.jpg,5,100")
+    write(tmp_path / "b.csv", "path,age,subject", "3.jpg,5,17.0", "4.jpg,5,100.0", "5.jpg,6,")  # as pandas writes it
+    one, other = (read_records("csv", tmp_path, {"table": tmp_path / name}) for name in ("a.csv", "b.csv"))
+    assert one.subject.tolist() == other.subject.tolist()[:2]
 
 
 def test_imdb_cleans_own_columns_are_known(tmp_path):
