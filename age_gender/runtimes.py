@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from age_gender.description import KEY, Description
-from age_gender.files import digest, reading, refuse_pointer
+from age_gender.files import digest, reading, refuse_pointer, why_absent
 from age_gender.labels import NUM_GENDERS
 from age_gender.machine import available_cores, held_back_stderr
 
@@ -122,7 +122,7 @@ def open_model(path: str | os.PathLike[str], threads: int | None = None) -> Mode
             f"{path} is a folder; name the {ends} file in it (of a SavedModel: networks.open_model opens it)"
         )
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there; export.py makes it")
+        raise FileNotFoundError(f"{path} {why_absent(path)}; export.py makes it")
     name = format_of(path)
     if name is None:
         raise ValueError(

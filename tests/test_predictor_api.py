@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import posix
 
 from age_gender import Face, Model, Predictor, open_model
 from age_gender.description import MOST_MARGIN, Description
@@ -243,6 +244,12 @@ def test_an_unknown_detector_is_refused():
 def test_arguments_are_refused_with_what_came_and_what_is_allowed(argument, value, message):
     with pytest.raises(ValueError, match=message):
         Predictor(**{argument: value})
+
+
+@posix
+def test_a_model_that_is_no_regular_file_is_not_called_missing():
+    with pytest.raises(FileNotFoundError, match="null is no regular file; export.py makes it"):
+        Predictor(os.devnull)
 
 
 def test_margin_and_doubt_have_the_bounds_of_the_demo():
