@@ -59,6 +59,11 @@ def read_appa_real(folder: Path, apparent: bool = False) -> Records:
                 rows.append((path, age, std, part, *more.get(file, (UNKNOWN, UNKNOWN))))
     if not rows:
         raise ValueError(f"no row of gt_avg_train.csv, gt_avg_valid.csv and gt_avg_test.csv in {folder} is understood")
+    if ignored and f"in {IGNORED}" not in skipped:
+        raise ValueError(
+            f"{folder / IGNORED}: none of its {len(ignored):,} names, such as {min(ignored)}, is a training image of "
+            "gt_avg_train.csv; correct the list, or move it elsewhere"
+        )
     columns = ("path", "age", "age_std", "part", "gender", "race")
     return Records.of(rows, columns, skipped, () if apparent else ("age_std",), race_names=RACES, part_names=PARTS)
 

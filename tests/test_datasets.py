@@ -489,6 +489,13 @@ def test_a_person_has_the_same_number_in_every_table(tmp_path):
     assert one.subject.tolist() == other.subject.tolist()[:2]
 
 
+def test_an_ignore_list_that_names_no_training_image_is_refused(tmp_path):
+    appa_real(tmp_path)
+    write(tmp_path / "ignore_list.csv", "img_name", "train/000004.jpg")
+    with pytest.raises(ValueError, match=r"none of its 1 names, such as train/000004\.jpg, is a training image"):
+        read_records("appa_real", tmp_path)
+
+
 def test_imdb_cleans_own_columns_are_known(tmp_path):
     write(tmp_path / "imdb.csv", "filename,age,gender,x_min,y_min,x_max,y_max,head_roll", "01/a.jpg,31,M,1,2,30,40,0.5")
     records = read_records("csv", tmp_path, {"table": tmp_path / "imdb.csv"})
