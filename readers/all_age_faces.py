@@ -61,6 +61,11 @@ def read_all_age_faces(folder: Path) -> Records:
             malformed.append(f"{faces}/{path}")
     if not rows:
         raise ValueError(f"no file in {folder / faces} is named like All-Age-Faces', 00000A02.jpg")
+    if parts and all(part == UNKNOWN for *_, part in rows):
+        raise ValueError(
+            f"{folder / 'image sets'}: none of its {len(parts):,} names, such as {min(parts)}, is a file in "
+            f"{folder / faces}; correct the lists, or move them elsewhere"
+        )
     columns = "path", "age", "gender", "subject", "part"
     skipped = {"malformed name": malformed, "hidden": [f"{faces}/{path}" for path in hidden]}
     return Records.of(rows, columns, skipped, () if parts else ("part",), part_names=PARTS if parts else ())

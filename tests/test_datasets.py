@@ -496,6 +496,14 @@ def test_an_ignore_list_that_names_no_training_image_is_refused(tmp_path):
         read_records("appa_real", tmp_path)
 
 
+def test_lists_of_parts_that_name_no_face_are_refused(tmp_path):
+    all_age_faces(tmp_path)
+    for name in ("train", "val"):
+        write(tmp_path / "image sets" / f"{name}.txt", "faces/00000A02.jpg 0")
+    with pytest.raises(ValueError, match=r"image sets: none of its 1 names, such as faces/00000A02\.jpg, is a file"):
+        read_records("all_age_faces", tmp_path)
+
+
 def test_imdb_cleans_own_columns_are_known(tmp_path):
     write(tmp_path / "imdb.csv", "filename,age,gender,x_min,y_min,x_max,y_max,head_roll", "01/a.jpg,31,M,1,2,30,40,0.5")
     records = read_records("csv", tmp_path, {"table": tmp_path / "imdb.csv"})
