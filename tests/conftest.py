@@ -131,10 +131,10 @@ def stopped_state(**kept) -> dict:
 
 
 def predict_eagerly(model):
-    """`compiled_predict` without a compiler, which takes longer than so few faces."""
+    """`compiled_predict`, or a model's own `predict`, without a compiler, which takes longer than so few faces."""
     import keras
 
-    return lambda images: [output.numpy() for output in keras.tree.flatten(model(images, training=False))]
+    return lambda images: list(map(keras.ops.convert_to_numpy, keras.tree.flatten(model(images, training=False))))
 
 
 @pytest.fixture
