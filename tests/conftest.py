@@ -1,8 +1,13 @@
 """What several test files share: the folder of genuine data, small databases, and one tiny network."""
 
 import gc
+import io
 import os
+import subprocess
+import sys
+import traceback
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -126,10 +131,10 @@ def stopped_state(**kept) -> dict:
 
 
 def predict_eagerly(model):
-    """`compiled_predict` without a compiler, which takes longer than so few faces."""
+    """`compiled_predict`, or a model's own `predict`, without a compiler, which takes longer than so few faces."""
     import keras
 
-    return lambda images: [output.numpy() for output in keras.tree.flatten(model(images, training=False))]
+    return lambda images: list(map(keras.ops.convert_to_numpy, keras.tree.flatten(model(images, training=False))))
 
 
 @pytest.fixture
@@ -170,6 +175,25 @@ def quick_runs(plain_runs, monkeypatch):
 def faces(tmp_path) -> Path:
     """A database of 40 faces of noise at 32 pixels, all labelled."""
     return write_database(tmp_path / "faces.mat", noise(40, 32), age=np.arange(40) * 2, gender=np.arange(40) % 2)
+
+
+@pytest.fixture
+def matlab5_read_here(monkeypatch):
+    """Runs what reads MATLAB 5 files in this process, for tests of many such files: each else imports SciPy anew."""
+
+    def run(command, **how):
+        out = io.BytesIO()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", command[3:])
+            patch.setattr(sys, "stdout", SimpleNamespace(buffer=out))
+            patch.setitem(sys.modules, "resource", None)  # this process is not to be limited
+            try:
+                exec(command[command.index("-c") + 1], {})
+            except Exception:
+                return subprocess.CompletedProcess(command, 1, b"", traceback.format_exc().encode())
+        return subprocess.CompletedProcess(command, 0, out.getvalue(), b"")
+
+    monkeypatch.setattr("utils.subprocess", SimpleNamespace(run=run))
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from conftest import make_runs_plain, noise, training_options, write_database
+from conftest import make_runs_plain, noise, predict_eagerly, training_options, write_database
 
 import create_db
 import demo
@@ -305,7 +305,7 @@ def test_a_checkpoint_knows_its_groups_and_its_ordinal_head(fold_runs):
         model, checkpoint = checkpoints.load(path)
         assert checkpoint.age_scale == ADIENCE
         assert type(model.get_layer("pred_age")) is kind
-        p = model.predict(noise(3, 32), verbose=0)[1]
+        p = predict_eagerly(model)(noise(3, 32))[1]
         assert p.shape == (3, 8) and p.sum(axis=1) == pytest.approx(1)
 
 
@@ -407,5 +407,5 @@ def test_a_years_model_starts_and_teaches_a_run_on_groups(drawn_faces, tmp_path,
     data = load_data(chosen)
     _, ages = ask_teachers(data, chosen)
     model, _ = checkpoints.load(checkpoints.choose(tmp_path / "years"))
-    years = model.predict(data.image[data.training], verbose=0)[1]
+    years = predict_eagerly(model)(data.image[data.training])[1]
     np.testing.assert_allclose(ages[data.training, 0], years[:, :18].sum(axis=1), atol=1e-5)

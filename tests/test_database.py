@@ -261,6 +261,7 @@ def test_a_matlab_5_database_is_read(tmp_path):
     assert read_paths(path) == []
 
 
+@pytest.mark.usefixtures("matlab5_read_here")
 @pytest.mark.parametrize("name, turned", [("utk", True), ("wiki", False)])
 def test_the_original_suites_utkface_genders_are_turned_round(tmp_path, name, turned):
     content = {
@@ -275,6 +276,7 @@ def test_the_original_suites_utkface_genders_are_turned_round(tmp_path, name, tu
     assert open_database(tmp_path / "old.mat").gender.tolist() == ([1, 0, 1] if turned else [0, 1, 0])
 
 
+@pytest.mark.usefixtures("matlab5_read_here")
 @pytest.mark.parametrize("odd", [2, 3, np.nan])
 def test_an_odd_gender_of_the_original_suites_utkface_is_not_taken_for_a_womans(odd, tmp_path):
     path = tmp_path / "old.mat"
@@ -342,6 +344,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path, share):
         open_database(path)
 
 
+@pytest.mark.usefixtures("matlab5_read_here")
 @pytest.mark.parametrize("kept", [0, 1, 127, 128, 400])
 def test_a_file_cut_off_in_its_header_is_refused(tmp_path, kept):
     path = write_database(tmp_path / "cut.mat", noise(2))
@@ -350,6 +353,7 @@ def test_a_file_cut_off_in_its_header_is_refused(tmp_path, kept):
         open_database(path)
 
 
+@pytest.mark.usefixtures("matlab5_read_here")
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.95])
 def test_a_matlab_5_file_that_is_cut_off_is_refused(tmp_path, share):
     path = save_like_the_original_suite(tmp_path / "cut.mat", noise(6, 16), np.full(6, 9), np.zeros(6, int))
@@ -365,6 +369,7 @@ def test_a_text_file_is_refused(tmp_path):
         open_database(path)
 
 
+@pytest.mark.usefixtures("matlab5_read_here")
 def test_a_mat_file_of_something_else_is_refused_with_what_it_holds(tmp_path):
     path = tmp_path / "other.mat"
     scipy.io.savemat(path, {"wiki": np.zeros(3), "age": np.zeros(3)})
@@ -453,6 +458,7 @@ def test_read_struct_returns_the_wanted_fields_in_the_files_own_types(tmp_path):
     assert [str(np.squeeze(name)) for name in columns["name"]] == ["a.jpg", "b.jpg"]
 
 
+@pytest.mark.usefixtures("matlab5_read_here")
 def test_read_struct_says_what_is_wrong(tmp_path):
     path = tmp_path / "wiki.mat"
     scipy.io.savemat(path, {"wiki": {"dob": np.zeros((1, 3)), "gender": np.zeros((1, 2))}, "plain": np.zeros(3)})

@@ -231,6 +231,7 @@ def test_a_reader_keeps_its_contract(name, tmp_path):
     assert again.path == records.path and np.array_equal(again.age, records.age) and again.skipped == records.skipped
 
 
+@pytest.mark.usefixtures("matlab5_read_here")
 @pytest.mark.parametrize("name", READERS)
 def test_what_a_desktop_keeps_in_hidden_folders_is_no_data(name, tmp_path):
     dataset, deleted = tmp_path / "dataset", tmp_path / "deleted"
@@ -261,6 +262,7 @@ def test_a_folder_of_something_else_is_refused(name, tmp_path):
         read_records(name, tmp_path)
 
 
+@pytest.mark.usefixtures("matlab5_read_here")
 @pytest.mark.parametrize("name", READERS)
 def test_every_dataset_becomes_a_database(name, tmp_path, monkeypatch):
     """With photos under the paths that the reader names: the whole way through create_db.py."""
@@ -302,6 +304,7 @@ HOSTILE = {
 BINARY = {"wiki": ("nothing", "zeros", "noise"), "imdb": ("noise",)}
 
 
+@pytest.mark.usefixtures("matlab5_read_here")
 @pytest.mark.parametrize(("name", "kind"), [(name, kind) for name in READERS for kind in BINARY.get(name, HOSTILE)])
 def test_damaged_label_files_are_refused_or_skipped(name, kind, tmp_path):
     """Each label file of the tree is replaced by nonsense: one line for the user, or the rest is read."""

@@ -1,6 +1,8 @@
 """Several devices and processes train the network that one device trains: real processes on this machine."""
 
+import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,9 +28,11 @@ ROOT = Path(__file__).resolve().parent.parent
 RNG = np.random.default_rng(7)
 AGE, GENDER = RNG.integers(-1, 101, 150), RNG.integers(-1, 2, 150)  # some are unknown
 
-# train.py on a network that compiles in a second; it notes the weights that this process ends with.
+# train.py on a network that compiles in a second; it notes the weights that this process ends with. What it imports
+# takes longer than what it does, so on Linux one process imports it, and becomes a training for each line that it is
+# given; a keeper notes how that one ended.
 CHILD = """
-import functools, os, sys
+import functools, json, os, sys
 
 class Without:  # what JAX does not need, and is slow to import
     def find_spec(self, name, path=None, target=None):
@@ -37,12 +41,35 @@ class Without:  # what JAX does not need, and is slow to import
 
 sys.meta_path.insert(0, Without())
 import numpy as np
+import scipy.optimize
 import train
 from age_gender import cli
 from micro_network import micro_network
 from networks import backbones, backend, checkpoints
 from training import callbacks, run
 
+for line in sys.stdin:
+    given = json.loads(line)
+    if sys.platform != "linux":
+        break
+    if os.fork():
+        continue
+    if child := os.fork():
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        os.symlink(str(status), given["status"])  # whole from the start
+        os._exit(0)
+    break
+else:
+    while True:
+        try:
+            os.wait()
+        except ChildProcessError:
+            os._exit(0)
+
+sys.argv[1:] = given["words"]
+os.environ.update(given["environment"])
+for number in (1, 2):
+    os.dup2(os.open(given["files"][number - 1], os.O_WRONLY | os.O_CREAT), number)
 backbones.BACKBONES["wide_resnet"] = functools.partial(micro_network, names=["stem"])
 checkpoints._refuse_more_than_the_file = lambda path, description: None
 run.tensorboard = lambda folder: []
@@ -59,7 +86,10 @@ exec(os.environ.get("BEFORE", ""))
 with backend.leaving():
     cli.run(train.main)
 """
-COMPILE_QUICKLY = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+COMPILE_QUICKLY = (
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true "
+    "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
 AFTER_ONE_EPOCH = """
 write = callbacks.write_resume
 def write_once(path, model, epoch, state):
@@ -170,33 +200,64 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
+def launcher(folder: Path) -> subprocess.Popen:
+    """What becomes a training, or on Linux any number of them."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("SLURM")},
+        "KERAS_BACKEND": "jax",
+        "JAX_PLATFORMS": "cpu",
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+    }
+    command = [sys.executable, "-c", CHILD]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.PIPE, text=True)
+
+
+class Child:
+    """A training in a process of its own."""
+
+    def __init__(self, folder: Path, number: int, words: list[str], environment: dict[str, str]):
+        self.files = [folder / f"{number}.{name}" for name in ("out", "err")]
+        self.status, self.returncode = folder / f"{number}.status", None
+        self.process = Run.launcher if sys.platform == "linux" else launcher(folder.parent)
+        given = {"words": words, "environment": environment, "status": str(self.status)}
+        print(json.dumps(given | {"files": list(map(str, self.files))}), file=self.process.stdin, flush=True)
+
+    def communicate(self, timeout: float) -> list[str]:
+        """What it has printed when it has ended, on stdout and on stderr."""
+        if sys.platform != "linux":
+            self.returncode = self.process.wait(timeout)
+        until = time.monotonic() + timeout
+        while self.returncode is None:
+            if self.status.is_symlink():
+                self.returncode = int(os.readlink(self.status))
+            assert time.monotonic() < until, [file.read_text() for file in self.files]
+            time.sleep(0.02)
+        return [file.read_text(encoding="utf-8") for file in self.files]
+
+
 class Run:
     """A training by one or several processes of some virtual devices each."""
+
+    launcher: subprocess.Popen
 
     def __init__(self, folder: Path, name: str, database: Path, devices: int, processes: int = 1, *words, **before):
         self.notes, self.output, self.processes = folder / name, folder / before.pop("into", name), processes
         cluster = dict(zip(KERAS_CLUSTER, (f"127.0.0.1:{free_port()}", str(processes)), strict=False))
-        command = [sys.executable, "-c", CHILD, "--input", str(database), "--output_dir", str(self.output)]
+        command = ["--input", str(database), "--output_dir", str(self.output)]
         command += ["--nb_epochs", "2", "--batch_size", "128", "--aug", "--lr", "0.05", "--ema", "0.9", *words]
         command += ["--distributed", "--heartbeat", "10"] if processes > 1 else ["--devices", str(devices)]
         self.children = []
         for number in range(processes):
             environment = {
-                **{name: value for name, value in os.environ.items() if not name.startswith("SLURM")},
-                "KERAS_BACKEND": "jax",
-                "JAX_PLATFORMS": "cpu",
                 "XLA_FLAGS": f"{COMPILE_QUICKLY} --xla_force_host_platform_device_count={devices}",
-                "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-                "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
                 "NOTES": str(self.notes),
                 "BEFORE": before.get(f"before_{number}", ""),
                 **({} if processes == 1 else cluster | {KERAS_CLUSTER[2]: str(number)}),
             }
-            child = subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-            self.children.append(child)
+            (folder / f"{name}.said").mkdir(exist_ok=True)
+            self.children.append(Child(folder / f"{name}.said", number, command, environment))
 
     def wait(self, statuses=None) -> "Run":
         self.said = [child.communicate(timeout=250) for child in self.children]
@@ -225,7 +286,9 @@ def assert_near(one: Run, other: Run, relative: float, below: str = "") -> None:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     pytest.importorskip("jax")
-    return tmp_path_factory.mktemp("devices")
+    folder = tmp_path_factory.mktemp("devices")
+    with launcher(folder) as Run.launcher:
+        yield folder
 
 
 @pytest.fixture(scope="module")
@@ -256,14 +319,15 @@ def test_four_devices_of_one_process_train_the_network_of_one(folder, database, 
 def test_two_processes_train_the_network_of_one_and_end_with_the_same_weights(alone, two):
     assert_near(two, alone, 1e-4)
     assert all(map(np.array_equal, two.weights(0), two.weights(1)))
-    printed = [[line for line in out.splitlines() if not line.startswith("[Gloo]")] for out, _ in two.said]
+    gloo = re.compile(r"\[Gloo\]|peer ranks")  # either half of a line: two threads may have begun theirs at once
+    printed = [[line for line in out.splitlines() if not gloo.search(line)] for out, _ in two.said]
     assert any(line.startswith("best: ") for line in printed[0]) and not printed[1]
     assert sorted(path.name for path in two.output.iterdir()) == sorted(path.name for path in alone.output.iterdir())
 
 
 def test_all_folds_and_a_teacher_that_the_first_process_asks_are_as_by_one(folder, database, alone):
     teacher = max(alone.output.glob("weights.*.hdf5"))
-    words = "--folds", "2", "--fold", "all", "--run", "mine", "--teacher", str(teacher)
+    words = "--folds", "2", "--fold", "all", "--run", "mine", "--teacher", str(teacher), "--nb_epochs", "1"
     never = "from training import teachers\nteachers.predict_rows = None"  # process 1 would fail if it asked
     two = Run(folder, "two_folds", database, 1, 2, *words, before_1=never).wait()
     one = Run(folder, "one_folds", database, 1, 1, *words).wait()

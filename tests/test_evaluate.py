@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import give_every_weight_a_value, make_database, noise, posix, write_database
+from conftest import give_every_weight_a_value, make_database, noise, posix, predict_eagerly, write_database
 
 import evaluate
 from age_gender import __version__, runtimes
@@ -492,7 +492,7 @@ def test_calibration_is_fitted_on_the_validation_part_and_stored(runs, databases
     model, checkpoint = checkpoints.load(path)
     database = open_database(databases["utkface"])
     _, validation, test = split([database], 0.3, 3, 0.2)
-    p_gender, p_age = model.predict(database.image[validation], verbose=0)
+    p_gender, p_age = predict_eagerly(model)(database.image[validation])
     expected = fit(p_age, p_gender[:, 1], database.age[validation], database.gender[validation])
     assert checkpoint.calibration._replace(widen=0, temperature=0) == expected._replace(widen=0, temperature=0)
     assert checkpoint.calibration.widen == pytest.approx(expected.widen, abs=1e-3)
@@ -501,7 +501,7 @@ def test_calibration_is_fitted_on_the_validation_part_and_stored(runs, databases
     assert "90% age intervals" in capsys.readouterr().out
     # and is what the scores are made with
     rows = rows_of(tmp_path / "out" / "predictions.csv")
-    p_gender, p_age = model.predict(database.image[test], verbose=0)
+    p_gender, p_age = predict_eagerly(model)(database.image[test])
     first, last = age_interval(p_age, checkpoint.calibration)
     assert [float(row["age_low"]) for row in rows] == first.tolist()
     assert [float(row["age_high"]) for row in rows] == last.tolist()

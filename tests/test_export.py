@@ -15,7 +15,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import make_database, noise, posix, write_database
+from conftest import make_database, noise, posix, predict_eagerly, write_database
 
 import demo
 import evaluate
@@ -189,7 +189,7 @@ def exported(weights, database, tmp_path_factory):
 @pytest.mark.parametrize("count", (1, 5))
 def test_a_file_says_of_any_number_of_faces_what_keras_and_numpy_say(exported, own, form, count):
     images = noise(count, 32, seed=3)
-    gender, age = own.predict(images, verbose=0)
+    gender, age = predict_eagerly(own)(images)
     said = open_model(exported(form), trust=True).run(images)
     low, high = age_interval(age, CALIBRATION)
     assert {name: (values.dtype, values.shape) for name, values in said.items()} == {
@@ -319,7 +319,7 @@ def test_the_docs_lines_run_as_they_stand_without_keras(exported, own, tmp_path,
     done = run_python("snippet.py", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     read = cv2.imread(str(tmp_path / "face.jpg"))
-    gender, age = own.predict(cv2.resize(read, (32, 32), interpolation=cv2.INTER_AREA)[None], verbose=0)
+    gender, age = predict_eagerly(own)(cv2.resize(read, (32, 32), interpolation=cv2.INTER_AREA)[None])
     low, high = age_interval(age, CALIBRATION)
     p_male = tempered(gender[:, MALE], CALIBRATION.temperature)[0]
     assert done.stdout.strip() == f"{expected_age(age)[0]:.1f} years, {low[0]} to {high[0]}, male {p_male:.3f}"

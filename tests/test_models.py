@@ -11,7 +11,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import give_every_weight_a_value, noise, write_database
+from conftest import give_every_weight_a_value, noise, predict_eagerly, write_database
 
 from age_gender.description import KEY, ORIGIN_KERAS, ORIGIN_ORIGINAL, ORIGIN_OURS, Description, checked
 from age_gender.labels import AGE_SCALES
@@ -29,7 +29,7 @@ from wide_resnet import wide_resnet
 
 
 def predict(model, size=32, count=3):
-    return model.predict(noise(count, size), verbose=0)
+    return predict_eagerly(model)(noise(count, size))
 
 
 def assert_same_predictions(model, other, size=32, tolerance=1e-6):
@@ -91,7 +91,7 @@ def test_a_mirrored_model_is_the_mean_over_an_image_and_its_mirror_image(tiny_mo
     assert model.inputs[0].dtype == "uint8" and model.input_shape == (None, 32, 32, 3)
     expected = mean_of_both(tiny_model, images)
     assert max(np.abs(one - other).max() for one, other in zip(expected, tiny_model(images), strict=True)) > 1e-3
-    for ours, mean in zip(model.predict(images, verbose=0), expected, strict=True):
+    for ours, mean in zip(predict_eagerly(model)(images), expected, strict=True):
         assert ours.dtype == np.float32
         np.testing.assert_allclose(ours, mean, rtol=1e-4, atol=1e-6)
     for one, other in zip(model(images), model(images[:, :, ::-1]), strict=True):
@@ -129,8 +129,8 @@ def test_a_stem_of_stride_4_starts_as_one_of_stride_2_on_the_image_halved(tmp_pa
     assert copy_weights(tmp_path / "weights.hdf5", larger) == []
     halved = noise(4, size)
     for one, other in zip(
-        smaller.predict(halved, verbose=0),
-        larger.predict(halved.repeat(2, axis=1).repeat(2, axis=2), verbose=0),
+        predict_eagerly(smaller)(halved),
+        predict_eagerly(larger)(halved.repeat(2, axis=1).repeat(2, axis=2)),
         strict=True,
     ):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-6)
@@ -413,7 +413,7 @@ def test_the_original_suites_own_checkpoint_gives_its_own_predictions(shared):
     recorded = np.load(shared / "legacy" / "weights.02-5.15.predictions.npz")
     model, checkpoint = load(shared / "legacy" / "weights.02-5.15.hdf5")
     assert checkpoint.arguments == {"depth": 10, "width": 1, "original": True} and checkpoint.image_size == 64
-    gender, age = model.predict(recorded["image"], verbose=0)
+    gender, age = predict_eagerly(model)(recorded["image"])
     np.testing.assert_allclose(gender, recorded["pred_gender"], atol=1e-4)
     np.testing.assert_allclose(age, recorded["pred_age"], atol=1e-4)
     assert np.ptp(recorded["pred_gender"][:, 0]) > 0.1  # they are no constants that any network might give
@@ -449,8 +449,8 @@ def test_a_foreign_models_outputs_are_put_in_our_order(tmp_path):
     source.save(path)
     model, checkpoint = load(path)
     assert (checkpoint.origin, checkpoint.network, checkpoint.image_size) == (ORIGIN_KERAS, "", 16)
-    age, gender = source.predict(noise(3, 16).astype(np.float32), verbose=0)
-    ours = model.predict(noise(3, 16), verbose=0)
+    age, gender = predict_eagerly(source)(noise(3, 16).astype(np.float32))
+    ours = predict_eagerly(model)(noise(3, 16))
     assert model.inputs[0].dtype == "uint8" and [output.shape for output in ours] == [(3, 2), (3, 101)]
     np.testing.assert_allclose(ours[0], gender, atol=1e-6)
     np.testing.assert_allclose(ours[1], age, atol=1e-6)
@@ -462,7 +462,7 @@ def test_a_foreign_model_in_our_order_stays_in_it(tmp_path):
     model, checkpoint = load(path)
     assert checkpoint.origin == ORIGIN_KERAS
     for ours, theirs in zip(
-        model.predict(noise(3, 16), verbose=0), source.predict(noise(3, 16).astype(np.float32), verbose=0), strict=True
+        predict_eagerly(model)(noise(3, 16)), predict_eagerly(source)(noise(3, 16).astype(np.float32)), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
 

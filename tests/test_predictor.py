@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from conftest import predict_eagerly
 
 from age_gender.description import Description
 from age_gender.detectors import DETECTORS
@@ -21,7 +22,7 @@ def expected_by_hand(checkpoint_file, image, margin):
     model, checkpoint = checkpoints.load(checkpoint_file)
     boxes = [detection.box for detection in DETECTORS["dlib"]()(image)]
     crops = np.stack([crop_face(image, box, margin, checkpoint.image_size) for box in boxes])
-    gender, age = model.predict(crops, verbose=0)
+    gender, age = predict_eagerly(model)(crops)
     return boxes, age @ np.arange(101), gender[:, 1]
 
 
@@ -44,7 +45,7 @@ def test_faces_are_cropped_at_the_checkpoints_margin_or_the_one_asked_for(tiny_c
 def test_predict_takes_crops_as_they_are(predictor, tiny_model):
     crops = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
     age, p_male = predictor.predict(crops)
-    gender, distribution = tiny_model.predict(crops, verbose=0)
+    gender, distribution = predict_eagerly(tiny_model)(crops)
     np.testing.assert_allclose(age, distribution @ np.arange(101), rtol=1e-4)
     np.testing.assert_allclose(p_male, gender[:, 1], rtol=1e-4)
 

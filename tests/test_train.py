@@ -13,7 +13,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import noise, posix, stopped_state, training_options, write_database
+from conftest import noise, posix, predict_eagerly, stopped_state, training_options, write_database
 from micro_network import micro_network
 
 import train
@@ -410,7 +410,7 @@ def test_teachers_are_averaged_and_asked_about_the_training_faces_alone(faces, t
     said = capsys.readouterr().out
     assert said.count("have trained it") == 1  # the second one's, which had another seed
     teachers = [checkpoints.load(checkpoints.choose(folder))[0] for folder in (first, second)]
-    answers = [model.predict(data.image[data.training], verbose=0) for model in teachers]
+    answers = [predict_eagerly(model)(data.image[data.training]) for model in teachers]
     np.testing.assert_allclose(gender[data.training], (answers[0][0] + answers[1][0]) / 2, atol=1e-6)
     np.testing.assert_allclose(age[data.training], (answers[0][1] + answers[1][1]) / 2, atol=1e-6)
     unasked = np.r_[data.validation, data.test]
@@ -687,7 +687,7 @@ def test_a_run_says_what_its_start_is_worth_and_what_it_gained(faces, tmp_path, 
     error = {}
     for path in (start, checkpoints.choose(second)):
         model, _ = checkpoints.load(path)
-        p_gender, p_age = model.predict(database.image[rows], verbose=0)
+        p_gender, p_age = predict_eagerly(model)(database.image[rows])
         right = ((p_gender[:, 1] >= 0.5) == database.gender[rows]).mean()
         error[path] = np.abs(p_age @ np.arange(101) - database.age[rows]).mean(), right
     before, after = error.values()

@@ -11,7 +11,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import noise, stopped_state
+from conftest import noise, predict_eagerly, stopped_state
 from matplotlib.figure import Figure
 
 from age_gender.description import Description
@@ -201,7 +201,7 @@ def test_a_prediction_of_zeros_and_ones_gives_finite_steps(name):
     model = small_model(loss_of_age=age_loss(name, 2.0, 1.0))
     head = model.get_layer("pred_age")
     head.set_weights([head.get_weights()[0] * 1e5, head.get_weights()[1]])
-    said = model.predict(noise(8), verbose=0)[1]
+    said = predict_eagerly(model)(noise(8))[1]
     assert said.min() == 0 and np.allclose(said.max(axis=1), 1, atol=1e-6) and np.sum(said > 1e-6) == len(said)
     history = fit(
         model, MixupGenerator(noise(8), Labels(np.arange(8) % 2, np.arange(8) * 12), batch_size=8, shuffle=False)
@@ -315,7 +315,7 @@ def test_evaluation_reports_what_numpy_computes():
     values = model.evaluate(
         MixupGenerator(images, Labels(gender, age), batch_size=8, shuffle=False), return_dict=True, verbose=0
     )
-    p_gender, p_age = model.predict(images, verbose=0)
+    p_gender, p_age = predict_eagerly(model)(images)
     expected = p_age @ np.arange(101)
     known, sexed = age >= 0, gender >= 0
     assert values["pred_age_mae"] == pytest.approx(np.abs(expected - age)[known].mean(), rel=1e-4)
@@ -337,7 +337,7 @@ def test_the_losses_of_an_epoch_are_means_of_faces_not_of_batches():
     model.fit(batches, validation_data=batches, shuffle=False, verbose=0, callbacks=[plain, keep])
     means = [
         -np.where(labels >= 0, np.log(said[np.arange(17), labels]), 0).mean()
-        for labels, said in zip((gender, age), model.predict(images, verbose=0), strict=True)
+        for labels, said in zip((gender, age), predict_eagerly(model)(images), strict=True)
     ]
     assert [rows[0][f"val_pred_{head}_loss"] for head in ("gender", "age")] == pytest.approx(means, rel=1e-4)
     assert rows[0]["val_loss"] == pytest.approx(2.0 * means[0] + means[1], rel=1e-4)

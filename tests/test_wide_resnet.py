@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import noise
+from conftest import noise, predict_eagerly
 
 from wide_resnet import two_heads, wide_resnet
 
@@ -51,7 +51,7 @@ def test_stages_and_the_stride_of_the_stem_set_the_sizes_of_the_groups(size, sta
     groups = [layer for layer in model.layers if isinstance(layer, keras.layers.Add)]
     assert [tuple(layer.output.shape[1:]) for layer in groups] == shapes
     assert tuple(model.get_layer("stem").output.shape[1:]) == (*shapes[0][:2], 16)
-    assert [output.shape for output in model.predict(noise(2, size), verbose=0)] == [(2, 2), (2, 101)]
+    assert [output.shape for output in predict_eagerly(model)(noise(2, size))] == [(2, 2), (2, 101)]
 
 
 @pytest.mark.parametrize(("stages", "stride"), [(2, 1), (5, 1), (3, 0), (3, 3), (4, 8)])
@@ -77,12 +77,12 @@ def test_outputs_have_their_names_order_and_sizes(tiny_model):
 
 def test_every_row_is_a_distribution_and_depends_on_its_image_alone(tiny_model):
     images = noise(5, 32)
-    outputs = tiny_model.predict(images, verbose=0)
+    outputs = predict_eagerly(tiny_model)(images)
     for output in outputs:
         assert output.dtype == np.float32 and output.min() >= 0
         np.testing.assert_allclose(output.sum(axis=1), 1, rtol=1e-5)
         assert len(np.unique(output[:, 0])) == 5
-    for output, alone in zip(outputs, tiny_model.predict(images[2:3], verbose=0), strict=True):
+    for output, alone in zip(outputs, predict_eagerly(tiny_model)(images[2:3]), strict=True):
         np.testing.assert_allclose(output[2:3], alone, rtol=1e-4, atol=1e-6)
 
 
@@ -146,7 +146,7 @@ def test_heads_compute_in_float32_under_mixed_precision(bfloat16_policy):
     model = wide_resnet(32, depth=10, width=1)
     assert model.get_layer("group3_block1_conv2").compute_dtype == "bfloat16"
     assert {model.get_layer(name).compute_dtype for name in ("pred_gender", "pred_age")} == {"float32"}
-    for output in model.predict(noise(2, 32), verbose=0):
+    for output in predict_eagerly(model)(noise(2, 32)):
         assert output.dtype == np.float32
         np.testing.assert_allclose(output.sum(axis=1), 1, rtol=1e-5)  # bfloat16 would be off by some 1e-2
 
