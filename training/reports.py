@@ -97,6 +97,7 @@ def say_the_best(outcome: Outcome, data: Data, description: Description) -> None
 def say_if_it_collapsed(outcome: Outcome, data: Data, options: Options) -> bool:
     """Says so where every face gets the same answer, and whether that counts as a failure."""
     heads = collapsed_heads(outcome.best_epoch, data, options.age_scale)
+    heads = [head for head in heads if head != "gender" or options.gender_weight]  # which was not to learn
     if not heads:
         return False
     same = f"gets the same {' and the same '.join(heads)}"
