@@ -82,6 +82,7 @@ def main(argv: list[str] | None = None) -> int:
     """Parse, refuse, check."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    refuse_what_is_idle(parser, args)
     if args.input and not args.weight_file:
         return check_databases(args.input)
     cli.check_dataset_arguments(parser, args, READERS)
@@ -102,6 +103,19 @@ def main(argv: list[str] | None = None) -> int:
             list_photos(args, output, page)
     print(f"the page with pictures is {page}")
     return 0
+
+
+def refuse_what_is_idle(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuses options that the kind of check has no use for."""
+    given = {name for name, value in vars(args).items() if value != parser.get_default(name)}
+    if args.weight_file:
+        idle, what = given - {"weight_file", "input", "doubt_below", "output", "overwrite"}, "labels by --weight_file"
+    elif args.input:
+        idle, what = given - {"input"}, "databases by --input"
+    else:
+        idle, what = given & {"doubt_below"}, "photos"
+    if idle:
+        parser.error(f"--{' --'.join(sorted(idle))} is not for a check of {what}: leave it out")
 
 
 def list_photos(args: argparse.Namespace, output: Path, page: Path) -> None:

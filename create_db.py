@@ -115,6 +115,8 @@ def main(argv: list[str] | None = None) -> None:
 
     started = time.perf_counter()
     records = read_records(args.db, folder, vars(args))
+    if records.face_score is None and args.min_score != MIN_SCORE:
+        parser.error(f"--min_score is for datasets with face scores; {args.db} has none: leave it out")
     excluded = read_exclusions(args.exclude, folder, records)
     cut = how_to_cut(parser, args, records)
     if args.detector is None and records.box is None and not reader.source.page:  # the user's own photos

@@ -201,7 +201,7 @@ def scale_of(args: argparse.Namespace, descriptions: list):
     if not scale and len({description.age_scale for description in descriptions}) > 1:
         raise ValueError("these checkpoints have other age scales: --age_scale names one that all can be folded onto")
     for description in descriptions:
-        description.age_scale.folds_onto(scale or description.age_scale)  # refuses one that does not fit
+        description.refuse_scale(scale or description.age_scale)
     return scale
 
 

@@ -87,6 +87,13 @@ class Description:
             said.append(f"found by {found}, those of the training by {own}")
         return said
 
+    def refuse_scale(self, onto: AgeScale) -> None:
+        """Raises ValueError, with the file's name, if its age groups cannot be folded onto those of a scale."""
+        try:
+            self.age_scale.folds_onto(onto)
+        except ValueError as error:
+            raise ValueError(f"{self.path}: {error}") from None
+
     def to_json(self) -> str:
         """The description as text, without the sides."""
         return json.dumps(self._plain())

@@ -121,7 +121,7 @@ class Predictor:
         self.device = self._model.device
         self.margin = self.description.margin if margin is None else _within("margin", margin, 0, MOST_MARGIN)
         self.age_scale = self.description.age_scale if age_scale is None else _scale_of(age_scale)
-        self.description.age_scale.folds_onto(self.age_scale)
+        self.description.refuse_scale(self.age_scale)
         self.unsure_below = _within("unsure_below", unsure_below, *UNSURE_WITHIN)
         self._calibration = self.description.calibration or Calibration()
         self.detector = detector_for(self.description.detector) if detector is None else detector

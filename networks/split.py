@@ -205,9 +205,11 @@ def split(
     validation = np.flatnonzero((side == 1) | _take(validation_split * count, seed, groups, sizes, free))
     training = np.flatnonzero((side == 0) | free[groups])
     if not len(training) or not len(validation) or (test_split and not len(test)):
+        placed = f" (shares of the {count:,} faces that no part or fold places)" * (count < len(groups))
         raise ValueError(
             f"{len(groups)} faces of {len(sizes)} people cannot be split into training and validation at a share of "
-            f"{validation_split:g}{f' and test at {test_split:g}' * bool(test_split)}; give more faces or another share"
+            f"{validation_split:g}{f' and test at {test_split:g}' * bool(test_split)}{placed}; give more faces or "
+            "another share"
         )
     return training, validation, test
 

@@ -390,7 +390,7 @@ def test_scores_of_other_scales_are_neither_averaged_nor_made_up(
     ]
     with pytest.raises(ValueError, match="these checkpoints have other age scales"):
         evaluate.main(several)
-    with pytest.raises(ValueError, match="adience cannot be folded onto years"):
+    with pytest.raises(ValueError, match=r"\.hdf5: the scale adience cannot be folded onto years"):
         evaluate.main(["--weight_file", grouped, *several[3:], "--age_scale", "years"])
     assert not any(tmp_path.iterdir())
 

@@ -571,6 +571,20 @@ def test_help_says_what_is_not_checked_and_loads_nothing_heavy(tmp_path):
     assert "Not checked: whether a label suits its face" in answer.stdout and "--exclude bad.csv" in answer.stdout
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--input", "a.mat", "--output", "b.csv", "--db", "csv"], "--db --output is not for a check of databases by"),
+        (["--weight_file", "a.hdf5", "--list_near"], "--list_near is not for a check of labels by --weight_file"),
+        (["--doubt_below", "0.1"], "--doubt_below is not for a check of photos: leave it out"),
+    ],
+)
+def test_an_option_that_a_check_has_no_use_for_is_refused(words, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        check_dataset.main(words)
+    assert message in capsys.readouterr().err
+
+
 def test_a_database_is_checked_against_its_digests(tmp_path, capsys):
     path = write_database(tmp_path / "a.mat", noise(300))
     assert check_dataset.main(["--input", str(path)]) == 0

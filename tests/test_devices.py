@@ -170,6 +170,7 @@ def test_copies_that_know_nothing_of_each_other_are_refused(monkeypatch, capsys)
     assert "4 copies of train.py were launched" in refused(said=SLURM, monkeypatch=monkeypatch, capsys=capsys)
     both = refused("--distributed", "--devices", "2", monkeypatch=monkeypatch, capsys=capsys)
     assert "--distributed takes all devices" in both
+    assert "--heartbeat is for --distributed" in refused("--heartbeat", "7", monkeypatch=monkeypatch, capsys=capsys)
 
 
 def test_devices_need_jax(monkeypatch):

@@ -173,6 +173,7 @@ def test_create_db_refuses(photos, tmp_path, squares, capsys, monkeypatch):
         refused_by_parser(create_db, [*table, "--align", "--detector", name], said, capsys)
         assert not (tmp_path / "x.mat").exists()
     refused_by_parser(create_db, [*table, "--face", "central"], "name one with --detector", capsys)
+    refused_by_parser(create_db, [*table, "--min_score", "2"], "with face scores; csv has none", capsys)
     (photos / "faces.csv").write_text("path,age\nnone.png,3\n")
     refused(create_db, [*table, "--detector", "yunet"], "none of the 1 photos could be used.*none.png: no face found")
     monkeypatch.undo()  # the genuine yunet again

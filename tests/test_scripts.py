@@ -295,6 +295,8 @@ def test_a_collapsed_run_exits_with_1_once_it_had_steps_enough(drawn, tmp_path, 
     monkeypatch.setattr(training_reports, "LEARNING_STEPS", 1)
     assert train.main(arguments) == 1
     assert "the training collapsed: every face gets the same age: try" in capsys.readouterr().err
+    monkeypatch.setattr(training_reports, "collapsed_heads", lambda values, data, scale: ["gender"])
+    assert train.main([*arguments, "--gender_weight", "0"]) == 0  # it was not to learn genders
 
 
 def test_train_refuses(drawn, tmp_path, capsys, monkeypatch):

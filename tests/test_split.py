@@ -176,6 +176,9 @@ def test_a_split_that_leaves_a_side_empty_is_refused():
         split([make_database(3)], 0.01, 0)
     with pytest.raises(ValueError, match=r"at a share of 0\.3 and test at 0\.01; give more"):
         split([make_database(6)], 0.3, 0, 0.01)
+    placed = make_database(60, part=np.tile([0, 1], 30), part_names=("train", "val"))  # as All-Age-Faces has them
+    with pytest.raises(ValueError, match=r"test at 0\.2 \(shares of the 0 faces that no part or fold places\); give"):
+        split([placed], 0.1, 0, 0.2, parts=True)
 
 
 # ------------------------------------------------------------------------------------- the datasets' own parts

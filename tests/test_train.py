@@ -352,6 +352,9 @@ def test_the_largest_database_decides_how_the_demo_cuts_and_what_is_unlike_it_is
         said = capsys.readouterr().out
         assert "cut with a margin of 0.4, those of the training with 0.1, found by " in said
         assert said.count("whose ways demo.py follows") == 1
+        assert "no face to train on" not in said
+        reports.announce(replace(data, age=np.full(40, -1)), description, SimpleNamespace(name="", count_params=int))
+        assert capsys.readouterr().out.count("no face to train on has a known age: ") == 1
 
 
 # ----------------------------------------------------------------------------------------------------------- runs

@@ -219,7 +219,7 @@ def test_what_can_be_known_is_refused_before_teachers_are_asked_and_the_network_
     with pytest.raises(ValueError, match="is a wide_resnet, not a vgg16: --model wide_resnet"):
         train.main(["-i", str(faces), "--model", "vgg16", "--weight_file", str(earlier), *run])
     save_as(earlier, tmp_path / "grouped.hdf5", age_scale=AGE_SCALES["adult_child"])
-    with pytest.raises(ValueError, match="adult_child cannot be folded onto years"):
+    with pytest.raises(ValueError, match=r"grouped\.hdf5: the scale adult_child cannot be folded onto years"):
         train.main(["-i", str(faces), "--teacher", str(tmp_path / "grouped.hdf5"), *run[2:]])
 
     options = training_options("-i", faces, *run)

@@ -386,6 +386,8 @@ def devices_of(parser: argparse.ArgumentParser, args: argparse.Namespace) -> tup
     nothing of each other."""
     if args.devices and args.distributed:
         parser.error("--distributed takes all devices of all processes: leave --devices out")
+    if args.heartbeat != HEARTBEAT and not args.distributed:
+        parser.error("--heartbeat is for --distributed: one process has no others to miss")
     if not args.distributed and (copies := launched_copies()) > 1:
         parser.error(
             f"{copies} copies of train.py were launched, which would train the same network {copies} times into one "

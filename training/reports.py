@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from age_gender.description import Description
-from age_gender.labels import GENDERS, YEARS, AgeScale
+from age_gender.labels import GENDERS, UNKNOWN, YEARS, AgeScale
 from training.data import Data
 from training.options import Options
 
@@ -42,6 +42,9 @@ def announce(data: Data, description: Description, model) -> None:
         f"{training:,} to train, {validation:,} to validate, {test:,} kept for a test"
         f"{f', {left_out:,} left out' * bool(left_out)}; {model.name}, {model.count_params():,} parameters"
     )
+    for head, labels in (("age", data.age), ("gender", data.gender)):
+        if np.all(labels[data.training] == UNKNOWN):
+            print(f"no face to train on has a known {head}: the labels teach the network nothing of it")
     trivial, scale = description.trivial, description.age_scale
     print(
         f"the trivial answer, {scale.names[trivial['age']]}, {GENDERS[trivial['gender']]} for every face: "
@@ -97,6 +100,7 @@ def say_the_best(outcome: Outcome, data: Data, description: Description) -> None
 def say_if_it_collapsed(outcome: Outcome, data: Data, options: Options) -> bool:
     """Says so where every face gets the same answer, and whether that counts as a failure."""
     heads = collapsed_heads(outcome.best_epoch, data, options.age_scale)
+    heads = [head for head in heads if head != "gender" or options.gender_weight]  # which was not to learn
     if not heads:
         return False
     same = f"gets the same {' and the same '.join(heads)}"

@@ -72,7 +72,7 @@ def describe(data: Data, options: Options, trivial: dict[str, int], start: Start
         arguments["ordinal"] = True
     teachers = [description_of(path) for path in options.teacher if not holds_answers(path)]
     for teacher in teachers:
-        teacher.age_scale.folds_onto(options.age_scale)
+        teacher.refuse_scale(options.age_scale)
     if teachers:
         training["teachers"] = [history_of(teacher) for teacher in teachers]
     models = [earlier, *teachers] if earlier else teachers
