@@ -26,10 +26,14 @@ from age_gender.labels import FEMALE, GENDERS, MALE, MAX_AGE, UNKNOWN
 from age_gender.machine import native_stderr_kept
 from readers import MIN_SCORE, READERS, Records, clean, read_records
 from readers.cleaning import in_lines
-from readers.cutting import Block, Cut, Find, StillThere, decoded_blocks
+from readers.cutting import MISFIT, UNREADABLE, Block, Cut, Find, StillThere, decoded_blocks
 from readers.damaged import complaints_of, how_listed, list_damaged, write_list
 from readers.excluded import read_exclusions
 from readers.parts import name_parts, part_of
+
+IN_PIXELS = "A box is x1, y1, x2, y2, its corners in pixels of the photo itself as it is seen upright"
+NOT_OF_MOST = {MISFIT: IN_PIXELS, UNREADABLE: "May they be read, and is the disk still there?"}  # and what to look at
+FEW_BOXES = 5  # may all be in one corner
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -144,7 +148,7 @@ def main(argv: list[str] | None = None) -> None:
         if args.part:
             name_parts(whole, args.part, repr(how))
         blocks = decoded_blocks(records, kept, folder, cut, args.workers, client)
-        written, failures, doubted, taken_whole, oblong = write_database(
+        written, failures, doubted, taken_whole, oblong, cornered = write_database(
             output, records, kept, folder, blocks, cut.image_size, scalars, texts
         )
         damaged = complaints_of(folder, [records.path[row] for row in doubted], client)
@@ -153,6 +157,11 @@ def main(argv: list[str] | None = None) -> None:
         dropped[reason] = dropped.get(reason, 0) + len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
     tell_what_is_whole(len(written), taken_whole if args.else_whole else None, oblong)
+    if cornered == len(written) >= FEW_BOXES and args.detector is None:
+        print(
+            f"warning: each of the {cornered:,} face boxes ends within the upper left quarter of its photo, as "
+            f"percents would, or boxes of smaller copies. {IN_PIXELS}"
+        )
     cli.result(output=output, faces=len(written), left_out=dropped)
     # By another row, by another face on it, or in another part.
     used = {records.path[row] for row in (*written, *np.setdiff1d(everything, kept))}
@@ -228,14 +237,14 @@ def write_database(
         written: rows of the records that are in the database.
         failures: reason -> paths of the photos that could not be read.
         doubted: rows whose photos may be damaged, see `Block`.
-        taken_whole, oblong: see `Block`.
+        taken_whole, oblong, cornered: see `Block`.
     """
     import cv2
 
     from utils import writing_database
 
     cv2.setNumThreads(1)  # the photos are shared out among the workers already
-    written, digests, failures, doubted, taken_whole, oblong = [], [], {}, [], 0, 0
+    written, digests, failures, doubted, taken_whole, oblong, cornered = [], [], {}, [], 0, 0, 0
     there = StillThere(folder, [records.path[row] for row in kept])
     with writing_database(output, len(kept), image_size) as writer:
         for block in blocks:
@@ -243,10 +252,17 @@ def write_database(
             doubted.extend(block.doubted)
             taken_whole += block.taken_whole
             oblong += block.oblong
+            cornered += block.cornered
             written.append(block.rows)
             digests.extend(block.digests)
             for reason, path in block.failures:
                 failures.setdefault(reason, []).append(path)
+        for reason, remedy in NOT_OF_MOST.items():
+            if 2 * len(paths := failures.get(reason, ())) > len(kept):
+                raise ValueError(
+                    f"{len(paths):,} of {len(kept):,} photos could not be used, such as {folder / paths[0]}: {reason}; "
+                    f"nothing was written. {remedy}"
+                )
         if not writer.written:
             examples = ", ".join(f"{folder / paths[0]}: {reason}" for reason, paths in failures.items())
             raise ValueError(
@@ -269,7 +285,7 @@ def write_database(
             if names := getattr(records, name):
                 texts[name] = names
         writer.finish(columns, scalars, texts)
-    return written, failures, doubted, taken_whole, oblong
+    return written, failures, doubted, taken_whole, oblong, cornered
 
 
 def report(records: Records, written: np.ndarray, dropped: dict[str, int], output: Path, seconds: float) -> None:

@@ -566,13 +566,14 @@ def _texts(path: Path, content: dict[str, object], name: str, *default: str) -> 
     return tuple(each.decode() if isinstance(each, bytes) else str(np.squeeze(each)) for each in found.tolist())
 
 
-def read_paths(path: Path) -> list[str]:
-    """The file name of every row of a 7.3 database, relative to its dataset's folder; [] where not recorded."""
+def read_paths(path: Path, opened: BinaryIO | None = None) -> list[str]:
+    """The file name of every row of a 7.3 database, relative to its dataset's folder; [] where not recorded. Where it
+    is `opened`, that file is read: its name may be another's by now."""
     import h5py
 
-    if not h5py.is_hdf5(path):
+    if not opened and not h5py.is_hdf5(path):
         return []
-    with reading(path, f"{path} has paths that cannot be read"), h5py.File(path, "r") as file:
+    with reading(path, f"{path} has paths that cannot be read"), h5py.File(opened or path, "r") as file:
         if "path" not in file:
             return []
         found = read_values(path, own_dataset(path, file, "path"))
@@ -591,7 +592,7 @@ def paths_of(databases: list[Database], needed_by: str = "") -> list[str]:
     """
     found = []
     for database in databases:
-        paths = read_paths(database.source)
+        paths = read_paths(database.source, database.file)
         if needed_by and not paths:
             raise ValueError(f"{database.source} does not say which photos its faces come from: {needed_by} needs that")
         found += paths or [""] * len(database)

@@ -397,15 +397,17 @@ def plain_path(text: str) -> str:
 
 
 def newest(paths: Iterable[Path], time_of: Callable[[Path], float] | None = None) -> Path | None:
-    """The path that `time_of`, in seconds, or its last change says to be the latest; None of none. Hidden ones are not
-    taken: they are not finished. What a wrong clock dated into the future is last."""
+    """The file that `time_of`, in seconds, or its last change says to be the latest, and of several of one time, as
+    copies have, the last by its path; None of none. Hidden ones are not taken: they are not finished. What a wrong
+    clock dated into the future is last.
+    """
     now = time.time() + CLOCKS_DIFFER
 
-    def age(path: Path) -> tuple[bool, float]:
+    def age(path: Path) -> tuple[bool, float, str]:
         when = time_of(path) if time_of else path.stat().st_mtime
-        return when <= now, when
+        return when <= now, when, str(path)
 
-    return max((path for path in paths if not path.name.startswith(".")), key=age, default=None)
+    return max((path for path in paths if not path.name.startswith(".") and path.is_file()), key=age, default=None)
 
 
 def paths_below(folder: Path) -> Callable[[str], str]:

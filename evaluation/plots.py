@@ -1,5 +1,6 @@
 """Every figure. Matplotlib is imported when one is made, and never opens a window."""
 
+import math
 import textwrap
 import warnings
 from io import BytesIO
@@ -142,7 +143,9 @@ def draw_roc(women: np.ndarray, men: np.ndarray, area: Estimate) -> bytes:
     """Shares of women and of men that are called male at each threshold, and the area below, as a PNG."""
     axis = _axis(width=4.8, height=4.6)
     axis.plot([0, 100], [0, 100], color=GREY, linewidth=1)
-    label, ends = f"area {area.value:.3f} ({area.low:.3f}-{area.high:.3f})", (-2, 102)
+    label, ends = f"area {area.value:.3f}", (-2, 102)
+    if not math.isnan(area.low):
+        label += f" ({area.low:.3f}-{area.high:.3f})"
     axis.plot(100 * women, 100 * men, color=MALE_COLOUR, label=label)
     axis.set(xlabel="women called male (%)", ylabel="men called male (%)", xlim=ends, ylim=ends, aspect="equal")
     axis.legend(loc="lower right")

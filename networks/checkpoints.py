@@ -182,7 +182,6 @@ def _opened(path: Path) -> tuple[Description, object | None]:
         raise ValueError(f"{path} is an exported model, which demo.py runs; this takes the checkpoint it was made from")
     if not path.is_file():
         raise _not_there(path)
-    layers = {}
     if path.suffix != ".keras":
         with reading(path, f"{path} is no checkpoint, or it is cut off or damaged"), h5py.File(path, "r") as file:
             refuse_what_lies_elsewhere(path, file)
@@ -191,9 +190,8 @@ def _opened(path: Path) -> tuple[Description, object | None]:
                 return replace(description, sides=_sides_in(file)), None
             if original_efficientnet.is_later_original(file):
                 return original_efficientnet.describe(file, path), None
-            layers = original.layers_of(file)
-    if original.is_original(layers):
-        return original.describe(path, layers), None
+            if original.is_original(layers := original.layers_of(file)):
+                return original.describe(path, layers, file.attrs.get("model_config", "")), None
     model = _load_keras(path)
     return Description("", {}, int(model.input_shape[1]), origin=ORIGIN_KERAS), model
 

@@ -14,6 +14,7 @@ from age_gender.description import ORIGIN_ORIGINAL, Description
 from age_gender.labels import NUM_AGES, NUM_GENDERS
 
 USED = ("kernel", "gamma", "beta", "moving_mean", "moving_variance")  # names of the weights of its network
+SAID = {("activation", "relu"), ("activation", "linear"), ("activation", "softmax"), ("epsilon", "0.001")}  # of layers
 
 
 def layers_of(file) -> dict[str, list[tuple[int, dict[str, np.ndarray]]]]:
@@ -46,8 +47,9 @@ def _heads(layers: dict) -> tuple | None:
     return (by_size[NUM_GENDERS], by_size[NUM_AGES]) if set(by_size) == {NUM_GENDERS, NUM_AGES} else None
 
 
-def describe(path: Path, layers: dict) -> Description:
-    """What the weights say of their network: its depth, width and image size.
+def describe(path: Path, layers: dict, config: str | bytes) -> Description:
+    """What the weights say of their network: its depth, width and image size; `config` is Keras's own description of
+    a whole model, "" of bare weights.
 
     Raises:
         ValueError: if they are of another kind of network.
@@ -56,16 +58,22 @@ def describe(path: Path, layers: dict) -> Description:
         for _, weights in numbered:
             if unused := [name for name in weights if name not in USED and np.any(weights[name])]:
                 raise ValueError(f"{path}: '{kind}' has a {unused[0]}, which the original suite's network has not")
+    config = config.decode() if isinstance(config, bytes) else config
+    if odd := set(re.findall(r'"(activation|epsilon)": *"?([^",}]+)', config)) - SAID:
+        raise ValueError(f"{path}: its layers have {' '.join(min(odd))}, which the original suite's network has not")
     kernels = [weights["kernel"] for _, weights in layers["conv2d"]]
     convolutions = sum(kernel.shape[0] == 3 for kernel in kernels)  # the stem and two in each block
     channels = kernels[-1].shape[3]  # 64 k
     features = _heads(layers)[1].shape[0]  # (size / 4)^2 * 64 k
     side = math.isqrt(features // channels)
     depth, width = convolutions + 3, channels // 64
-    if (depth - 4) % 6 or channels % 64 or side * side * channels != features:
+    shortcuts, norms = len(kernels) - convolutions, len(layers["batch_normalization"])
+    whole = norms == convolutions and shortcuts == 3 - (width == 1)
+    if not whole or (depth - 4) % 6 or channels % 64 or side * side * channels != features:
         raise ValueError(
             f"{path} has Keras 2 weights that are no wide residual network of the original suite: "
-            f"{convolutions} convolutions of 3 x 3, {channels} channels, {features} features"
+            f"{convolutions} convolutions of 3 x 3, {shortcuts} others, {norms} batch norms, {channels} channels, "
+            f"{features} features"
         )
     arguments = {"depth": depth, "width": width, "original": True}
     return Description("wide_resnet", arguments, 4 * side, origin=ORIGIN_ORIGINAL)

@@ -16,7 +16,7 @@ from age_gender.machine import native_stderr_size
 from readers.records import Records
 
 BLOCK_BYTES = 1 << 19  # of the faces that one worker decodes at a time, whatever their size
-MISSING, UNREADABLE = "file missing", "unreadable file"
+MISSING, EMPTY, UNREADABLE, MISFIT = "file missing", "empty file", "unreadable file", "face box does not fit the photo"
 DEADLY = "ended the worker that read it"
 SENT_BYTES = 1 << 26  # of the faces that one worker sends at a time
 SEARCHED = 8  # photos that one worker searches for faces at a time
@@ -58,6 +58,7 @@ class Block(NamedTuple):
     doubted: list[int]
     taken_whole: int  # how many photos were taken whole, since no face was found in them
     oblong: int  # how many of the images were squeezed: whole photos, of which one side is OBLONG times the other
+    cornered: int  # how many face boxes end within the upper left quarter of their photo
 
 
 def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, workers: int, client=None):
@@ -78,7 +79,7 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, w
         decode_block,
         [kept[start : start + count] for start in range(0, len(kept), count)],
         given=lambda rows: (plain.take(rows), rows, place, cut),
-        deadly=lambda row: Block(*nothing, [(DEADLY, records.path[row])], [], 0, 0),
+        deadly=lambda row: Block(*nothing, [(DEADLY, records.path[row])], [], 0, 0, 0),
         folder=folder,
         threads=workers,
     )
@@ -90,7 +91,7 @@ def decoded_blocks(records: Records, kept: np.ndarray, folder: Path, cut: Cut, w
 
 
 def why_not_read(path: str) -> str:
-    """Why a photo gave no content: it is not there, or is empty, too large, no regular file, or may not be read."""
+    """Why a photo gave no content: it is not there, or is too large, no regular file, or may not be read."""
     return UNREADABLE if "\0" not in path and os.path.lexists(path) else MISSING
 
 
@@ -121,7 +122,7 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> 
 
     size = cut.image_size
     images = np.empty((len(rows), size, size, 3), np.uint8)
-    good, digests, failures, doubted, taken_whole, oblong = [], [], [], [], 0, 0
+    good, digests, failures, doubted, taken_whole, oblong, cornered = [], [], [], [], 0, 0, 0
     said = native_stderr_size()
     for place, (row, name) in enumerate(zip(rows, records.path, strict=True)):
         path = os.path.join(folder, name)
@@ -132,7 +133,8 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> 
             said = now
             doubted.append(int(row))
         if image is None:
-            reason = f"unreadable image{heic_remedy(path)}" if content else why_not_read(path)
+            bad = EMPTY if content == b"" else f"unreadable image{heic_remedy(path)}"
+            reason = why_not_read(path) if content is None else bad
             failures.append((reason, name))
             continue
         if cut.find:
@@ -147,10 +149,12 @@ def decode_block(records: Records, rows: np.ndarray, folder: Path, cut: Cut) -> 
                 box, taken_whole = None, taken_whole + 1
         face = cut_face(image, box, cut.margin, size, eyes)
         if face is None:
-            failures.append(("face box does not fit the photo", name))
+            failures.append((MISFIT, name))
             continue
         oblong += box is None and max(image.shape[:2]) >= OBLONG * min(image.shape[:2])
+        cornered += box is not None and 2 * box[2] < image.shape[1] and 2 * box[3] < image.shape[0]
         images[len(good)] = face
         good.append(row)
         digests.append(digest(content))
-    return Block(np.array(good, np.int64), images[: len(good)], digests, failures, doubted, taken_whole, oblong)
+    counts = taken_whole, oblong, cornered
+    return Block(np.array(good, np.int64), images[: len(good)], digests, failures, doubted, *counts)

@@ -12,11 +12,11 @@ from age_gender.cli import heed
 from age_gender.labels import MAX_AGE, UNKNOWN
 from age_gender.machine import native_stderr_size
 from readers.cleaning import conflict, rows_alike
-from readers.cutting import DEADLY, MISSING, UNREADABLE, StillThere, why_not_read
+from readers.cutting import DEADLY, EMPTY, MISSING, UNREADABLE, StillThere, why_not_read
 from readers.records import Records
 
 FILES, PAIRS = 32, 1024  # that a thread looks at, and that are compared, at a time
-EMPTY, NO_IMAGE, NO_FACE = "empty file", "no image", "face box does not fit"
+NO_IMAGE, NO_FACE = "no image", "face box does not fit"
 THUMBNAIL = 16  # pixels a side, grey: what near-identical images are compared by
 NEAR_BITS = 3  # of the 64 of a difference hash, in which near-identical images may differ
 NEIGHBOURS = 64  # with which a hash is compared: more that share a piece of it are pictures of nothing

@@ -71,6 +71,14 @@ def test_the_photos_of_several_databases_come_one_after_the_other(rich, tmp_path
         utils.paths_of([said, silent], "a list")
 
 
+def test_the_photos_of_a_database_that_is_replaced_meanwhile_are_those_of_its_faces(rich, tmp_path):
+    path, _, columns = rich
+    database = open_database(path)
+    write_database(path, noise(5), path=[f"other/{number}.jpg" for number in range(5)])
+    assert utils.paths_of([database]) == columns["path"] != read_paths(path)
+    assert np.array_equal(database.faces(np.arange(5)), rich[1])
+
+
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")), min_size=1, max_size=4))
 def test_every_text_comes_back(texts):
     with tempfile.TemporaryDirectory() as folder:

@@ -197,6 +197,17 @@ def test_the_newest_file_is_none_that_is_hidden_or_dated_into_the_future(tmp_pat
     assert newest(tmp_path.iterdir(), lambda path: -len(path.name)).name == "old"
 
 
+@posix
+def test_of_files_of_one_time_the_last_by_name_is_the_newest_and_what_is_no_file_is_none(tmp_path):
+    for name in ("weights.02.hdf5", "weights.10.hdf5", "weights.09.hdf5"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1e9, 1e9))
+    (tmp_path / "weights.11.hdf5").symlink_to(tmp_path / "gone")
+    (tmp_path / "weights.12.hdf5").mkdir()
+    for order in (sorted(tmp_path.iterdir()), sorted(tmp_path.iterdir(), reverse=True)):
+        assert newest(order).name == "weights.10.hdf5"
+
+
 def test_a_lack_of_memory_is_no_fault_of_the_file(tmp_path):
     with pytest.raises(MemoryError, match="big.mat needs more memory than there is"):
         with reading(tmp_path / "big.mat", "it is damaged"):

@@ -300,8 +300,14 @@ def test_the_same_seed_gives_the_same_interval():
 
 
 def test_resamples_without_a_gender_are_left_out():
-    result = scored([1] * 4, [1, 0, 0, 0], [1.0] * 4, [0.9, 0.1, 0.2, 0.3])["gender_auc"]
-    assert tuple(result[:3]) == (1.0, 1.0, 1.0)
+    result = scored([1] * 4, [1, 0, 0, 0], [1.0] * 4, [0.25, 0.1, 0.2, 0.3])["gender_auc"]
+    assert tuple(result[:3]) == (pytest.approx(2 / 3), 0.0, 1.0)
+
+
+@pytest.mark.parametrize("name", ["gender_f1", "gender_auc"])
+def test_four_faces_that_are_all_right_leave_doubt(name):
+    result = scored([1] * 4, [1, 1, 0, 0], [1.0] * 4, [0.9, 0.8, 0.2, 0.3])[name]
+    assert result.value == 1.0 and math.isnan(result.low) and math.isnan(result.high)  # not 100.0 (100.0-100.0)
 
 
 # ------------------------------------------------------------------------------------- curves

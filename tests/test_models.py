@@ -427,6 +427,28 @@ def test_keras_2_weights_of_another_network_are_refused(tmp_path, original_model
         inspect(path)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda file: file.copy("model_weights/conv2d_9", "model_weights/conv2d_99"),
+            "7 convolutions of 3 x 3, 3 others",
+        ),
+        (lambda file: file.move("model_weights/batch_normalization_7", "left_out"), "2 others, 6 batch norms"),
+        (lambda file: file.attrs.update(model_config='{"activation": "elu"}'), "its layers have activation elu, which"),
+        (lambda file: file.attrs.update(model_config='{"epsilon": 1e-05}'), "its layers have epsilon 1e-05, which"),
+    ],
+)
+def test_keras_2_weights_that_would_not_all_be_used_as_they_were_are_refused(
+    change, message, tmp_path, original_models
+):
+    path = write_like_keras_2(tmp_path / "weights.hdf5", original_models[10, 1, 32], 10)
+    with h5py.File(path, "r+") as file:
+        change(file)
+    with pytest.raises(ValueError, match=message):
+        inspect(path)
+
+
 def test_a_checkpoint_of_the_original_suite_that_is_cut_off_is_refused(tmp_path, original_models):
     path = write_like_keras_2(tmp_path / "weights.hdf5", original_models[10, 1, 32], 10)
     os.truncate(path, path.stat().st_size // 2)

@@ -614,6 +614,47 @@ def test_photos_that_go_away_while_they_are_read_leave_what_was_there(which, tmp
     assert output.read_bytes() == b"old"
 
 
+def test_a_disk_that_fails_in_the_middle_leaves_the_old_database(tmp_path, monkeypatch):
+    photos(tmp_path / "faces", *(f"{20 + number}_0_0_2.jpg" for number in range(9)))
+    output, reads = tmp_path / "o.mat", []
+    output.write_bytes(b"old")
+
+    def failing(path, real=age_gender.faces.read_bytes):
+        reads.append(path)
+        return real(path) if len(reads) < 5 else None  # as it answers where the system says EIO
+
+    monkeypatch.setattr(age_gender.faces, "read_bytes", failing)
+    words = ["--db", "utkface", "--data_dir", str(tmp_path / "faces"), "--output", str(output), "--overwrite"]
+    with pytest.raises(
+        ValueError, match=r"5 of 9 photos could not be used, such as .*: unreadable file; nothing was w"
+    ):
+        create_db.main([*words, "--workers", "1"])
+    assert output.read_bytes() == b"old"
+
+
+def with_boxes(folder, box):
+    """Arguments of create_db.py for five photos of 200 x 200 pixels with one box each."""
+    rows = []
+    for number in range(5):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((200, 200, 3), 90 + number, np.uint8))
+        rows.append(f"{number}.png,30,{box}")
+    (folder / "t.csv").write_text("\n".join(["path,age,x1,y1,x2,y2", *rows]))
+    return ["--db", "csv", "--table", str(folder / "t.csv"), "--output", str(folder / "o.mat")]
+
+
+def test_boxes_of_width_and_height_are_told_that_corners_are_wanted(tmp_path):
+    with pytest.raises(
+        ValueError, match="5 of 5 photos could not be used.*not fit the photo; .* its corners in pixels"
+    ):
+        create_db.main(with_boxes(tmp_path, "60,60,40,40"))
+
+
+@pytest.mark.parametrize(("box", "warned"), [("30,30,50,50", True), ("60,60,100,90", False)])
+def test_boxes_in_percent_of_their_photos_are_warned_of(box, warned, tmp_path, capsys):
+    create_db.main(with_boxes(tmp_path, box))
+    assert ("warning: each of the 5 face boxes ends within the upper left" in capsys.readouterr().out) == warned
+
+
 def test_results_in_the_folder_of_the_photos_are_no_photos_next_time(tmp_path, tiny_checkpoint_file, capsys):
     photos(tmp_path / "in", "a.png", "b.png")
     words = ["--image_dir", str(tmp_path / "in"), "--no_display", "--detector", "none"]
