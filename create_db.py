@@ -156,12 +156,7 @@ def main(argv: list[str] | None = None) -> None:
     for reason, paths in failures.items():
         dropped[reason] = dropped.get(reason, 0) + len(paths)
     report(records, written, dropped, output, time.perf_counter() - started)
-    tell_what_is_whole(len(written), taken_whole if args.else_whole else None, oblong)
-    if cornered == len(written) >= FEW_BOXES and args.detector is None:
-        print(
-            f"warning: each of the {cornered:,} face boxes ends within the upper left quarter of its photo, as "
-            f"percents would, or boxes of smaller copies. {IN_PIXELS}"
-        )
+    tell_how_cut(len(written), taken_whole if args.else_whole else None, oblong, 0 if args.detector else cornered)
     cli.result(output=output, faces=len(written), left_out=dropped)
     # By another row, by another face on it, or in another part.
     used = {records.path[row] for row in (*written, *np.setdiff1d(everything, kept))}
@@ -257,18 +252,7 @@ def write_database(
             digests.extend(block.digests)
             for reason, path in block.failures:
                 failures.setdefault(reason, []).append(path)
-        for reason, remedy in NOT_OF_MOST.items():
-            if 2 * len(paths := failures.get(reason, ())) > len(kept):
-                raise ValueError(
-                    f"{len(paths):,} of {len(kept):,} photos could not be used, such as {folder / paths[0]}: {reason}; "
-                    f"nothing was written. {remedy}"
-                )
-        if not writer.written:
-            examples = ", ".join(f"{folder / paths[0]}: {reason}" for reason, paths in failures.items())
-            raise ValueError(
-                f"none of the {len(kept):,} photos could be used, such as {examples}; "
-                "does --data_dir name the folder that holds them?"
-            )
+        refuse_what_mostly_failed(folder, len(kept), writer.written, failures)
         there.check()
         written = np.concatenate(written)
         columns = {
@@ -286,6 +270,22 @@ def write_database(
                 texts[name] = names
         writer.finish(columns, scalars, texts)
     return written, failures, doubted, taken_whole, oblong, cornered
+
+
+def refuse_what_mostly_failed(folder: Path, photos: int, written: int, failures: dict[str, list[str]]) -> None:
+    """Raises ValueError if no photo could be used, or most failed for a reason that a whole dataset has not."""
+    for reason, remedy in NOT_OF_MOST.items():
+        if 2 * len(paths := failures.get(reason, ())) > photos:
+            raise ValueError(
+                f"{len(paths):,} of {photos:,} photos could not be used, such as {folder / paths[0]}: {reason}; "
+                f"nothing was written. {remedy}"
+            )
+    if not written:
+        examples = ", ".join(f"{folder / paths[0]}: {reason}" for reason, paths in failures.items())
+        raise ValueError(
+            f"none of the {photos:,} photos could be used, such as {examples}; "
+            "does --data_dir name the folder that holds them?"
+        )
 
 
 def report(records: Records, written: np.ndarray, dropped: dict[str, int], output: Path, seconds: float) -> None:
@@ -308,9 +308,9 @@ def report(records: Records, written: np.ndarray, dropped: dict[str, int], outpu
     print(f"\n{output}: {output.stat().st_size / 1e6:,.1f} MB in {seconds:.1f} s")
 
 
-def tell_what_is_whole(faces: int, taken_whole: int | None, oblong: int) -> None:
+def tell_how_cut(faces: int, taken_whole: int | None, oblong: int, cornered: int) -> None:
     """Says how many photos were taken whole for want of a face, None where that was not asked for, and warns where most
-    were squeezed; see `Block`."""
+    were squeezed, or all boxes of the dataset's own end in one corner; see `Block`."""
     if taken_whole is not None:
         print(f"no face was found in {taken_whole:,} of the {faces:,} photos, which were taken whole")
         cli.result(taken_whole=taken_whole)
@@ -318,6 +318,11 @@ def tell_what_is_whole(faces: int, taken_whole: int | None, oblong: int) -> None
         print(
             f"warning: {oblong:,} of the {faces:,} photos were squeezed into squares; if they show more "
             "than a face, such as the uncropped photos of a dataset, --detector dlib finds the faces"
+        )
+    if cornered == faces >= FEW_BOXES:
+        print(
+            f"warning: each of the {cornered:,} face boxes ends within the upper left quarter of its photo, as "
+            f"percents would, or boxes of smaller copies. {IN_PIXELS}"
         )
 
 
