@@ -178,6 +178,19 @@ def faces(tmp_path) -> Path:
 
 
 @pytest.fixture
+def secret_folders(monkeypatch):
+    """No folder called "secret" may be read: the rights of a file mean nothing to the superuser, who may run this."""
+    real = os.scandir
+
+    def scandir(path):
+        if os.path.basename(path) == "secret":
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+@pytest.fixture
 def matlab5_read_here(monkeypatch):
     """Runs what reads MATLAB 5 files in this process, for tests of many such files: each else imports SciPy anew."""
 

@@ -520,16 +520,8 @@ def test_linked_folders_are_followed_and_none_is_entered_twice(tmp_path):
     assert found.passed_over == {"no files": ["dead.jpg"]}
 
 
-def test_a_folder_that_cannot_be_read_is_named_and_counted(tmp_path, monkeypatch):
+def test_a_folder_that_cannot_be_read_is_named_and_counted(tmp_path, secret_folders):
     photos(tmp_path, "20_0_0_2.jpg", "secret/21_0_0_2.jpg")
-    real = os.scandir
-
-    def scandir(path):  # the rights of a file mean nothing to the superuser, who may run this
-        if os.path.basename(path) == "secret":
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
     assert str(find_images(tmp_path)) == "1 folder that cannot be read (such as secret/)"
     records = read_records("utkface", tmp_path)
     assert records.path == ["20_0_0_2.jpg"] and records.skipped == {"malformed name": ["secret/"]}
